@@ -1,0 +1,27 @@
+// The first bytes of a model's memory: what threads share, and constants that kernels load.
+// Plain numbers, imported by bindings/ too. Words written by different threads have a 64-byte line each.
+
+/** i64: epoch << 32 | chunks of the current op that nobody has claimed yet. */
+export const CLAIM = 64;
+/** i32: chunks of the current op that are finished. */
+export const DONE = 128;
+/** i32: threads asleep on the epoch. */
+export const SLEEPERS = 192;
+/** i32 ×3: address of the first op of the run, its number of ops, the epoch of its first op. */
+export const RUN_PLAN = 256;
+export const RUN_LENGTH = 260;
+export const RUN_EPOCH = 264;
+/** i32: rows of the matrix product's register tile, 4 or 6: what the engine's register allocator copes with. */
+export const TILE_ROWS = 268;
+/** i32 ×2: address and bytes of one thread's private scratch; thread t owns [address + t·bytes, …). */
+export const THREAD_SCRATCH = 272;
+export const THREAD_SCRATCH_BYTES = 276;
+/** f32[16]: zeros, the bias of a product that has none. */
+export const ZEROS = 320;
+/** f32×4 each, written by initialise(). */
+export const CONSTANTS = 384;
+/** Bytes of the whole header. */
+export const HEADER_BYTES = 1024;
+
+/** Floats in a panel: the width of the register tile, and what every row's length is padded to. */
+export const PANEL = 8;

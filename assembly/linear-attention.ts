@@ -1,0 +1,109 @@
+// Linear attention: softmax(q·kᵀ)·v becomes φ(q)·(φ(k)ᵀ·v), so a head's keys and values fit in one headDim × headDim state.
+// Bidirectional form (images): one state over all tokens, then one product per token. φ is applied where q and k are produced.
+// Keys and values come in head panels, f32 [heads][width/8][tokens][8], width = headDim padded to 8 with zeros.
+import { PANEL, ZEROS } from "./header";
+import { panelProduct } from "./matmul";
+import { madd, sum4 } from "./simd";
+
+/** Bytes of one head's state: kᵀv as f32 [width/8][width][8], then Σk as f32 [width]. */
+// @ts-ignore: decorator
+@inline
+function stateBytes(width: usize): usize {
+  return (width * width + width) * 4;
+}
+
+/**
+ * State of bidirectional linear attention, units [begin, end); a unit is eight value channels of one head.
+ *
+ *   state[h] = φ(k)ᵀ · v   [headDim, headDim]      and      Σ_n φ(k)_n   [headDim]
+ *
+ * @param state   f32 [heads], stateBytes(width) each
+ * @param k, v    f32 head panels; k already through φ
+ * @param tokens  any; width a multiple of 8
+ */
+export function keyValueState(begin: i32, end: i32, state: usize, k: usize, v: usize, tokens: i32, width: i32): void {
+  const panels = width / PANEL;
+  const panelBytes = <usize>tokens * (PANEL * 4);
+  for (let unit = begin; unit < end; ++unit) {
+    const head = unit / panels, panel = unit - head * panels;
+    const keys = k + <usize>(head * panels) * panelBytes;
+    const values = v + <usize>unit * panelBytes;
+    const headState = state + <usize>head * stateBytes(width);
+    let target = headState + <usize>panel * <usize>width * (PANEL * 4);
+    for (let channel = 0; channel < width; channel += 4) {
+      let key = keys + <usize>(channel >> 3) * panelBytes + <usize>(channel & 7) * 4, value = values;
+      let c00 = i32x4.splat(0), c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00, c30 = c00, c31 = c00;
+      let n = tokens;
+      do {
+        const k4 = v128.load(key), v0 = v128.load(value), v1 = v128.load(value, 16);
+        const k0 = i32x4.shuffle(k4, k4, 0, 0, 0, 0), k1 = i32x4.shuffle(k4, k4, 1, 1, 1, 1);
+        const k2 = i32x4.shuffle(k4, k4, 2, 2, 2, 2), k3 = i32x4.shuffle(k4, k4, 3, 3, 3, 3);
+        c00 = madd(k0, v0, c00); c01 = madd(k0, v1, c01);
+        c10 = madd(k1, v0, c10); c11 = madd(k1, v1, c11);
+        c20 = madd(k2, v0, c20); c21 = madd(k2, v1, c21);
+        c30 = madd(k3, v0, c30); c31 = madd(k3, v1, c31);
+        key += PANEL * 4; value += PANEL * 4;
+      } while (--n);
+      v128.store(target, c00); v128.store(target, c01, 16);
+      v128.store(target, c10, 32); v128.store(target, c11, 48);
+      v128.store(target, c20, 64); v128.store(target, c21, 80);
+      v128.store(target, c30, 96); v128.store(target, c31, 112);
+      target += 128;
+    }
+    // the unit of value panel p sums key panel p: every panel has exactly one owner
+    let key = keys + <usize>panel * panelBytes, n = tokens;
+    let s0 = i32x4.splat(0), s1 = s0;
+    do {
+      s0 = f32x4.add(s0, v128.load(key)); s1 = f32x4.add(s1, v128.load(key, 16));
+      key += PANEL * 4;
+    } while (--n);
+    const sums = headState + <usize>width * <usize>width * 4 + <usize>panel * (PANEL * 4);
+    v128.store(sums, s0); v128.store(sums, s1, 16);
+  }
+}
+
+/** Multiplies `count` floats by `factor`. */
+export function scaleRow(at: usize, count: i32, factor: f32): void {
+  const f = f32x4.splat(factor);
+  for (; count >= 4; count -= 4, at += 16) v128.store(at, f32x4.mul(v128.load(at), f));
+  for (; count > 0; --count, at += 4) store<f32>(at, load<f32>(at) * factor);
+}
+
+/** Σ a·b over `count` floats. */
+function dot(a: usize, b: usize, count: i32): f32 {
+  let s = i32x4.splat(0);
+  for (; count >= 4; count -= 4, a += 16, b += 16) s = madd(v128.load(a), v128.load(b), s);
+  let rest: f32 = 0;
+  for (; count > 0; --count, a += 4, b += 4) rest += load<f32>(a) * load<f32>(b);
+  return sum4(s) + rest;
+}
+
+/**
+ * Output of bidirectional linear attention, tokens [begin, end).
+ *
+ *   out_n = φ(q)_n · state / (φ(q)_n · Σk + eps)       (SLAB, arXiv:2405.11582, with eps 1e-6)
+ *
+ * @param out    f32 [tokens, heads·headDim], row stride outRow bytes, with room for (heads − 1)·headDim + width floats a row
+ * @param q      f32 [tokens, heads·headDim], row stride qRow bytes, already through φ
+ * @param state  from keyValueState
+ */
+export function linearAttention(
+  begin: i32, end: i32, out: usize, outRow: usize, q: usize, qRow: usize, state: usize, heads: i32, headDim: i32, width: i32, eps: f32,
+): void {
+  const rows = end - begin;
+  out += <usize>begin * outRow;
+  q += <usize>begin * qRow;
+  for (let head = 0; head < heads; ++head) {
+    const columns = <usize>(head * headDim) * 4;
+    const headState = state + <usize>head * stateBytes(width);
+    for (let c = 0; c < width; c += PANEL) {
+      panelProduct(
+        out + columns + <usize>c * 4, outRow, q + columns, qRow, headState + <usize>c * <usize>width * 4, rows, headDim, ZEROS, 0, 0,
+      );
+    }
+    const sums = headState + <usize>width * <usize>width * 4;
+    for (let r: usize = 0; r < <usize>rows; ++r) {
+      scaleRow(out + columns + r * outRow, headDim, 1 / (dot(q + columns + r * qRow, sums, headDim) + eps));
+    }
+  }
+}

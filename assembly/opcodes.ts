@@ -1,0 +1,33 @@
+// Op numbers and the shape of an op record. Plain constants, imported by bindings/plan.ts too.
+// Record: i32 opcode, i32 units, i32 units per chunk, then the kernel's arguments after (begin, end), in order.
+
+export const OP_BYTES = 96;
+export const OP_ARGS = 12;
+
+export const LINEAR = 1;
+export const KEY_VALUE_STATE = 2;
+export const LINEAR_ATTENTION = 3;
+export const TRANSPOSE_KEYS = 4;
+export const SCORE_ATTENTION = 5;
+export const DEPTHWISE_CONV = 6;
+export const GATHER_PATCHES = 7;
+export const MEAN_ROWS = 8;
+export const AFFINE = 9;
+export const LAYER_NORM = 10;
+export const COPY = 11;
+
+/** Activation of a linear layer. */
+export const ACT_NONE = 0;
+export const ACT_RELU = 1;
+export const ACT_GELU = 2;
+export const ACT_SILU = 3;
+
+/** How score attention turns a row of scores into weights. */
+export const WEIGH_LINEAR = 0;
+export const WEIGH_SOFTMAX = 1;
+
+/** Number formats of a checkpoint that the packing kernel reads. */
+export const RAW_F32 = 0;
+export const RAW_F16 = 1;
+export const RAW_BF16 = 2;
+export const RAW_F64 = 3;

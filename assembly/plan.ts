@@ -1,0 +1,144 @@
+// The executor. A plan is a flat list of op records; a run walks it, op after op. Each op's work is cut into chunks that
+// threads take by compare-and-swap; whoever finishes the last chunk opens the next op. No thread waits for another that holds no
+// work, so a thread that is late, or that another process has pushed off its core, costs nothing but its help.
+import { CLAIM, DONE, RUN_EPOCH, RUN_LENGTH, RUN_PLAN, SLEEPERS, THREAD_SCRATCH, THREAD_SCRATCH_BYTES } from "./header";
+import * as op from "./opcodes";
+import { OP_ARGS, OP_BYTES } from "./opcodes";
+import { depthwiseConv, gatherPatches } from "./conv";
+import { copyBlocks, meanRows } from "./elementwise";
+import { keyValueState, linearAttention } from "./linear-attention";
+import { linear } from "./matmul";
+import { affine, layerNorm } from "./norm";
+import { scoreAttention, transposeKeys } from "./score-attention";
+
+/** Looks at the epoch this often before it sleeps: some 20 µs. */
+const SPINS: i32 = 8000;
+/** A sleeper wakes by itself after this many nanoseconds, so that no thread can be stranded. */
+const SLEEP_NS: i64 = 2000000;
+
+// @ts-ignore: decorator
+@inline
+function arg(record: usize, index: usize): i32 {
+  return load<i32>(record + OP_ARGS + index * 4);
+}
+
+// @ts-ignore: decorator
+@inline
+function argF32(record: usize, index: usize): f32 {
+  return load<f32>(record + OP_ARGS + index * 4);
+}
+
+/** Units [begin, end) of one op. */
+function runOp(r: usize, begin: i32, end: i32, thread: i32): void {
+  const scratch = load<usize>(THREAD_SCRATCH) + <usize>thread * load<usize>(THREAD_SCRATCH_BYTES);
+  switch (load<i32>(r)) {
+    case op.LINEAR:
+      linear(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12));
+      break;
+    case op.KEY_VALUE_STATE:
+      keyValueState(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4));
+      break;
+    case op.LINEAR_ATTENTION:
+      linearAttention(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), argF32(r, 8));
+      break;
+    case op.TRANSPOSE_KEYS:
+      transposeKeys(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4));
+      break;
+    case op.SCORE_ATTENTION:
+      scoreAttention(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), argF32(r, 11), scratch);
+      break;
+    case op.DEPTHWISE_CONV:
+      depthwiseConv(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), scratch);
+      break;
+    case op.GATHER_PATCHES:
+      gatherPatches(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6));
+      break;
+    case op.MEAN_ROWS:
+      meanRows(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3));
+      break;
+    case op.AFFINE:
+      affine(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6));
+      break;
+    case op.LAYER_NORM:
+      layerNorm(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), argF32(r, 7));
+      break;
+    case op.COPY:
+      copyBlocks(begin, end, arg(r, 0), arg(r, 1), arg(r, 2));
+      break;
+    default:
+      unreachable();
+  }
+}
+
+/** Runs `length` ops from `plan` on this thread alone. */
+export function runPlan(plan: usize, length: i32): void {
+  for (; length > 0; --length, plan += OP_BYTES) runOp(plan, 0, load<i32>(plan, 4), 0);
+}
+
+// @ts-ignore: decorator
+@inline
+function chunks(record: usize): i64 {
+  const units = load<i32>(record, 4), grain = load<i32>(record, 8);
+  return (units + grain - 1) / grain;
+}
+
+/** Opens `length` ops from `plan` for all threads and takes part until they are done. The caller is thread 0. */
+export function runShared(plan: usize, length: i32): void {
+  const epoch = <i32>(atomic.load<i64>(CLAIM) >> 32);
+  store<usize>(RUN_PLAN, plan);
+  store<i32>(RUN_LENGTH, length);
+  store<i32>(RUN_EPOCH, epoch);
+  open(epoch, plan);
+  takePart(0);
+}
+
+/** Publishes an op's chunks and wakes whoever sleeps. */
+function open(epoch: i32, record: usize): void {
+  atomic.store<i32>(DONE, 0);
+  atomic.store<i64>(CLAIM, (<i64>epoch << 32) | chunks(record));
+  if (atomic.load<i32>(SLEEPERS) > 0) atomic.notify(CLAIM + 4, -1);
+}
+
+/** Closes the run: an epoch with nothing to claim. */
+function close(epoch: i32): void {
+  atomic.store<i64>(CLAIM, <i64>epoch << 32);
+  if (atomic.load<i32>(SLEEPERS) > 0) atomic.notify(CLAIM + 4, -1);
+}
+
+/** Takes chunks of the run until its last op is done. Returns at once when no run is open. */
+export function takePart(thread: i32): void {
+  for (;;) {
+    const claim = atomic.load<i64>(CLAIM);
+    const epoch = <i32>(claim >> 32);
+    const left = <i32>claim;
+    if (left > 0) {
+      if (atomic.cmpxchg<i64>(CLAIM, claim, claim - 1) != claim) continue;
+      // while this chunk is out the op cannot end, so the run's description cannot change
+      const index = epoch - load<i32>(RUN_EPOCH);
+      const record = load<usize>(RUN_PLAN) + <usize>index * OP_BYTES;
+      const units = load<i32>(record, 4), grain = load<i32>(record, 8), total = <i32>chunks(record);
+      const begin = (total - left) * grain;
+      runOp(record, begin, min(begin + grain, units), thread);
+      if (atomic.add<i32>(DONE, 1) + 1 == total) {
+        if (index + 1 == load<i32>(RUN_LENGTH)) {
+          close(epoch + 1);
+          return;
+        }
+        open(epoch + 1, record + OP_BYTES);
+      }
+    } else {
+      if (epoch - load<i32>(RUN_EPOCH) >= load<i32>(RUN_LENGTH)) return;
+      awaitEpochAfter(epoch);
+    }
+  }
+}
+
+/** Spins, then sleeps, until the epoch is no longer `epoch`. */
+function awaitEpochAfter(epoch: i32): void {
+  for (let spin = SPINS; spin > 0; --spin) {
+    if (atomic.load<i32>(CLAIM + 4) != epoch) return;
+  }
+  atomic.add<i32>(SLEEPERS, 1);
+  atomic.wait<i32>(CLAIM + 4, epoch, SLEEP_NS);
+  atomic.sub<i32>(SLEEPERS, 1);
+}

@@ -1,0 +1,113 @@
+// What several kernels share: multiply-add, horizontal sums, exp, GELU, SiLU.
+// V8 rebuilds a splatted constant at every use inside a loop, so constants live in the memory header and are loaded before loops.
+import { CONSTANTS } from "./header";
+
+/** a·b + c: fused in the relaxed builds, rounded twice in the others. */
+// @ts-ignore: decorator
+@inline
+export function madd(a: v128, b: v128, c: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, c);
+  else return f32x4.add(f32x4.mul(a, b), c);
+}
+
+/** Sum of the four lanes, always in the same order. */
+// @ts-ignore: decorator
+@inline
+export function sum4(v: v128): f32 {
+  return f32x4.extract_lane(v, 0) + f32x4.extract_lane(v, 1) + (f32x4.extract_lane(v, 2) + f32x4.extract_lane(v, 3));
+}
+
+// @ts-ignore: decorator
+@inline
+export function max4(v: v128): f32 {
+  return max(
+    max(f32x4.extract_lane(v, 0), f32x4.extract_lane(v, 1)),
+    max(f32x4.extract_lane(v, 2), f32x4.extract_lane(v, 3)),
+  );
+}
+
+function constant(index: usize, value: f32): void {
+  v128.store(<usize>CONSTANTS + index * 16, f32x4.splat(value));
+}
+
+/** The constant at `index`, four times. */
+// @ts-ignore: decorator
+@inline
+export function constantAt(index: usize): v128 {
+  return v128.load(<usize>CONSTANTS + index * 16);
+}
+
+/** Writes the constants into the header. Once per memory, before any kernel runs. */
+export function initialise(): void {
+  // GELU: Φ(x) − ½ ≈ x·P(x²)/Q(x²) on |x| ≤ 5.3, minimax to 1.4e-8
+  constant(0, 0.5);
+  constant(1, 5.3);
+  constant(2, -5.3);
+  constant(3, 0.3989422365455195);
+  constant(4, 0.03365173081916589);
+  constant(5, 0.004671977020444314);
+  constant(6, 0.0001676628758918041);
+  constant(7, 6.429230872690223e-6);
+  constant(8, 2.3470758725399722e-8);
+  constant(9, 1.0);
+  constant(10, 0.2510181262981855);
+  constant(11, 0.028548946012001787);
+  constant(12, 0.0018777984419257497);
+  constant(13, 7.37097197085329e-5);
+  constant(14, 1.2240727153127962e-6);
+  // exp: 2^n · e^r, n = round(x/ln 2) by adding 1.5·2^23, r in [−ln2/2, ln2/2]
+  constant(16, 1.4426950408889634);
+  constant(17, 12582912.0);
+  constant(18, -0.693145751953125);
+  constant(19, -1.4286068203094172e-6);
+  constant(20, 0.1666666716337204);
+  constant(21, 0.041665733);
+  constant(22, 0.008333736);
+  constant(23, 0.0013930436);
+  constant(24, 88.0);
+  constant(25, -87.0);
+}
+
+/** GELU in its erf form, x·Φ(x): within 2.3e-7·|x| of exact. */
+// @ts-ignore: decorator
+@inline
+export function gelu(x: v128): v128 {
+  const c = f32x4.max(f32x4.min(x, constantAt(1)), constantAt(2));
+  const u = f32x4.mul(c, c);
+  let p = madd(constantAt(8), u, constantAt(7));
+  let q = madd(constantAt(14), u, constantAt(13));
+  p = madd(p, u, constantAt(6));
+  q = madd(q, u, constantAt(12));
+  p = madd(p, u, constantAt(5));
+  q = madd(q, u, constantAt(11));
+  p = madd(p, u, constantAt(4));
+  q = madd(q, u, constantAt(10));
+  p = madd(p, u, constantAt(3));
+  q = madd(q, u, constantAt(9));
+  return f32x4.mul(x, f32x4.add(constantAt(0), f32x4.div(f32x4.mul(c, p), q)));
+}
+
+/** e^x, x clamped to [−87, 88]: relative error below 2e-7. */
+// @ts-ignore: decorator
+@inline
+export function exp4(x: v128): v128 {
+  const clamped = f32x4.max(f32x4.min(x, constantAt(24)), constantAt(25));
+  const shifted = f32x4.add(f32x4.mul(clamped, constantAt(16)), constantAt(17));
+  const n = f32x4.sub(shifted, constantAt(17));
+  const r = madd(n, constantAt(19), madd(n, constantAt(18), clamped));
+  let p = madd(constantAt(23), r, constantAt(22));
+  p = madd(p, r, constantAt(21));
+  p = madd(p, r, constantAt(20));
+  p = madd(p, r, constantAt(0));
+  p = madd(p, r, constantAt(9));
+  p = madd(p, r, constantAt(9));
+  // the low bits of 1.5·2^23 + n hold n: moved to the exponent
+  return i32x4.add(p, i32x4.shl(shifted, 23));
+}
+
+/** x·σ(x). */
+// @ts-ignore: decorator
+@inline
+export function silu(x: v128): v128 {
+  return f32x4.div(x, f32x4.add(constantAt(9), exp4(f32x4.neg(x))));
+}

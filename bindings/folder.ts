@@ -1,0 +1,92 @@
+// A model's folder, on disk or behind http(s): config.json beside model.safetensors, or beside an index of its shards.
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { ModelConfig } from "../models/config.ts";
+import { parseConfig } from "../models/config.ts";
+import { fileSource } from "./checkpoint/file.ts";
+import type { ByteSource } from "./checkpoint/index.ts";
+import { Checkpoint, urlSource } from "./checkpoint/index.ts";
+
+/** The files of a folder by name. */
+interface Folder {
+  readonly name: string;
+  /** A small file's text, or undefined when there is no such file. */
+  text(file: string): Promise<string | undefined>;
+  open(file: string): Promise<ByteSource>;
+}
+
+interface FolderOptions {
+  readonly config?: unknown;
+  readonly signal?: AbortSignal;
+}
+
+/** A config.json of this size is not one. */
+const LARGEST_JSON = 64 << 20;
+
+const missing = (error: unknown): boolean => ["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "");
+
+async function diskFolder(path: string, { signal }: FolderOptions): Promise<Folder> {
+  const found = await stat(path).catch((error: unknown) => {
+    if (missing(error)) throw new RangeError(`there is no folder "${path}": give the folder that holds config.json and model.safetensors`);
+    throw error;
+  });
+  if (!found.isDirectory()) throw new RangeError(`"${path}" is a file: give the folder that holds config.json and model.safetensors`);
+  return {
+    name: path,
+    async text(file) {
+      try {
+        const info = await stat(join(path, file));
+        if (info.size > LARGEST_JSON) throw new RangeError(`${join(path, file)} has ${info.size} bytes, expected a small JSON file`);
+        return await readFile(join(path, file), { encoding: "utf8", ...(signal ? { signal } : {}) });
+      } catch (error) {
+        if (missing(error)) return undefined;
+        throw error;
+      }
+    },
+    open: (file) => fileSource(join(path, file), signal ? { signal } : {}),
+  };
+}
+
+function urlFolder(url: URL, { signal }: FolderOptions): Folder {
+  const base = new URL(url.href.endsWith("/") ? url : `${url.href}/`);
+  const options = signal ? { signal } : {};
+  return {
+    name: base.href,
+    async text(file) {
+      const response = await fetch(new URL(file, base), options);
+      if (response.status === 404) return undefined;
+      if (!response.ok) throw new Error(`${new URL(file, base).href} answered ${response.status} ${response.statusText}: try again later`);
+      return response.text();
+    },
+    open: (file) => urlSource(new URL(file, base), options),
+  };
+}
+
+function parseJson(text: string, where: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new TypeError(`${where} is not JSON (${(error as Error).message}): download it again`);
+  }
+}
+
+/** Opens the checkpoint of a folder and reads its config, or takes the one given. */
+export async function openFolder(source: string | URL, options: FolderOptions): Promise<{ config: ModelConfig; checkpoint: Checkpoint }> {
+  const url = source instanceof URL ? source : /^[a-z]{2,}:/i.test(source) ? new URL(source) : undefined;
+  if (url && !["file:", "http:", "https:"].includes(url.protocol)) throw new RangeError(`"${url.href}" is not a file:, http: or https: URL`);
+  const folder = url && url.protocol !== "file:" ? urlFolder(url, options) : await diskFolder(url ? fileURLToPath(url) : (source as string), options);
+  const where = `${folder.name.replace(/\/$/, "")}/config.json`;
+  let given = options.config;
+  if (given === undefined) {
+    const text = await folder.text("config.json");
+    if (text === undefined) throw new RangeError(`${folder.name} has no config.json: add it, or name the network with the option config, e.g. "slab_deit_t"`);
+    given = parseJson(text, where);
+  }
+  const config = parseConfig(given, where);
+  const index = await folder.text("model.safetensors.index.json");
+  const checkpoint = index === undefined
+    ? await Checkpoint.open(await folder.open("model.safetensors"))
+    : await Checkpoint.openSharded(parseJson(index, "model.safetensors.index.json"), (file) => folder.open(file), folder.name);
+  return { config, checkpoint };
+}

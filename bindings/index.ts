@@ -1,0 +1,11 @@
+// slab-wasm: linear-attention models on ordinary CPUs.
+export { load } from "./load.ts";
+export type { LoadOptions, ModelParts, Progress } from "./load.ts";
+export { Model } from "./model.ts";
+export type { Label, Picture } from "./model.ts";
+export type { Caps } from "./kernels.ts";
+export type { MemoryReport } from "./memory.ts";
+export type { Build } from "./platform/platform.ts";
+export type { Image } from "./image/index.ts";
+export { PRESETS as presets } from "../models/config.ts";
+export type { ModelConfig } from "../models/config.ts";

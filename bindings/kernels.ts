@@ -1,0 +1,59 @@
+// The WebAssembly module of the chosen build, instantiated over a model's memory.
+import { instantiateSync } from "@assemblyscript/loader";
+import type { Build, Platform } from "./platform/platform.ts";
+
+/** What every build exports beside the kernels themselves. Addresses in bytes. */
+export interface Kernels {
+  initialise(): void;
+  packPanel(...args: number[]): number;
+  runPlan(plan: number, length: number): void;
+  /** Only in the threads builds. */
+  runShared?(plan: number, length: number): void;
+  takePart?(thread: number): void;
+}
+
+/** Instantiates a compiled build over `memory`. */
+export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): Kernels {
+  return instantiateSync(module, { env: { memory } }).exports as unknown as Kernels;
+}
+
+/** f32x4.relaxed_madd on zeros, dropped: 40 bytes that only an engine with relaxed SIMD accepts. */
+const RELAXED_PROBE = new Uint8Array([
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 20, 1, 18, 0, 65, 0, 253, 15, 65, 0, 253, 15, 65, 0, 253, 15, 253, 133, 2, 26, 11,
+]);
+
+/** What a model runs on, and why not on more. */
+export interface Caps {
+  readonly build: Build;
+  readonly runtime: string;
+  /** Threads a run may use, this one included. */
+  readonly threads: number;
+  readonly cores: number;
+  readonly relaxed: boolean;
+  readonly deterministic: boolean;
+  /** Why not relaxed SIMD, why not more threads: one sentence each. */
+  readonly reasons: readonly string[];
+}
+
+/** Chooses the best build that the host can run. `threads` is clamped to 1..64; default: one for every core. */
+export function chooseBuild(platform: Platform, { threads, deterministic = false, build }: { threads?: number; deterministic?: boolean; build?: Build }): Caps {
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 64)) {
+    throw new RangeError(`threads is ${threads}, expected a whole number from 1 to 64`);
+  }
+  const reasons: string[] = [];
+  const cores = platform.cores();
+  let wanted = threads ?? Math.min(cores, 64);
+  let relaxed = !deterministic;
+  if (deterministic) reasons.push("plain SIMD: deterministic was asked for");
+  else if (!WebAssembly.validate(RELAXED_PROBE)) [relaxed] = [false, reasons.push("plain SIMD: this engine has no relaxed SIMD")];
+  else if (platform.distrustRelaxed) [relaxed] = [false, reasons.push(`plain SIMD: ${platform.distrustRelaxed}`)];
+  if (wanted > 1 && platform.noThreads) [wanted] = [1, reasons.push(`one thread: ${platform.noThreads}`)];
+  else if (wanted === 1) reasons.push(threads === 1 ? "one thread: as asked" : "one thread: this host has one core");
+  if (build) {
+    relaxed = build.startsWith("relaxed");
+    wanted = build.endsWith("threads") ? wanted : 1;
+  }
+  return {
+    build: build ?? `${relaxed ? "relaxed" : "simd"}${wanted > 1 ? "-threads" : ""}`, runtime: platform.runtime, threads: wanted, cores, relaxed, deterministic, reasons,
+  };
+}

@@ -1,0 +1,89 @@
+// One WebAssembly.Memory per model: header | plan | weights | state | scratch, sized before it is made, never grown.
+import { HEADER_BYTES, THREAD_SCRATCH, THREAD_SCRATCH_BYTES, TILE_ROWS } from "../assembly/header.ts";
+import { OP_BYTES } from "../assembly/opcodes.ts";
+import type { Caps, Kernels } from "./kernels.ts";
+import { instantiate } from "./kernels.ts";
+import type { Plan, Tensor } from "./plan.ts";
+import type { Platform } from "./platform/platform.ts";
+import type { Arena } from "./weights.ts";
+
+const PAGE = 65536;
+const alignUp = (n: number, to: number): number => Math.ceil(n / to) * to;
+
+/** Bytes of every region of a model's memory. */
+export interface MemoryReport {
+  readonly header: number;
+  readonly plan: number;
+  readonly weights: number;
+  readonly state: number;
+  readonly scratch: number;
+  /** The WebAssembly.Memory as a whole. */
+  readonly total: number;
+}
+
+export interface ModelMemory {
+  readonly memory: WebAssembly.Memory;
+  readonly module: WebAssembly.Module;
+  readonly kernels: Kernels;
+  readonly planAddress: number;
+  readonly report: MemoryReport;
+}
+
+/** Lays the plan out, makes the memory, writes the plan and fills the weights. */
+export async function materialise(
+  plan: Plan, outputs: readonly Tensor[], caps: Caps, platform: Platform,
+  { signal, onWeight }: { signal?: AbortSignal; onWeight?: (done: number, total: number, name: string) => void } = {},
+): Promise<ModelMemory> {
+  const planAddress = HEADER_BYTES;
+  const planBytes = alignUp(plan.ops.length * OP_BYTES, 64);
+  let at = planAddress + planBytes;
+  const weightsAddress = at;
+  for (const tensor of plan.weightTensors) {
+    tensor.address = at;
+    at += tensor.bytes;
+  }
+  const stateAddress = alignUp(at, 64);
+  let scratch = stateAddress;
+  if (plan.inputTensor) {
+    plan.inputTensor.address = scratch;
+    scratch += plan.inputTensor.bytes;
+  }
+  const threadScratch = plan.placeScratch(scratch, outputs);
+  const perThread = alignUp(plan.threadScratch, 64);
+  // weights are staged where activations will be
+  const stage = Math.max(...plan.weights.map((w) => w.stageBytes ?? 0), 0);
+  const end = Math.max(threadScratch + perThread * caps.threads, stateAddress + stage);
+  const pages = Math.ceil(end / PAGE);
+  if (pages > 65536) throw new RangeError(`the model needs ${(end / 2 ** 30).toFixed(1)} GiB, a WebAssembly memory holds 4: use a smaller model or dtype`);
+
+  const shared = caps.build.endsWith("threads");
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared });
+  const module = await platform.kernels(caps.build);
+  const kernels = instantiate(module, memory);
+  kernels.initialise();
+  const view = new DataView(memory.buffer);
+  view.setInt32(TILE_ROWS, platform.tileRows(caps.relaxed), true);
+  view.setUint32(THREAD_SCRATCH, threadScratch, true);
+  view.setUint32(THREAD_SCRATCH_BYTES, perThread, true);
+  new Uint8Array(memory.buffer).set(plan.encode(), planAddress);
+
+  const arena: Arena = {
+    stage: stateAddress,
+    floats: (address, count) => new Float32Array(memory.buffer, address, count),
+    bytes: (address, count) => new Uint8Array(memory.buffer, address, count),
+    doubles: (address, count) => new Float64Array(memory.buffer, address, count),
+    packPanel: (...args) => kernels.packPanel(...args),
+  };
+  for (const [i, weight] of plan.weights.entries()) {
+    signal?.throwIfAborted();
+    await weight.fill(arena);
+    onWeight?.(i + 1, plan.weights.length, weight.name);
+  }
+  return {
+    memory, module, kernels, planAddress,
+    report: {
+      header: HEADER_BYTES, plan: planBytes, weights: stateAddress - weightsAddress, state: 0, scratch: memory.buffer.byteLength - stateAddress,
+      total: memory.buffer.byteLength,
+    },
+  };
+}

@@ -1,0 +1,41 @@
+// Node: modules from files, threads from node:worker_threads.
+import { readFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { Worker } from "node:worker_threads";
+import type { Build, Platform } from "./platform.ts";
+
+const FILES: Record<Build, URL> = {
+  "simd": new URL("../../wasm/slab-simd.wasm", import.meta.url),
+  "relaxed": new URL("../../wasm/slab-relaxed.wasm", import.meta.url),
+  "simd-threads": new URL("../../wasm/slab-simd-threads.wasm", import.meta.url),
+  "relaxed-threads": new URL("../../wasm/slab-relaxed-threads.wasm", import.meta.url),
+};
+
+const compiled = new Map<Build, Promise<WebAssembly.Module>>();
+const [nodeMajor = 0] = process.versions.node.split(".").map(Number);
+const [v8Major = 0] = process.versions.v8.split(".").map(Number);
+
+export const platform: Platform = {
+  runtime: `node ${process.versions.node}`,
+  distrustRelaxed: nodeMajor < 22 ? `Node ${nodeMajor} computes relaxed SIMD wrongly behind its flag; use Node 22 or later` : undefined,
+  noThreads: undefined,
+  cores: () => availableParallelism(),
+  kernels(build) {
+    let module = compiled.get(build);
+    if (!module) {
+      module = readFile(FILES[build]).then((bytes) => new WebAssembly.Module(bytes));
+      compiled.set(build, module);
+      module.catch(() => compiled.delete(build));
+    }
+    return module;
+  },
+  // V8 before 13 hoists every load of a loop body, which leaves fewer registers for accumulators;
+  // an unfused multiply-add needs one more register than a fused one
+  tileRows: (relaxed) => (v8Major < 13 ? 4 : relaxed ? 6 : 5),
+  spawn(onError) {
+    const worker = new Worker(new URL("./node-thread.js", import.meta.url), { execArgv: [], stderr: false });
+    worker.unref();
+    worker.on("error", onError);
+    return { post: (message) => worker.postMessage(message), end: () => void worker.terminate() };
+  },
+};

@@ -1,0 +1,146 @@
+// Linear layers on their way from a checkpoint to packed panels: what is asked of the file, what is folded in, how it is packed.
+// Folding is symbolic until load: a Linear carries the affine maps before and after it, and packing applies them in float64 once.
+import { PANEL } from "../assembly/header.ts";
+import { RAW_BF16, RAW_F16, RAW_F32, RAW_F64 } from "../assembly/opcodes.ts";
+import type { DType, TensorRef, Tensors } from "./checkpoint/index.ts";
+import { toFloat64 } from "./checkpoint/floats.ts";
+import type { Fold, Tensor } from "./plan.ts";
+import { notFinite } from "./plan.ts";
+
+/** y = scale ⊙ x + shift, per channel. `norm` names the norm it came from, for the report of folds. */
+export interface Affine {
+  readonly norm?: string;
+  read(): Promise<{ scale: Float64Array; shift: Float64Array }>;
+}
+
+/** y = x · Wᵀ + bias, W rows [firstRow, firstRow + outDim) of a checkpoint tensor, between two lists of affine maps. */
+export interface Linear {
+  readonly name: string;
+  readonly inDim: number;
+  readonly outDim: number;
+  readonly weight: TensorRef;
+  readonly bias?: TensorRef;
+  readonly firstRow: number;
+  readonly before: readonly Affine[];
+  readonly after: readonly Affine[];
+}
+
+/** The linear layer `name` of a checkpoint: `name.weight` [outDim, inDim] (or `shape`, if stored as a convolution) and `name.bias`. */
+export function linearOf(
+  tensors: Tensors, name: string, inDim: number, outDim: number, { bias = true, shape = [outDim, inDim] }: { bias?: boolean; shape?: number[] } = {},
+): Linear {
+  const scope = tensors.scope(name);
+  const weight = scope.tensor("weight", shape);
+  return {
+    name: weight.name.replace(/\.weight$/, ""), inDim, outDim, weight, ...(bias ? { bias: scope.tensor("bias", [outDim]) } : {}),
+    firstRow: 0, before: [], after: [],
+  };
+}
+
+/** Output channels [first, first + count) of a layer: how q, k and v come out of a packed qkv. */
+export function sliceOutputs(layer: Linear, part: string, first: number, count: number): Linear {
+  if (layer.after.length) throw new Error(`slice ${layer.name} before folding anything after it`);
+  return { ...layer, name: `${layer.name}.${part}`, firstRow: layer.firstRow + first, outDim: count };
+}
+
+/** Folds an affine map of the layer's input into it (exact). */
+export function foldBefore(affine: Affine, layer: Linear): Linear {
+  return { ...layer, before: [affine, ...layer.before] };
+}
+
+/** Folds an affine map of the layer's output into it (exact). */
+export function foldAfter(layer: Linear, affine: Affine): Linear {
+  return { ...layer, after: [...layer.after, affine] };
+}
+
+/** Views of the model's memory and the packing kernel: what filling weights needs. */
+export interface Arena {
+  floats(address: number, count: number): Float32Array;
+  bytes(address: number, count: number): Uint8Array;
+  doubles(address: number, count: number): Float64Array;
+  /** Address of free memory for the time of loading. */
+  readonly stage: number;
+  packPanel(...args: number[]): number;
+}
+
+/** Something with a place in the weights region that is filled once, on load. */
+export interface Weight {
+  readonly name: string;
+  readonly tensors: readonly Tensor[];
+  /** Bytes needed at Arena.stage. */
+  readonly stageBytes?: number;
+  fill(arena: Arena): Promise<void>;
+}
+
+export interface PackedLinear extends Weight {
+  readonly panels: number;
+  readonly panelsTensor: Tensor;
+  readonly biasTensor: Tensor;
+}
+
+const FORMATS: Partial<Record<DType, { format: number; size: number }>> = {
+  F32: { format: RAW_F32, size: 4 }, F16: { format: RAW_F16, size: 2 }, BF16: { format: RAW_BF16, size: 2 }, F64: { format: RAW_F64, size: 8 },
+};
+
+/** Composition of affine maps, first to last; identity for none. */
+async function compose(maps: readonly Affine[], channels: number): Promise<{ scale: Float64Array; shift: Float64Array }> {
+  const scale = new Float64Array(channels).fill(1), shift = new Float64Array(channels);
+  for (const map of maps) {
+    const next = await map.read();
+    for (let c = 0; c < channels; c++) {
+      scale[c] = scale[c]! * next.scale[c]!;
+      shift[c] = shift[c]! * next.scale[c]! + next.shift[c]!;
+    }
+  }
+  return { scale, shift };
+}
+
+/**
+ * Packs a layer into panels of eight output channels, f32 [panels][inDim][8] and bias [panels][8]; channels are grouped in heads of
+ * `headDim`, each padded to whole panels with zeros.
+ */
+export function packedLinear(layer: Linear, headDim: number, onFold: (fold: Fold) => void): PackedLinear {
+  const { inDim, outDim } = layer;
+  const heads = outDim / headDim, panelsPerHead = Math.ceil(headDim / PANEL), panels = heads * panelsPerHead;
+  const raw = FORMATS[layer.weight.dtype];
+  if (!raw) throw new TypeError(`"${layer.weight.name}" is ${layer.weight.dtype}, expected F32, F16, BF16 or F64: convert the checkpoint`);
+  const region = (name: string, bytes: number): Tensor =>
+    ({ name, region: "weights", rows: panels, columns: bytes / 4 / panels, rowBytes: bytes / panels, panelBytes: bytes / panels, bytes: Math.ceil(bytes / 64) * 64, address: -1 });
+  const panelsTensor = region(layer.name, panels * inDim * PANEL * 4), biasTensor = region(`${layer.name}.bias`, panels * PANEL * 4);
+  // stage: bias, s, t [8]; a, b [inDim] as f64; then eight raw rows
+  const doubles = 3 * PANEL + 2 * inDim;
+  return {
+    name: layer.name, panels, panelsTensor, biasTensor, tensors: [panelsTensor, biasTensor],
+    stageBytes: doubles * 8 + PANEL * inDim * raw.size,
+    async fill(arena) {
+      const [weight, bias, before, after] = [
+        await layer.weight.read(), layer.bias ? toFloat64(await layer.bias.read(), layer.bias.dtype) : undefined,
+        await compose(layer.before, inDim), await compose(layer.after, outDim),
+      ];
+      const small = arena.doubles(arena.stage, doubles);
+      small.set(before.scale, 3 * PANEL);
+      small.set(before.shift, 3 * PANEL + inDim);
+      const rawAt = arena.stage + doubles * 8, rowBytes = inDim * raw.size;
+      const stage = arena.bytes(rawAt, PANEL * rowBytes);
+      const at = (index: number): number => arena.stage + index * 8;
+      let change = 0;
+      for (let panel = 0; panel < panels; panel++) {
+        const head = Math.floor(panel / panelsPerHead), inHead = (panel - head * panelsPerHead) * PANEL;
+        const rows = Math.min(PANEL, headDim - inHead), first = head * headDim + inHead, source = layer.firstRow + first;
+        stage.set(weight.subarray(source * rowBytes, (source + rows) * rowBytes));
+        for (let r = 0; r < rows; r++) {
+          small[r] = bias?.[source + r] ?? 0;
+          small[PANEL + r] = after.scale[first + r]!;
+          small[2 * PANEL + r] = after.shift[first + r]!;
+        }
+        const moved = arena.packPanel(
+          panelsTensor.address + panel * inDim * PANEL * 4, biasTensor.address + panel * PANEL * 4, rawAt, raw.format, rows, inDim,
+          at(0), at(3 * PANEL), at(3 * PANEL + inDim), at(PANEL), at(2 * PANEL),
+        );
+        if (Number.isNaN(moved)) throw notFinite(layer.name);
+        change = Math.max(change, moved);
+      }
+      for (const map of [...layer.before, ...layer.after]) if (map.norm) onFold({ norm: map.norm, into: [layer.name], change });
+    },
+  };
+}

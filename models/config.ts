@@ -1,0 +1,117 @@
+// config.json, or a preset's name, as a checked description of a network: which architecture, its sizes, its pictures, its labels.
+import type { Preprocessing } from "../bindings/image/index.ts";
+import type { SlabDeitConfig } from "./slab-deit.ts";
+
+/** How an image classifier is fed and read. */
+export interface ImageTask {
+  readonly preprocessing: Preprocessing;
+  /** Class names by index; "class 7" where the config has none. */
+  readonly labels: readonly string[];
+}
+
+export interface ModelConfig {
+  readonly architecture: "slab_deit";
+  /** What to call the model: the preset, or the config's own words. */
+  readonly name: string;
+  readonly network: SlabDeitConfig;
+  readonly image: ImageTask;
+}
+
+const IMAGENET_MEAN = [0.485, 0.456, 0.406], IMAGENET_STD = [0.229, 0.224, 0.225];
+
+/** The networks of the paper by the names of their configurations, as config.json would say them. */
+export const PRESETS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  slab_deit_t: { model_type: "slab_deit", hidden_size: 192, num_attention_heads: 3 },
+  slab_deit_s: { model_type: "slab_deit", hidden_size: 384, num_attention_heads: 6 },
+  deit_t_prepbn: { model_type: "deit_prepbn", hidden_size: 192, num_attention_heads: 3 },
+  deit_s_prepbn: { model_type: "deit_prepbn", hidden_size: 384, num_attention_heads: 6 },
+};
+
+const MODEL_TYPES = ["slab_deit", "deit_prepbn"];
+
+/** Reads values out of an untrusted object; every complaint names the field. */
+function fieldsOf(from: Readonly<Record<string, unknown>>, where: string) {
+  return {
+    size(key: string, fallback: number, most: number): number {
+      const value = from[key] ?? fallback;
+      if (typeof value !== "number") throw new TypeError(`${where}: "${key}" is ${JSON.stringify(value)}, expected a number`);
+      if (!Number.isInteger(value) || value < 1 || value > most) throw new RangeError(`${where}: "${key}" is ${value}, expected a whole number from 1 to ${most}`);
+      return value;
+    },
+    positive(key: string, fallback: number): number {
+      const value = from[key] ?? fallback;
+      if (typeof value !== "number") throw new TypeError(`${where}: "${key}" is ${JSON.stringify(value)}, expected a number`);
+      if (!(value > 0 && value < Infinity)) throw new RangeError(`${where}: "${key}" is ${value}, expected a positive number`);
+      return value;
+    },
+    triple(key: string, fallback: readonly number[]): readonly number[] {
+      const value = from[key] ?? fallback;
+      if (!Array.isArray(value) || value.length !== 3 || !value.every((v) => typeof v === "number" && Number.isFinite(v))) {
+        throw new TypeError(`${where}: "${key}" is ${JSON.stringify(value)?.slice(0, 60)}, expected three numbers`);
+      }
+      return value;
+    },
+  };
+}
+
+function labelsOf(from: Readonly<Record<string, unknown>>, classes: number, where: string): string[] {
+  const labels = Array.from({ length: classes }, (_, i) => `class ${i}`);
+  const given = from.id2label;
+  if (given === undefined || given === null) return labels;
+  if (typeof given !== "object") throw new TypeError(`${where}: "id2label" is ${JSON.stringify(given)}, expected an object of names by class number`);
+  for (const [id, label] of Object.entries(given)) {
+    const index = Number(id);
+    if (!Number.isInteger(index) || index < 0 || index >= classes || typeof label !== "string") {
+      throw new RangeError(`${where}: "id2label" has ${JSON.stringify(id)}: ${JSON.stringify(label)}, expected names for 0 to ${classes - 1}`);
+    }
+    labels[index] = label;
+  }
+  return labels;
+}
+
+/** A parsed config.json, or a preset's name. Throws TypeError for the wrong kind of thing, RangeError for a bad value. */
+export function parseConfig(given: unknown, where = "config"): ModelConfig {
+  const preset = typeof given === "string" ? PRESETS[Object.hasOwn(PRESETS, given) ? given : ""] : undefined;
+  if (typeof given === "string" && !preset) {
+    throw new RangeError(`no preset is called "${given}": use one of ${Object.keys(PRESETS).join(", ")}, or a config.json`);
+  }
+  const from = preset ?? given;
+  if (typeof from !== "object" || from === null || Array.isArray(from)) {
+    throw new TypeError(`${where} is ${Array.isArray(from) ? "an array" : String(from)}, expected the object that config.json holds, or a preset's name`);
+  }
+  const config = from as Readonly<Record<string, unknown>>;
+  const type = config.model_type;
+  if (type === undefined) throw new RangeError(`${where} has no "model_type", expected one of ${MODEL_TYPES.join(", ")}`);
+  if (typeof type !== "string" || !MODEL_TYPES.includes(type)) {
+    throw new RangeError(`${where}: "model_type" is ${JSON.stringify(type)?.slice(0, 60)}, expected one of ${MODEL_TYPES.join(", ")}`);
+  }
+  const fields = fieldsOf(config, where);
+  if ((config.norm ?? "repbn") !== "repbn") throw new RangeError(`${where}: "norm" is ${JSON.stringify(config.norm)}, expected "repbn"`);
+  const network: SlabDeitConfig = {
+    imageSize: fields.size("image_size", 224, 4096), patchSize: fields.size("patch_size", 16, 512), channels: fields.size("num_channels", 3, 3),
+    dim: fields.size("hidden_size", 192, 16384), depth: fields.size("num_hidden_layers", 12, 1024), heads: fields.size("num_attention_heads", 3, 1024),
+    mlpRatio: fields.size("mlp_ratio", 4, 64), classes: fields.size("num_labels", 1000, 1 << 20), normEps: fields.positive("norm_eps", 1e-5),
+    mixer: type === "slab_deit" ? "linear" : "softmax",
+  };
+  if (network.channels !== 3) throw new RangeError(`${where}: "num_channels" is ${network.channels}, expected 3: pictures are RGB`);
+  if (network.imageSize % network.patchSize) {
+    throw new RangeError(`${where}: "image_size" ${network.imageSize} is not a multiple of "patch_size" ${network.patchSize}`);
+  }
+  if (network.dim % network.heads) {
+    throw new RangeError(`${where}: "hidden_size" ${network.dim} is not a multiple of "num_attention_heads" ${network.heads}`);
+  }
+  // ImageNet evaluation crops the middle 0.875 of a picture; small-picture data sets use all of it
+  const cropFraction = fields.positive("crop_pct", network.imageSize === 224 ? 0.875 : 1);
+  if (cropFraction > 1) throw new RangeError(`${where}: "crop_pct" is ${cropFraction}, expected at most 1`);
+  const mean = fields.triple("image_mean", IMAGENET_MEAN), std = fields.triple("image_std", IMAGENET_STD);
+  if (!std.every((s) => s > 0)) throw new RangeError(`${where}: "image_std" is ${JSON.stringify(std)}, expected positive numbers`);
+  return {
+    architecture: "slab_deit",
+    name: typeof given === "string" ? given : `${type}, ${network.imageSize}×${network.imageSize}, ${network.dim} channels, ${network.depth} blocks`,
+    network,
+    image: {
+      preprocessing: { size: network.imageSize, resize: Math.floor(network.imageSize / cropFraction), mean, std },
+      labels: labelsOf(config, network.classes, where),
+    },
+  };
+}

@@ -1,0 +1,38 @@
+// PRepBN (arXiv:2405.11582, section 3.2): LayerNorm early in training, RepBN(x) = BN(x) + α·x at its end. At inference RepBN is
+// affine per channel, so it folds into the linear layer after it and no norm is left.
+import type { Tensors } from "../bindings/checkpoint/index.ts";
+import { toFloat64 } from "../bindings/checkpoint/floats.ts";
+import type { Affine, Linear } from "../bindings/weights.ts";
+import { foldBefore } from "../bindings/weights.ts";
+
+/**
+ * A norm of a checkpoint as an affine map: a = g/√(v + ε) + α, b = s − g·μ/√(v + ε), in float64. Accepts both layouts: FULL, where
+ * `norm2` holds RepBN beside a dead LayerNorm, and BARE.
+ */
+export function repBN(norm: Tensors, dim: number, eps: number): Affine {
+  const repbn = norm.has("norm2.alpha") ? norm.scope("norm2") : norm;
+  const tensors = [
+    repbn.tensor("alpha", [1]), repbn.tensor("bn.weight", [dim]), repbn.tensor("bn.bias", [dim]),
+    repbn.tensor("bn.running_mean", [dim]), repbn.tensor("bn.running_var", [dim]),
+  ];
+  return {
+    norm: norm.prefix,
+    async read() {
+      const values: Float64Array[] = [];
+      for (const tensor of tensors) values.push(toFloat64(await tensor.read(), tensor.dtype));
+      const [alpha, gain, bias, mean, variance] = values as [Float64Array, Float64Array, Float64Array, Float64Array, Float64Array];
+      const scale = new Float64Array(dim), shift = new Float64Array(dim);
+      for (let c = 0; c < dim; c++) {
+        const g = gain[c]! / Math.sqrt(variance[c]! + eps);
+        scale[c] = g + alpha[0]!;
+        shift[c] = bias[c]! - g * mean[c]!;
+      }
+      return { scale, shift };
+    },
+  };
+}
+
+/** Folds the norm into the linear layer that reads it. */
+export function foldPRepBN(norm: Tensors, eps: number, layer: Linear): Linear {
+  return foldBefore(repBN(norm, layer.inDim, eps), layer);
+}

@@ -1,0 +1,47 @@
+// Builds everything that a user runs: the WebAssembly modules (wasm/) and the JavaScript and types (dist/).
+// Usage: node scripts/build.mjs [wasm | js | bench]   without an argument: wasm and js
+import { spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, rmSync, chmodSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import asc from "assemblyscript/asc";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+process.chdir(root);
+const what = process.argv[2] ?? "all";
+
+async function compile(args) {
+  const { error, stderr } = await asc.main(args);
+  if (error) {
+    process.stderr.write(stderr.toString());
+    throw new Error(`asc ${args.join(" ")}: ${error.message}`);
+  }
+}
+
+if (what === "all" || what === "wasm") {
+  mkdirSync("wasm", { recursive: true });
+  for (const target of ["simd", "relaxed"]) {
+    await compile(["assembly/index.ts", "--target", target]);
+    await compile(["assembly/threads.ts", "--target", `${target}-threads`]);
+  }
+}
+if (what === "debug") await compile(["assembly/index.ts", "--target", "debug"]);
+if (what === "bench") {
+  for (const target of ["simd", "relaxed"]) {
+    await compile(["assembly/bench/peak.ts", "--target", target, "--outFile", `wasm/peak-${target}.wasm`]);
+  }
+}
+if (what === "all" || what === "js") {
+  rmSync("dist", { recursive: true, force: true });
+  const tsc = createRequire(import.meta.url).resolve("typescript/package.json");
+  const result = spawnSync(process.execPath, [join(dirname(tsc), "bin", "tsc"), "-p", "."], { stdio: "inherit" });
+  if (result.status !== 0) process.exit(result.status ?? 1);
+  mkdirSync("dist/wasm", { recursive: true });
+  for (const build of ["simd", "relaxed", "simd-threads", "relaxed-threads"]) {
+    cpSync(`wasm/slab-${build}.wasm`, `dist/wasm/slab-${build}.wasm`);
+  }
+  for (const command of ["slab", "demo"]) {
+    if (existsSync(`dist/cli/${command}.js`)) chmodSync(`dist/cli/${command}.js`, 0o755);
+  }
+}

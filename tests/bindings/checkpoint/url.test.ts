@@ -1,0 +1,212 @@
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { createServer } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { Checkpoint, safetensorsBytes, urlSource } from "../../../bindings/checkpoint/index.ts";
+import type { UrlOptions } from "../../../bindings/checkpoint/index.ts";
+import { rejects, seeded } from "./fixtures.ts";
+
+const values = Uint8Array.from({ length: 30_000 * 4 }, (_, i) => (i * 2654435761) >>> 24);
+const file = safetensorsBytes(Array.from({ length: 60 }, (_, i) => ({ name: `t${i}`, dtype: "F32" as const, shape: [30_000], data: values })));
+
+type Range = { begin: number; end: number };
+type Handler = (request: IncomingMessage, response: ServerResponse, range: Range | undefined) => void;
+
+let server: Server;
+let base: string;
+let handler: Handler;
+let requests: IncomingMessage[];
+test.before(async () => {
+  server = createServer((request, response) => {
+    requests.push(request);
+    const match = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
+    handler(request, response, match ? { begin: Number(match[1]), end: Math.min(Number(match[2]) + 1, file.length) } : undefined);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+test.after(() => {
+  server.closeAllConnections();
+  server.close();
+});
+test.before.each(() => {
+  requests = [];
+});
+
+const partial: Handler = (_, response, range) => {
+  const { begin, end } = range!;
+  response.writeHead(206, { "content-range": `bytes ${begin}-${end - 1}/${file.length}`, "content-length": end - begin, etag: '"1"' }).end(file.subarray(begin, end));
+};
+const whole: Handler = (_, response) => response.writeHead(200, { "content-length": file.length }).end(file);
+const open = (options?: UrlOptions) => urlSource(`${base}/model.safetensors?token=secret#f`, options);
+
+async function assertReads(): Promise<void> {
+  const ckpt = await Checkpoint.open(await open());
+  assert.is(ckpt.name, `${base}/model.safetensors`);
+  for (const name of ckpt.names()) assert.is(Buffer.compare(await ckpt.tensor(name, [30_000]).read(), values), 0);
+  await ckpt.close();
+}
+
+test("with Range: few requests for many tensors", async () => {
+  handler = partial;
+  await assertReads();
+  assert.is(requests.length, Math.ceil(file.length / (1 << 21)));
+  assert.ok(requests.every(({ headers }) => headers.range));
+});
+
+test("with Range: any ranges, many at once, at most six requests together", async () => {
+  let [running, most] = [0, 0];
+  handler = (request, response, range) => {
+    most = Math.max(most, ++running);
+    response.on("close", () => running--);
+    setTimeout(() => partial(request, response, range), 2);
+  };
+  const source = await open();
+  const random = seeded(5);
+  await Promise.all(Array.from({ length: 40 }, async (_, i) => {
+    const begin = random(file.length);
+    const end = Math.min(file.length, begin + random(i % 4 === 0 ? 5_000_000 : 50_000));
+    assert.is(Buffer.compare(await source.read(begin, end), file.subarray(begin, end)), 0);
+  }));
+  assert.ok(most <= 6, `${most} requests at once`);
+  await source.close();
+});
+
+test("a server that sends less than was asked for", async () => {
+  handler = (request, response, range) => partial(request, response, { begin: range!.begin, end: Math.min(range!.end, range!.begin + 700_000) });
+  await assertReads();
+});
+
+test("without Range: one download, in one request", async () => {
+  handler = whole;
+  await assertReads();
+  assert.is(requests.length, 1);
+});
+
+test("without Range and without a length: chunked", async () => {
+  handler = (_, response) => {
+    for (let at = 0; at < file.length; at += 300_000) response.write(file.subarray(at, at + 300_000));
+    response.end();
+  };
+  await assertReads();
+});
+
+test("a total that is unknown, a range that is wrong, enormous or compressed: one whole download instead", async () => {
+  for (const headers of [{ "content-range": `bytes 0-9/*` }, { "content-range": `bytes 5-9/${file.length}` }, { "content-range": "bytes 0-8999999999999/9000000000000" }, {}, { "content-range": `bytes 0-9/${file.length}`, "content-encoding": "br" }] as Record<string, string>[]) {
+    handler = (request, response, range) => (range ? response.writeHead(206, headers).end(file.subarray(0, 10)) : whole(request, response, range));
+    await assertReads();
+  }
+});
+
+test("an empty file", async () => {
+  handler = (_, response) => response.writeHead(416, { "content-range": "bytes */0" }).end();
+  const source = await open();
+  assert.is(source.size, 0);
+  await rejects(() => Checkpoint.open(source), /has 0 bytes, too few/, RangeError);
+});
+
+test("headers go with every request, and the address in errors has no query", async () => {
+  handler = partial;
+  const source = await open({ headers: { authorization: "Bearer x" } });
+  await source.read(3_000_000, 3_000_010);
+  assert.ok(requests.length === 2 && requests.every(({ headers }) => headers.authorization === "Bearer x"));
+  await source.close();
+  for (const [status, remedy] of [[404, /check the address/], [401, /headers\.authorization/], [503, /try again later/]] as const) {
+    handler = (_, response) => response.writeHead(status).end("no");
+    await rejects(() => open(), new RegExp(`^cannot read http://127[^?]*/model\\.safetensors: the server answered ${status}: `));
+    await rejects(() => open(), remedy);
+  }
+});
+
+test("a download that is cut off: whole, in the first range, in a later one", async () => {
+  const cut: Handler = (_, response, range) => {
+    const { begin, end } = range ?? { begin: 0, end: file.length };
+    response.writeHead(range ? 206 : 200, { "content-range": `bytes ${begin}-${end - 1}/${file.length}`, "content-length": end - begin });
+    response.write(file.subarray(begin, begin + 100_000), () => response.destroy());
+  };
+  handler = (request, response) => cut(request, response, undefined);
+  await rejects(() => open(), /^cannot read http.*: check the address and the network, then try again$|was cut off/);
+  handler = cut;
+  await rejects(() => open(), /^cannot read http.*try again$|was cut off/);
+  handler = partial;
+  const source = await open();
+  handler = cut;
+  await rejects(() => source.read(3_000_000, 6_000_000), /^cannot read http.*try again$|was cut off/);
+  await rejects(() => source.read(0, 10), /is closed/);
+});
+
+test("an answer that is shorter or longer than its range says, without a length", async () => {
+  for (const [sent, expected] of [[9, /sent 9 of 2097152 bytes/], [(1 << 21) + 1, /sent more than the 2097152 bytes/]] as const) {
+    handler = (_, response, range) => {
+      response.writeHead(206, { "content-range": `bytes ${range!.begin}-${range!.end - 1}/${file.length}` });
+      response.end(file.subarray(0, sent));
+    };
+    await rejects(() => open(), expected);
+  }
+});
+
+test("a file that changes while it is read", async () => {
+  const changes: Record<string, string>[] = [{ etag: '"2"' }, { "content-range": `bytes 3000000-3000009/${file.length + 1}` }, { "content-range": `bytes 0-9/${file.length}` }];
+  for (const headers of changes) {
+    handler = partial;
+    const source = await open();
+    handler = (_, response, range) => {
+      response.writeHead(206, { "content-range": `bytes ${range!.begin}-${range!.end - 1}/${file.length}`, etag: '"1"', ...headers }).end(file.subarray(range!.begin, range!.end));
+    };
+    await rejects(() => source.read(3_000_000, 3_000_010), /changed on the server while it was read/);
+  }
+  handler = partial;
+  const source = await open();
+  handler = whole;
+  await rejects(() => source.read(3_000_000, 3_000_010), /changed on the server/);
+});
+
+test("an abort: before, while waiting for an answer, in the middle of a body, later", async () => {
+  const reason = new Error("enough");
+  const caught = (promise: Promise<unknown>) => promise.then(() => undefined, (error) => error);
+  handler = partial;
+  assert.is(await caught(open({ signal: AbortSignal.abort(reason) })), reason);
+  assert.is(requests.length, 0);
+  const stallInBody: Handler = (_, response, range) => {
+    const { begin, end } = range!;
+    response.writeHead(206, { "content-range": `bytes ${begin}-${end - 1}/${file.length}` }).write("x");
+  };
+  const stallInWhole: Handler = (_, response) => void response.writeHead(200).write("x");
+  const stallAtOnce: Handler = () => {};
+  for (const stall of [stallAtOnce, stallInBody, stallInWhole]) {
+    handler = stall;
+    const abort = new AbortController();
+    setTimeout(() => abort.abort(reason), 20);
+    assert.is(await caught(open({ signal: abort.signal })), reason);
+  }
+  for (const stall of [stallAtOnce, stallInBody]) {
+    const later = new AbortController();
+    handler = partial;
+    const source = await open({ signal: later.signal });
+    handler = stall;
+    setTimeout(() => later.abort(reason), 20);
+    assert.is(await caught(source.read(3_000_000, 6_000_000)), reason);
+    assert.is(await caught(source.read(0, 10)), reason);
+  }
+});
+
+test("close() ends requests under way", async () => {
+  handler = partial;
+  const source = await open();
+  handler = () => {};
+  const pending = rejects(() => source.read(3_000_000, 6_000_000), /is closed/);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  await source.close();
+  await pending;
+});
+
+test("addresses that are none", async () => {
+  await rejects(() => urlSource("model.safetensors"), /is no URL/, TypeError);
+  await rejects(() => urlSource("file:///model.safetensors"), /begins with file:, expected https: or http:/, RangeError);
+  await rejects(() => urlSource("https://user:secret@h.example/x"), /^the address of https:\/\/h\.example\/x holds a password/, RangeError);
+  const port = (server.address() as AddressInfo).port;
+  await rejects(() => urlSource(`http://127.0.0.1:${port === 1 ? 2 : 1}/x`), /^cannot read http:\/\/127/);
+});
+
+test.run();
