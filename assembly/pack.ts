@@ -1,21 +1,128 @@
 // Load time: raw checkpoint bytes → folded, packed panels. Folding is done in float64 and rounded once.
 import { PANEL } from "./header";
-import { RAW_BF16, RAW_F16, RAW_F32 } from "./opcodes";
+import { RAW_BF16, RAW_F16, RAW_F32, RAW_F64 } from "./opcodes";
+import { max4, sum4 } from "./simd";
 
-/** One number of a checkpoint as f64. A half's infinities and NaNs come out as NaN. */
 // @ts-ignore: decorator
 @inline
-function decode(at: usize, format: i32): f64 {
-  if (format == RAW_F32) return <f64>load<f32>(at);
-  if (format == RAW_BF16) return <f64>reinterpret<f32>(<u32>load<u16>(at) << 16);
-  if (format == RAW_F16) {
-    const half = <u32>load<u16>(at);
-    if ((half & 0x7c00) == 0x7c00) return NaN;
-    // the half's exponent and mantissa in a float's place are too small by 2^112, subnormals included
-    const magnitude = <f64>reinterpret<f32>((half & 0x7fff) << 13) * 5.192296858534828e33;
-    return half & 0x8000 ? -magnitude : magnitude;
+function bytesOf(format: i32): usize {
+  return format == RAW_F64 ? 8 : format == RAW_F32 ? 4 : 2;
+}
+
+/** A half's exponent and mantissa in a float's place are too small by 2^112, subnormals included; infinity and NaN become 65536 or more. */
+const HALF_SCALE: f32 = 5.192296858534828e33;
+
+/** Four numbers of a checkpoint as f32x4. */
+// @ts-ignore: decorator
+@inline
+function decode4(at: usize, format: i32): v128 {
+  if (format == RAW_F32) return v128.load(at);
+  if (format == RAW_BF16) return i32x4.shl(v128.load16x4_u(at), 16);
+  if (format == RAW_F64) {
+    return v128.shuffle<f32>(f32x4.demote_f64x2_zero(v128.load(at)), f32x4.demote_f64x2_zero(v128.load(at, 16)), 0, 1, 4, 5);
   }
-  return load<f64>(at);
+  // load16x4_s leaves copies of the sign above: the mask keeps one, and the 15 bits in a float's place
+  const bits = v128.and(i32x4.shl(v128.load16x4_s(at), 13), i32x4.splat(0x8fffe000));
+  const values = f32x4.mul(bits, f32x4.splat(HALF_SCALE));
+  // too large for a half means infinity or NaN: make it NaN
+  return v128.or(values, f32x4.ge(f32x4.abs(values), f32x4.splat(65536)));
+}
+
+/** One number of a checkpoint as f32: the tail of a row. */
+function decode1(at: usize, format: i32): f32 {
+  if (format == RAW_F32) return load<f32>(at);
+  if (format == RAW_BF16) return reinterpret<f32>(<u32>load<u16>(at) << 16);
+  if (format == RAW_F64) return <f32>load<f64>(at);
+  const half = <u32>load<u16>(at);
+  if ((half & 0x7c00) == 0x7c00) return NaN;
+  return reinterpret<f32>(((half & 0x7fff) << 13) | 0) * (half & 0x8000 ? -HALF_SCALE : HALF_SCALE);
+}
+
+/** out = f32(raw · a · s) of one row of k numbers; adds raw · b to the f64 at `shift`. Returns the largest change, NaN if not finite. */
+// @ts-ignore: decorator
+@inline
+function foldRow(out: usize, raw: usize, format: i32, k: i32, a: usize, b: usize, s: f64, shift: usize): f32 {
+  let largest = i32x4.splat(0), poison = largest, shift2 = f64x2.splat(0);
+  const scale = f64x2.splat(s);
+  for (let i = k >> 2; i > 0; --i) {
+    const w = decode4(raw, format);
+    const lo = f64x2.promote_low_f32x4(w), hi = f64x2.promote_low_f32x4(i32x4.shuffle(w, w, 2, 3, 2, 3));
+    shift2 = f64x2.add(shift2, f64x2.mul(lo, v128.load(b)));
+    shift2 = f64x2.add(shift2, f64x2.mul(hi, v128.load(b, 16)));
+    const folded = i32x4.shuffle(
+      f32x4.demote_f64x2_zero(f64x2.mul(f64x2.mul(lo, v128.load(a)), scale)),
+      f32x4.demote_f64x2_zero(f64x2.mul(f64x2.mul(hi, v128.load(a, 16)), scale)), 0, 1, 4, 5,
+    );
+    v128.store(out, folded);
+    largest = f32x4.max(largest, f32x4.abs(f32x4.sub(folded, w)));
+    poison = f32x4.add(poison, f32x4.mul(folded, i32x4.splat(0)));
+    raw += 4 * bytesOf(format); out += 16; a += 32; b += 32;
+  }
+  let change = max4(largest), rest: f32 = sum4(poison);
+  let sum = load<f64>(shift) + f64x2.extract_lane(shift2, 0) + f64x2.extract_lane(shift2, 1);
+  for (let i = k & 3; i > 0; --i) {
+    const w = decode1(raw, format);
+    const folded = <f32>(<f64>w * load<f64>(a) * s);
+    sum += <f64>w * load<f64>(b);
+    store<f32>(out, folded);
+    change = max(change, abs(folded - w));
+    rest += folded * 0;
+    raw += bytesOf(format); out += 4; a += 8; b += 8;
+  }
+  store<f64>(shift, sum);
+  return change + rest;
+}
+
+/** out = f32(raw) of one row. Returns 0, NaN if not finite. */
+// @ts-ignore: decorator
+@inline
+function copyRow(out: usize, raw: usize, format: i32, k: i32): f32 {
+  let poison = i32x4.splat(0);
+  for (let i = k >> 2; i > 0; --i) {
+    const w = decode4(raw, format);
+    v128.store(out, w);
+    poison = f32x4.add(poison, f32x4.mul(w, i32x4.splat(0)));
+    raw += 4 * bytesOf(format); out += 16;
+  }
+  let rest: f32 = sum4(poison);
+  for (let i = k & 3; i > 0; --i) {
+    const w = decode1(raw, format);
+    store<f32>(out, w);
+    rest += w * 0;
+    raw += bytesOf(format); out += 4;
+  }
+  return rest;
+}
+
+// one small function a format: the engine optimises only what a checkpoint needs, and soon
+function foldRowF32(out: usize, raw: usize, k: i32, a: usize, b: usize, s: f64, shift: usize): f32 { return foldRow(out, raw, RAW_F32, k, a, b, s, shift); }
+function copyRowF32(out: usize, raw: usize, k: i32): f32 { return copyRow(out, raw, RAW_F32, k); }
+function foldRowF16(out: usize, raw: usize, k: i32, a: usize, b: usize, s: f64, shift: usize): f32 { return foldRow(out, raw, RAW_F16, k, a, b, s, shift); }
+function copyRowF16(out: usize, raw: usize, k: i32): f32 { return copyRow(out, raw, RAW_F16, k); }
+function foldRowBF16(out: usize, raw: usize, k: i32, a: usize, b: usize, s: f64, shift: usize): f32 { return foldRow(out, raw, RAW_BF16, k, a, b, s, shift); }
+function copyRowBF16(out: usize, raw: usize, k: i32): f32 { return copyRow(out, raw, RAW_BF16, k); }
+function foldRowF64(out: usize, raw: usize, k: i32, a: usize, b: usize, s: f64, shift: usize): f32 { return foldRow(out, raw, RAW_F64, k, a, b, s, shift); }
+function copyRowF64(out: usize, raw: usize, k: i32): f32 { return copyRow(out, raw, RAW_F64, k); }
+
+/** Eight rows of k floats → [k][8]. */
+function transposeRows(out: usize, rows: usize, k: i32): void {
+  const row = <usize>k * 4;
+  for (let half: usize = 0; half < 2; ++half) {
+    let r0 = rows + half * 4 * row, r1 = r0 + row, r2 = r1 + row, r3 = r2 + row, target = out + half * 16;
+    for (let i = k >> 2; i > 0; --i) {
+      const v0 = v128.load(r0), v1 = v128.load(r1), v2 = v128.load(r2), v3 = v128.load(r3);
+      const a = i32x4.shuffle(v0, v1, 0, 4, 1, 5), b = i32x4.shuffle(v2, v3, 0, 4, 1, 5);
+      const c = i32x4.shuffle(v0, v1, 2, 6, 3, 7), d = i32x4.shuffle(v2, v3, 2, 6, 3, 7);
+      v128.store(target, i32x4.shuffle(a, b, 0, 1, 4, 5)); v128.store(target, i32x4.shuffle(a, b, 2, 3, 6, 7), 32);
+      v128.store(target, i32x4.shuffle(c, d, 0, 1, 4, 5), 64); v128.store(target, i32x4.shuffle(c, d, 2, 3, 6, 7), 96);
+      r0 += 16; r1 += 16; r2 += 16; r3 += 16; target += 128;
+    }
+    for (let i = k & 3; i > 0; --i) {
+      store<f32>(target, load<f32>(r0)); store<f32>(target, load<f32>(r1), 4);
+      store<f32>(target, load<f32>(r2), 8); store<f32>(target, load<f32>(r3), 12);
+      r0 += 4; r1 += 4; r2 += 4; r3 += 4; target += 32;
+    }
+  }
 }
 
 /**
@@ -24,39 +131,43 @@ function decode(at: usize, format: i32): f64 {
  *   w' = s_o · w · a_i        bias'_o = s_o · (bias_o + Σ_i w · b_i) + t_o
  *
  * @param out       f32 [k, 8]; outBias f32 [8]
- * @param raw       eight rows of k numbers in `format`; rows ≥ `rows` are zeros
- * @param bias      f64 [8]
- * @param a, b      f64 [k]: the affine map on the input
- * @param s, t      f64 [8]: the affine map on the output
+ * @param raw       `rows` rows of k numbers in `format`; channels rows … 7 become zeros
+ * @param bias      f64 [8], overwritten
+ * @param a, b      f64 [k]: the affine map on the input; a = 0: none
+ * @param s, t      f64 [8]: the affine map on the output; s = 0: none
+ * @param stage     8·k floats of scratch
  * @returns the largest |w' − w|; NaN if any number is not finite
  */
 export function packPanel(
-  out: usize, outBias: usize, raw: usize, format: i32, rows: i32, k: i32, bias: usize, a: usize, b: usize, s: usize, t: usize,
-): f64 {
-  let largest: f64 = 0, poison: f64 = 0;
-  const size: usize = format == RAW_F32 ? 4 : format == RAW_F16 || format == RAW_BF16 ? 2 : 8;
-  for (let row = 0; row < PANEL; ++row) {
-    let target = out + <usize>row * 4;
-    if (row >= rows) {
-      for (let i = 0; i < k; ++i, target += PANEL * 4) store<f32>(target, 0);
-      store<f32>(outBias + <usize>row * 4, 0);
+  out: usize, outBias: usize, raw: usize, format: i32, rows: i32, k: i32, bias: usize, a: usize, b: usize, s: usize, t: usize, stage: usize,
+): f32 {
+  let change: f32 = 0;
+  const rawRow = <usize>k * bytesOf(format), row = <usize>k * 4;
+  for (let r: usize = 0; r < <usize>PANEL; ++r) {
+    const target = stage + r * row, source = raw + r * rawRow, sum = bias + r * 8;
+    if (r >= <usize>rows) {
+      memory.fill(target, 0, row);
+      store<f32>(outBias + r * 4, 0);
       continue;
     }
-    const scale = load<f64>(s + <usize>row * 8);
-    let source = raw + <usize>row * <usize>k * size, ai = a, bi = b;
-    let shift: f64 = load<f64>(bias + <usize>row * 8);
-    for (let i = 0; i < k; ++i) {
-      const w = decode(source, format);
-      const folded = <f32>(w * load<f64>(ai) * scale);
-      shift += w * load<f64>(bi);
-      store<f32>(target, folded);
-      largest = max(largest, abs(<f64>folded - w));
-      poison += <f64>folded * 0;
-      target += PANEL * 4; source += size; ai += 8; bi += 8;
+    const scale = s ? load<f64>(s + r * 8) : 1;
+    let moved: f32 = 0;
+    if (a) {
+      if (format == RAW_F32) moved = foldRowF32(target, source, k, a, b, scale, sum);
+      else if (format == RAW_F16) moved = foldRowF16(target, source, k, a, b, scale, sum);
+      else if (format == RAW_BF16) moved = foldRowBF16(target, source, k, a, b, scale, sum);
+      else moved = foldRowF64(target, source, k, a, b, scale, sum);
+    } else {
+      if (format == RAW_F32) moved = copyRowF32(target, source, k);
+      else if (format == RAW_F16) moved = copyRowF16(target, source, k);
+      else if (format == RAW_BF16) moved = copyRowBF16(target, source, k);
+      else moved = copyRowF64(target, source, k);
     }
-    const folded = <f32>(shift * scale + load<f64>(t + <usize>row * 8));
-    store<f32>(outBias + <usize>row * 4, folded);
-    poison += <f64>folded * 0;
+    const shifted = <f32>(load<f64>(sum) * scale + (t ? load<f64>(t + r * 8) : 0));
+    store<f32>(outBias + r * 4, shifted);
+    // Math.max semantics keep a NaN; so does this sum
+    change = max(change, moved) + (moved - moved) + shifted * 0;
   }
-  return largest + poison;
+  transposeRows(out, stage, k);
+  return change;
 }

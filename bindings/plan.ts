@@ -102,7 +102,10 @@ export class Plan {
         const out = floats(tensor.address, tensor.bytes / 4);
         out.fill(0);
         place(values, out);
-        if (!values.every(Number.isFinite)) throw notFinite(name);
+        // 0·NaN and 0·∞ are NaN
+        let poison = 0;
+        for (let i = 0; i < values.length; i++) poison += values[i]! * 0;
+        if (poison !== 0) throw notFinite(name);
       },
     });
     return tensor;
@@ -121,9 +124,11 @@ export class Plan {
     const width = headWidth(headDim);
     return this.constant(name, this.headPanels(name, rows, heads, headDim), read, (values, out) => {
       for (let h = 0; h < heads; h++) {
-        for (let c = 0; c < headDim; c++) {
-          const panel = ((h * width + c) >> 3) * rows * PANEL + (c & 7);
-          for (let r = 0; r < rows; r++) out[panel + r * PANEL] = values[(r * heads + h) * headDim + c]!;
+        for (let c = 0; c < headDim; c += PANEL) {
+          const panel = (h * width + c) * rows, from = h * headDim + c, count = Math.min(PANEL, headDim - c);
+          for (let r = 0; r < rows; r++) {
+            for (let i = 0; i < count; i++) out[panel + r * PANEL + i] = values[r * heads * headDim + from + i]!;
+          }
         }
       }
     });

@@ -107,20 +107,19 @@ export function packedLinear(layer: Linear, headDim: number, onFold: (fold: Fold
   const region = (name: string, bytes: number): Tensor =>
     ({ name, region: "weights", rows: panels, columns: bytes / 4 / panels, rowBytes: bytes / panels, panelBytes: bytes / panels, bytes: Math.ceil(bytes / 64) * 64, address: -1 });
   const panelsTensor = region(layer.name, panels * inDim * PANEL * 4), biasTensor = region(`${layer.name}.bias`, panels * PANEL * 4);
-  // stage: bias, s, t [8]; a, b [inDim] as f64; then eight raw rows
+  // stage: bias, s, t [8] and a, b [inDim] as f64; eight raw rows; eight rows as f32. With a map after, `a` must be there too.
+  const mapped = layer.before.length + layer.after.length > 0;
   const doubles = 3 * PANEL + 2 * inDim;
   return {
     name: layer.name, panels, panelsTensor, biasTensor, tensors: [panelsTensor, biasTensor],
-    stageBytes: doubles * 8 + PANEL * inDim * raw.size,
+    stageBytes: doubles * 8 + PANEL * inDim * (raw.size + 4),
     async fill(arena) {
-      const [weight, bias, before, after] = [
-        await layer.weight.read(), layer.bias ? toFloat64(await layer.bias.read(), layer.bias.dtype) : undefined,
-        await compose(layer.before, inDim), await compose(layer.after, outDim),
-      ];
+      const weight = await layer.weight.read(), bias = layer.bias && toFloat64(await layer.bias.read(), layer.bias.dtype);
+      const before = await compose(layer.before, inDim), after = await compose(layer.after, outDim);
       const small = arena.doubles(arena.stage, doubles);
       small.set(before.scale, 3 * PANEL);
       small.set(before.shift, 3 * PANEL + inDim);
-      const rawAt = arena.stage + doubles * 8, rowBytes = inDim * raw.size;
+      const rawAt = arena.stage + doubles * 8, rowBytes = inDim * raw.size, rowsAt = rawAt + PANEL * rowBytes;
       const stage = arena.bytes(rawAt, PANEL * rowBytes);
       const at = (index: number): number => arena.stage + index * 8;
       let change = 0;
@@ -135,7 +134,7 @@ export function packedLinear(layer: Linear, headDim: number, onFold: (fold: Fold
         }
         const moved = arena.packPanel(
           panelsTensor.address + panel * inDim * PANEL * 4, biasTensor.address + panel * PANEL * 4, rawAt, raw.format, rows, inDim,
-          at(0), at(3 * PANEL), at(3 * PANEL + inDim), at(PANEL), at(2 * PANEL),
+          at(0), mapped ? at(3 * PANEL) : 0, at(3 * PANEL + inDim), mapped ? at(PANEL) : 0, at(2 * PANEL), rowsAt,
         );
         if (Number.isNaN(moved)) throw notFinite(layer.name);
         change = Math.max(change, moved);

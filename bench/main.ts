@@ -1,0 +1,86 @@
+// The benchmark: prints its tables, and writes them above the notes in bench/RESULTS.md. Options: --short, --peers DIR, --json.
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { cpus } from "node:os";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { brotliCompressSync, gzipSync } from "node:zlib";
+import { benchKernels } from "./kernels.ts";
+import { loadPeak } from "./limits.ts";
+import { timeInTurn } from "./measure.ts";
+import { benchModels } from "./models.ts";
+import { missingPeers, setPeerDirectory } from "./peers.ts";
+import { benchStartup } from "./startup.ts";
+import { benchThreads } from "./threads.ts";
+
+const { values: args } = parseArgs({ options: { short: { type: "boolean", default: false }, peers: { type: "string" }, json: { type: "boolean", default: false } } });
+const file = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+const peers = args.peers ?? file("../../shared/peers");
+if (existsSync(peers)) setPeerDirectory(peers);
+const relaxed = Number(process.versions.node.split(".")[0]) >= 22;
+const builds = relaxed ? (["relaxed", "simd"] as const) : (["simd"] as const);
+
+const percent = (fraction: number): string => `${(fraction * 100).toFixed(0)} %`;
+const ms = (time: number): string => (time < 1 ? `${(time * 1000).toFixed(0)} µs` : `${time.toFixed(2)} ms`);
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  return [head, head.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
+}
+
+const sections: string[] = [];
+const results: Record<string, unknown> = {};
+function section(title: string, text: string, data: unknown): void {
+  sections.push(`## ${title}\n\n${text}`);
+  results[title] = data;
+  if (!args.json) console.log(`\n## ${title}\n\n${text}`);
+}
+
+const limits: [string, string, string][] = [];
+for (const build of builds) {
+  const peak = loadPeak(build);
+  const times = await timeInTurn({ compute: () => peak.compute(), read: () => peak.read() }, args.short ? 400 : 2000);
+  limits.push([build, `${(peak.flops / times.compute!.bestMs / 1e6).toFixed(1)} GFLOP/s`, `${(peak.bytes / times.read!.bestMs / 1e6).toFixed(1)} GB/s`]);
+}
+section("The machine's limits, one thread", table(["build", "multiply-add peak", "reading memory, four streams"], limits), limits);
+
+const kernels = await benchKernels(args.short ? 150 : 1500, builds);
+section("Kernels, one thread", table(
+  ["kernel", "build", "GFLOP/s", "peak in the same turn", "of the peak", "by medians"],
+  kernels.map((k) => [k.kernel, k.build, k.gflops.toFixed(1), k.peakGflops.toFixed(1), percent(k.fraction), percent(k.medianFraction)]),
+), kernels);
+
+const threads = await benchThreads(args.short ? 500 : 4000, [[197, 192, 768], [197, 384, 1536]]);
+section("Two threads on one matrix product", table(
+  ["shape", "one thread", "two threads", "speed-up"], threads.map((t) => [t.shape, ms(t.oneMs), ms(t.twoMs), `${t.speedup.toFixed(2)}×`]),
+), threads);
+
+const models = await benchModels(args.short ? 3000 : 20000, args.short ? 1 : 3, relaxed);
+section("Whole models, a picture of 224×224", table(
+  ["model", "build", "threads", "best", "median", "GFLOP/s", "of the peak", "peer's best", "times faster", "by medians"],
+  models.map((m) => [
+    m.model, m.build, String(m.threads), ms(m.bestMs), ms(m.medianMs), m.gflops.toFixed(1), percent(m.fraction),
+    m.peer ? ms(m.peer.bestMs) : "–", m.peer ? `${m.peer.ratio.toFixed(2)}×` : "–", m.peer ? `${m.peer.medianRatio.toFixed(2)}×` : "–",
+  ]),
+) + (models.some((m) => m.peer) ? `\n\nPeer: ${[...new Set(models.flatMap((m) => (m.peer ? [m.peer.name] : [])))].join("; ")}, one thread.` : ""), models);
+
+const startup = benchStartup(args.short ? 3 : 9, [{ threads: 1 }, { threads: 2 }]);
+section("Cold start: import to the first result of the CIFAR model", table(
+  ["build", "import", "load", "first picture", "total", "CPU time"],
+  startup.map((s) => [s.build, ms(s.importMs), ms(s.loadMs), ms(s.firstMs), ms(s.totalMs), ms(s.cpuMs)]),
+), startup);
+
+const sizes = ["simd", "relaxed", "simd-threads", "relaxed-threads"].map((build) => {
+  const path = file(`../wasm/slab-${build}.wasm`), bytes = readFileSync(path);
+  return [build, `${(statSync(path).size / 1024).toFixed(1)} KiB`, `${(gzipSync(bytes).length / 1024).toFixed(1)} KiB`, `${(brotliCompressSync(bytes).length / 1024).toFixed(1)} KiB`];
+});
+section("Size of the WebAssembly", table(["build", "bytes", "gzip", "brotli"], sizes), sizes);
+
+const machine = `${cpus()[0]?.model ?? "unknown CPU"}, ${cpus().length} cores, Node ${process.versions.node} (V8 ${process.versions.v8}), ${new Date().toISOString().slice(0, 10)}`;
+const missing = missingPeers.length ? `\n\nLeft out: ${[...new Set(missingPeers)].join("; ")}.` : "";
+const marker = "# What was tried";
+const resultsFile = file("RESULTS.md");
+const notes = existsSync(resultsFile) ? (readFileSync(resultsFile, "utf8").split(`\n${marker}`)[1] ?? "") : "";
+const head = `# Results\n\nWritten by \`npm run bench${args.short ? " -- --short" : ""}\` on: ${machine}.\n` +
+  "Best: the 3 % quantile of many short samples; variants that are compared take turns in one run. Ratios carry over to other machines, absolute times do not." + missing;
+writeFileSync(resultsFile, `${head}\n\n${sections.join("\n\n")}\n\n${marker}${notes || "\n"}`);
+if (args.json) console.log(JSON.stringify({ machine, ...results }));
+else if (missing) console.log(missing);
+process.exit(0);

@@ -1,0 +1,74 @@
+// Whole image models: ms a picture at one and two threads, GFLOP/s, the fraction of the multiply-add peak, and the ratio to
+// onnxruntime-web on the same network, all in one run.
+import { load } from "../bindings/index.ts";
+import type { Model } from "../bindings/index.ts";
+import { Plan } from "../bindings/plan.ts";
+import { build } from "../bindings/load.ts";
+import { parseConfig } from "../models/config.ts";
+import { loadPeak } from "./limits.ts";
+import { timeInTurn } from "./measure.ts";
+import { openPeer } from "./peers.ts";
+import { randomCheckpoint } from "./random-checkpoint.ts";
+
+export interface ModelResult {
+  readonly model: string;
+  readonly build: string;
+  readonly threads: number;
+  readonly bestMs: number;
+  readonly medianMs: number;
+  readonly gflops: number;
+  /** Of one thread's peak, times the threads. */
+  readonly fraction: number;
+  /** How many times faster than the peer, by best and by median; undefined without a peer. */
+  readonly peer?: { readonly name: string; readonly bestMs: number; readonly ratio: number; readonly medianRatio: number };
+}
+
+/** The networks compared, and the peer's file for each. */
+const MODELS = [
+  { config: "slab_deit_t", peer: "slab_deit_tiny_folded" },
+  { config: "slab_deit_s", peer: "slab_deit_small_folded" },
+  { config: "deit_t_prepbn", peer: "deit_tiny_ln_softmax" },
+] as const;
+
+const flopsOf = (config: string): number => {
+  const plan = new Plan();
+  build(plan, randomCheckpoint(config), parseConfig(config));
+  return plan.flops;
+};
+
+/** @param models  how many of the list: the short form measures the first only */
+export async function benchModels(budgetMs: number, models: number, relaxed: boolean): Promise<ModelResult[]> {
+  const results: ModelResult[] = [];
+  for (const { config, peer: peerName } of MODELS.slice(0, models)) {
+    const flops = flopsOf(config);
+    const variants: { key: string; model: Model }[] = [];
+    for (const kind of relaxed ? (["relaxed", "simd"] as const) : (["simd"] as const)) {
+      for (const threads of [1, 2]) {
+        const model = await load({ config, weights: randomCheckpoint(config) }, { threads, build: threads > 1 ? `${kind}-threads` : kind });
+        variants.push({ key: `${kind} ${threads}`, model });
+      }
+    }
+    const { imageSize } = variants[0]!.model.config.network;
+    const pixels = new Float32Array(3 * imageSize * imageSize).fill(0.3);
+    const peer = await openPeer(peerName, { input: pixels, shape: [1, 3, imageSize, imageSize] });
+    const peak = loadPeak(relaxed ? "relaxed" : "simd"), plain = loadPeak("simd");
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const times = await timeInTurn({
+      peak: () => peak.compute(), plain: () => plain.compute(),
+      ...Object.fromEntries(variants.map(({ key, model }) => [key, () => model.forward(pixels)])),
+      ...(peer ? { peer: () => peer.run() } : {}),
+    }, budgetMs);
+    for (const { key, model } of variants) {
+      const { bestMs, medianMs } = times[key]!;
+      const [limit, flopsOfPeak] = key.startsWith("relaxed") ? [times.peak!, peak.flops] : [times.plain!, plain.flops];
+      results.push({
+        model: config, build: model.caps.build, threads: model.caps.threads, bestMs, medianMs, gflops: flops / bestMs / 1e6,
+        fraction: flops / bestMs / (flopsOfPeak / limit.bestMs) / model.caps.threads,
+        ...(peer ? { peer: { name: peer.name, bestMs: times.peer!.bestMs, ratio: times.peer!.bestMs / bestMs, medianRatio: times.peer!.medianMs / medianMs } } : {}),
+      });
+      model.dispose();
+    }
+    await peer?.close();
+  }
+  return results;
+}

