@@ -25,3 +25,18 @@ export function copyBlocks(begin: i32, end: i32, out: usize, from: usize, bytes:
   const offset = <usize>begin * bytes;
   memory.copy(out + offset, from + offset, <usize>(end - begin) * bytes);
 }
+
+/** Checksum of `bytes` (a multiple of 16): any single changed word changes it. Not a signature. */
+export function checksum(from: usize, bytes: usize): u32 {
+  let a = i32x4.splat(0x2545f491);
+  for (let i: usize = 0; i < bytes; i += 16) {
+    // an odd multiplier makes each step invertible, so a difference in one word survives to the end
+    a = i32x4.mul(v128.xor(a, v128.load(from + i)), i32x4.splat(0x9e3779b1));
+    a = v128.xor(a, i32x4.shr_u(a, 15));
+  }
+  let hash: u32 = <u32>i32x4.extract_lane(a, 0);
+  hash = (hash ^ (hash >>> 13)) * 0xc2b2ae35 + <u32>i32x4.extract_lane(a, 1);
+  hash = (hash ^ (hash >>> 13)) * 0xc2b2ae35 + <u32>i32x4.extract_lane(a, 2);
+  hash = (hash ^ (hash >>> 13)) * 0xc2b2ae35 + <u32>i32x4.extract_lane(a, 3);
+  return hash ^ (hash >>> 16);
+}

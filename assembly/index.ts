@@ -1,10 +1,12 @@
 // What the WebAssembly module exports: the executor, the packing of weights, and every kernel, for tests and benchmarks.
 export { initialise } from "./simd";
-export { packPanel } from "./pack";
+export { embed, packPanel } from "./pack";
 export { runPlan } from "./plan";
 export { linear } from "./matmul";
 export { keyValueState, linearAttention } from "./linear-attention";
 export { scoreAttention, transposeKeys } from "./score-attention";
 export { depthwiseConv, gatherPatches } from "./conv";
-export { affine, layerNorm } from "./norm";
-export { copyBlocks, meanRows } from "./elementwise";
+export { affine, layerNorm, rmsNorm } from "./norm";
+export { checksum, copyBlocks, meanRows } from "./elementwise";
+export { recurrentChunks, recurrentStep } from "./recurrent";
+export { causalConv } from "./causal-conv";

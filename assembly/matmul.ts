@@ -2,7 +2,7 @@
 // The register tile is 6×8 (12 accumulators); an engine with a weaker register allocator gets 4×8 from the same panels.
 // Every output is one chain ordered by k, so tile shape, row split and thread count never change its bits.
 import { PANEL, TILE_ROWS } from "./header";
-import { ACT_GELU, ACT_NONE, ACT_RELU } from "./opcodes";
+import { ACT_GATE, ACT_GELU, ACT_NONE, ACT_RELU } from "./opcodes";
 import { gelu, madd, silu } from "./simd";
 
 /**
@@ -166,30 +166,85 @@ function activatePanel(out: usize, outRow: usize, m: i32, act: i32): void {
   }
 }
 
+/** Multiplies one panel by another of the same rows. */
+function gatePanel(out: usize, outRow: usize, by: usize, byRow: usize, m: i32): void {
+  do {
+    v128.store(out, f32x4.mul(v128.load(out), v128.load(by)));
+    v128.store(out, f32x4.mul(v128.load(out, 16), v128.load(by, 16)), 16);
+    out += outRow; by += byRow;
+  } while (--m);
+}
+
+/**
+ * Four panels of a product with one row: four weight streams at once, as memory likes it. Every output is the same chain as in tile.
+ */
+function fourPanels(out: usize, outPanel: usize, x: usize, w: usize, k: i32, bias: usize, addend: usize, addendPanel: usize): void {
+  const stream = <usize>k * (PANEL * 4);
+  let w0 = w, w1 = w + stream, w2 = w1 + stream, w3 = w2 + stream;
+  let c00 = v128.load(bias), c01 = v128.load(bias, 16), c10 = v128.load(bias, 32), c11 = v128.load(bias, 48);
+  let c20 = v128.load(bias, 64), c21 = v128.load(bias, 80), c30 = v128.load(bias, 96), c31 = v128.load(bias, 112);
+  do {
+    const s = v128.load32_splat(x);
+    c00 = madd(s, v128.load(w0), c00); c01 = madd(s, v128.load(w0, 16), c01);
+    c10 = madd(s, v128.load(w1), c10); c11 = madd(s, v128.load(w1, 16), c11);
+    c20 = madd(s, v128.load(w2), c20); c21 = madd(s, v128.load(w2, 16), c21);
+    c30 = madd(s, v128.load(w3), c30); c31 = madd(s, v128.load(w3, 16), c31);
+    x += 4; w0 += 32; w1 += 32; w2 += 32; w3 += 32;
+  } while (--k);
+  if (addend) {
+    c00 = f32x4.add(c00, v128.load(addend)); c01 = f32x4.add(c01, v128.load(addend, 16)); addend += addendPanel;
+    c10 = f32x4.add(c10, v128.load(addend)); c11 = f32x4.add(c11, v128.load(addend, 16)); addend += addendPanel;
+    c20 = f32x4.add(c20, v128.load(addend)); c21 = f32x4.add(c21, v128.load(addend, 16)); addend += addendPanel;
+    c30 = f32x4.add(c30, v128.load(addend)); c31 = f32x4.add(c31, v128.load(addend, 16));
+  }
+  v128.store(out, c00); v128.store(out, c01, 16); out += outPanel;
+  v128.store(out, c10); v128.store(out, c11, 16); out += outPanel;
+  v128.store(out, c20); v128.store(out, c21, 16); out += outPanel;
+  v128.store(out, c30); v128.store(out, c31, 16);
+}
+
 /**
  * Linear layer, output panels [begin, end) of eight columns.
  *
- *   out = act(x · Wᵀ + bias + addend)
+ *   out = act(x · Wᵀ + bias + addend)      or, with ACT_GATE,      out = (x · Wᵀ + bias) ⊙ addend
  *
  * @param out       f32 [m rows] of whole panels: row-major when outPanel = 32, panels of their own when outRow = 32
  * @param x         f32 [m, k], row stride xRow bytes
  * @param w         f32 [panels, k, 8], packed
  * @param bias      f32 [panels, 8]
- * @param addend    f32 laid out by addendRow, addendPanel: a residual or a position table; 0 = none. May be `out` itself
- * @param m, k      ≥ 1, any
- * @param act       ACT_NONE | ACT_RELU | ACT_GELU | ACT_SILU
+ * @param addend    f32 laid out by addendRow, addendPanel: a residual, a position table, a gate; 0 = none. May be `out` itself, but not a gate
+ * @param m, k      ≥ 1, any; m = 1 (decode) reads four panels at a time
+ * @param act       ACT_NONE | ACT_RELU | ACT_GELU | ACT_SILU | ACT_GATE
  */
 export function linear(
   begin: i32, end: i32, out: usize, outRow: usize, outPanel: usize, x: usize, xRow: usize, w: usize, bias: usize,
   addend: usize, addendRow: usize, addendPanel: usize, m: i32, k: i32, act: i32,
 ): void {
-  for (let p = begin; p < end; ++p) {
-    const panel = <usize>p;
-    const target = out + panel * outPanel;
-    panelProduct(
-      target, outRow, x, xRow, w + panel * <usize>k * (PANEL * 4), m, k, bias + panel * (PANEL * 4),
-      addend ? addend + panel * addendPanel : 0, addendRow,
-    );
-    if (act != ACT_NONE) activatePanel(target, outRow, m, act);
+  const added = act == ACT_GATE ? 0 : addend;
+  let p = begin;
+  if (m == 1) {
+    for (; p + 4 <= end; p += 4) {
+      const panel = <usize>p;
+      fourPanels(
+        out + panel * outPanel, outPanel, x, w + panel * <usize>k * (PANEL * 4), k, bias + panel * (PANEL * 4),
+        added ? added + panel * addendPanel : 0, addendPanel,
+      );
+    }
   }
+  for (let rest = p; rest < end; ++rest) {
+    const panel = <usize>rest;
+    panelProduct(
+      out + panel * outPanel, outRow, x, xRow, w + panel * <usize>k * (PANEL * 4), m, k, bias + panel * (PANEL * 4),
+      added ? added + panel * addendPanel : 0, addendRow,
+    );
+    if (m > 1) finishPanel(out + panel * outPanel, outRow, addend + panel * addendPanel, addendRow, m, act);
+  }
+  if (m == 1) for (let q = begin; q < end; ++q) finishPanel(out + <usize>q * outPanel, outRow, addend + <usize>q * addendPanel, addendRow, 1, act);
+}
+
+// @ts-ignore: decorator
+@inline
+function finishPanel(out: usize, outRow: usize, by: usize, byRow: usize, m: i32, act: i32): void {
+  if (act == ACT_GATE) gatePanel(out, outRow, by, byRow, m);
+  else if (act != ACT_NONE) activatePanel(out, outRow, m, act);
 }

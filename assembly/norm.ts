@@ -59,3 +59,35 @@ export function affine(
     }
   }
 }
+
+/**
+ * RMS norm, rows [begin, end): y = x/√(mean(x²) + eps) · weight, over whole vectors of four channels.
+ *
+ * @param out, x   f32 [rows, dim], row strides in bytes; out may be x
+ * @param weight   f32 [dim]
+ */
+export function rmsNorm(begin: i32, end: i32, out: usize, outRow: usize, x: usize, xRow: usize, weight: usize, dim: i32, eps: f32): void {
+  const whole = dim & ~3;
+  for (let r = begin; r < end; ++r) {
+    const row = x + <usize>r * xRow, target = out + <usize>r * outRow;
+    let s = i32x4.splat(0);
+    for (let i = 0; i < whole; i += 4) {
+      const v = v128.load(row + <usize>i * 4);
+      s = madd(v, v, s);
+    }
+    let sum = sum4(s);
+    for (let i = whole; i < dim; ++i) {
+      const v = load<f32>(row + <usize>i * 4);
+      sum += v * v;
+    }
+    const scale = <f32>(1.0 / Math.sqrt(<f64>sum / <f64>dim + <f64>eps)), scale4 = f32x4.splat(scale);
+    for (let i = 0; i < whole; i += 4) {
+      const at = <usize>i * 4;
+      v128.store(target + at, f32x4.mul(f32x4.mul(v128.load(row + at), scale4), v128.load(weight + at)));
+    }
+    for (let i = whole; i < dim; ++i) {
+      const at = <usize>i * 4;
+      store<f32>(target + at, load<f32>(row + at) * scale * load<f32>(weight + at));
+    }
+  }
+}

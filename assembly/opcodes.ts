@@ -1,7 +1,7 @@
 // Op numbers and the shape of an op record. Plain constants, imported by bindings/plan.ts too.
 // Record: i32 opcode, i32 units, i32 units per chunk, then the kernel's arguments after (begin, end), in order.
 
-export const OP_BYTES = 96;
+export const OP_BYTES = 104;
 export const OP_ARGS = 12;
 
 export const LINEAR = 1;
@@ -15,12 +15,19 @@ export const MEAN_ROWS = 8;
 export const AFFINE = 9;
 export const LAYER_NORM = 10;
 export const COPY = 11;
+export const EMBED = 12;
+export const RECURRENT_STEP = 13;
+export const RECURRENT_CHUNKS = 14;
+export const CAUSAL_CONV = 15;
+export const RMS_NORM = 16;
 
 /** Activation of a linear layer. */
 export const ACT_NONE = 0;
 export const ACT_RELU = 1;
 export const ACT_GELU = 2;
 export const ACT_SILU = 3;
+/** Not an activation of its own: the result is multiplied by the addend instead of added to it (gated units). */
+export const ACT_GATE = 4;
 
 /** How score attention turns a row of scores into weights. */
 export const WEIGH_LINEAR = 0;
@@ -31,3 +38,11 @@ export const RAW_F32 = 0;
 export const RAW_F16 = 1;
 export const RAW_BF16 = 2;
 export const RAW_F64 = 3;
+
+/** What the recurrence's state decays by, and how it is read. */
+export const DECAY_NONE = 0;
+export const DECAY_SCALAR = 1;
+export const DECAY_KEY = 2;
+export const DECAY_VALUE = 3;
+export const NORMALISE = 1;
+export const READ_BEFORE = 2;

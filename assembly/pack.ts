@@ -105,7 +105,7 @@ function foldRowF64(out: usize, raw: usize, k: i32, a: usize, b: usize, s: f64, 
 function copyRowF64(out: usize, raw: usize, k: i32): f32 { return copyRow(out, raw, RAW_F64, k); }
 
 /** Eight rows of k floats → [k][8]. */
-function transposeRows(out: usize, rows: usize, k: i32): void {
+export function transposeRows(out: usize, rows: usize, k: i32): void {
   const row = <usize>k * 4;
   for (let half: usize = 0; half < 2; ++half) {
     let r0 = rows + half * 4 * row, r1 = r0 + row, r2 = r1 + row, r3 = r2 + row, target = out + half * 16;
@@ -170,4 +170,21 @@ export function packPanel(
   }
   transposeRows(out, stage, k);
   return change;
+}
+
+/**
+ * Rows of an embedding table, rows [begin, end): out[r] = table[ids[r]].
+ *
+ * @param out    f32 [rows, dim], row stride outRow bytes
+ * @param ids    i32 [rows], each a row of the table
+ * @param table  [vocabulary, dim] numbers in `format`, as in the checkpoint
+ */
+export function embed(begin: i32, end: i32, out: usize, outRow: usize, ids: usize, table: usize, format: i32, dim: i32): void {
+  for (let r = <usize>begin; r < <usize>end; ++r) {
+    const target = out + r * outRow, source = table + <usize>load<i32>(ids + r * 4) * <usize>dim * bytesOf(format);
+    if (format == RAW_F32) copyRowF32(target, source, dim);
+    else if (format == RAW_F16) copyRowF16(target, source, dim);
+    else if (format == RAW_BF16) copyRowBF16(target, source, dim);
+    else copyRowF64(target, source, dim);
+  }
 }

@@ -2,11 +2,11 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { ModelConfig } from "../models/config.ts";
 import { parseConfig } from "../models/config.ts";
 import { fileSource } from "./checkpoint/file.ts";
 import type { ByteSource } from "./checkpoint/index.ts";
 import { Checkpoint, urlSource } from "./checkpoint/index.ts";
+import type { OpenedModel } from "./load.ts";
 
 /** The files of a folder by name. */
 interface Folder {
@@ -54,25 +54,35 @@ function urlFolder(url: URL, { signal }: FolderOptions): Folder {
   return {
     name: base.href,
     async text(file) {
-      const response = await fetch(new URL(file, base), options);
+      const address = new URL(file, base), where = address.origin + address.pathname;
+      let response: Response;
+      try {
+        response = await fetch(address, options);
+        if (response.ok) return await response.text();
+      } catch (error) {
+        signal?.throwIfAborted();
+        const { message } = ((error as Error).cause as Error | undefined) ?? (error as Error);
+        throw new Error(`cannot read ${where}: ${message || "the connection failed"}: check the address and the network`, { cause: error });
+      }
+      // frees the connection
+      await response.body?.cancel();
       if (response.status === 404) return undefined;
-      if (!response.ok) throw new Error(`${new URL(file, base).href} answered ${response.status} ${response.statusText}: try again later`);
-      return response.text();
+      throw new Error(`cannot read ${where}: the server answered ${response.status} ${response.statusText}: check the address, or try again later`);
     },
     open: (file) => urlSource(new URL(file, base), options),
   };
 }
 
-function parseJson(text: string, where: string): unknown {
+export function parseJson(text: string, where: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new TypeError(`${where} is not JSON (${(error as Error).message}): download it again`);
+    throw new TypeError(`${where} is not JSON (${(error as Error).message}): check it, or download it again`);
   }
 }
 
 /** Opens the checkpoint of a folder and reads its config, or takes the one given. */
-export async function openFolder(source: string | URL, options: FolderOptions): Promise<{ config: ModelConfig; checkpoint: Checkpoint }> {
+export async function openFolder(source: string | URL, options: FolderOptions): Promise<OpenedModel> {
   const url = source instanceof URL ? source : /^[a-z]{2,}:/i.test(source) ? new URL(source) : undefined;
   if (url && !["file:", "http:", "https:"].includes(url.protocol)) throw new RangeError(`"${url.href}" is not a file:, http: or https: URL`);
   const folder = url && url.protocol !== "file:" ? urlFolder(url, options) : await diskFolder(url ? fileURLToPath(url) : (source as string), options);
@@ -84,9 +94,10 @@ export async function openFolder(source: string | URL, options: FolderOptions): 
     given = parseJson(text, where);
   }
   const config = parseConfig(given, where);
+  const tokenizer = config.architecture === "slab_lm" ? await folder.text("tokenizer.json") : undefined;
   const index = await folder.text("model.safetensors.index.json");
   const checkpoint = index === undefined
     ? await Checkpoint.open(await folder.open("model.safetensors"))
     : await Checkpoint.openSharded(parseJson(index, "model.safetensors.index.json"), (file) => folder.open(file), folder.name);
-  return { config, checkpoint };
+  return { config, checkpoint, tokenizer };
 }

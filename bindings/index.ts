@@ -2,10 +2,14 @@
 export { load } from "./load.ts";
 export type { LoadOptions, ModelParts, Progress } from "./load.ts";
 export { Model } from "./model.ts";
-export type { Label, Picture } from "./model.ts";
+export type { Label, Picture } from "./classifier.ts";
+export { Session } from "./session.ts";
+export type { GeneratedToken, GenerateOptions } from "./session.ts";
+export type { Sampling } from "./sampler.ts";
+export type { Tokenizer } from "./tokenizer/index.ts";
 export type { Caps } from "./kernels.ts";
 export type { MemoryReport } from "./memory.ts";
 export type { Build } from "./platform/platform.ts";
 export type { Image } from "./image/index.ts";
 export { PRESETS as presets } from "../models/config.ts";
-export type { ModelConfig } from "../models/config.ts";
+export type { ImageModelConfig, LanguageModelConfig, ModelConfig } from "../models/config.ts";

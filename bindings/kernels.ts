@@ -6,6 +6,7 @@ import type { Build, Platform } from "./platform/platform.ts";
 export interface Kernels {
   initialise(): void;
   packPanel(...args: number[]): number;
+  checksum(from: number, bytes: number): number;
   runPlan(plan: number, length: number): void;
   /** Only in the threads builds. */
   runShared?(plan: number, length: number): void;

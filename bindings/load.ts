@@ -1,16 +1,22 @@
 // load(): from a folder, a URL or objects to a model that is ready to run.
-import type { ModelConfig } from "../models/config.ts";
+import type { ImageModelConfig, LanguageModelConfig, ModelConfig } from "../models/config.ts";
 import { parseConfig } from "../models/config.ts";
 import { slabDeit } from "../models/slab-deit.ts";
+import { slabLm } from "../models/slab-lm.ts";
 import type { ByteSource, Tensors } from "./checkpoint/index.ts";
 import { blobSource, bytesSource, Checkpoint, streamSource } from "./checkpoint/index.ts";
+import { Classifier } from "./classifier.ts";
+import { openFolder, parseJson } from "./folder.ts";
+import type { Caps } from "./kernels.ts";
 import { chooseBuild } from "./kernels.ts";
+import { Language } from "./language.ts";
 import { materialise } from "./memory.ts";
 import { Model } from "./model.ts";
 import { Plan } from "./plan.ts";
 import { platform } from "./platform/node.ts";
 import type { Build } from "./platform/platform.ts";
-import { openFolder } from "./folder.ts";
+import { describe, Runtime } from "./runtime.ts";
+import type { Tokenizer } from "./tokenizer/index.ts";
 
 /** What to load when there is no folder: objects, bytes or streams. */
 export interface ModelParts {
@@ -18,6 +24,8 @@ export interface ModelParts {
   readonly config: unknown;
   /** A safetensors file, or an opened checkpoint. */
   readonly weights: Uint8Array | ArrayBuffer | Blob | ReadableStream<Uint8Array> | ByteSource | Checkpoint;
+  /** What tokenizer.json holds, or its text; without it a language model takes token ids only. */
+  readonly tokenizer?: unknown;
 }
 
 export interface Progress {
@@ -35,55 +43,96 @@ export interface LoadOptions {
   readonly deterministic?: boolean;
   /** A preset's name or config object, for a folder without config.json (or instead of it). */
   readonly config?: unknown;
+  /** Language models: sessions whose state stays in the model's memory, and most of one decodeBatch step; default 16. More are parked. */
+  readonly sessions?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: Progress) => void;
   /** Forces a build; for tests and benchmarks. */
   readonly build?: Build;
 }
 
+/** What a folder or the parts come down to. */
+export interface OpenedModel {
+  readonly config: ModelConfig;
+  readonly checkpoint: Checkpoint;
+  /** tokenizer.json as text or parsed. */
+  readonly tokenizer?: unknown;
+}
+
+/** Tokens that one prefill run reads: enough for the matrix products to run at full speed. */
+const PREFILL_ROWS = 256;
+
 /**
  * Loads a model.
- * @param source  a folder's path or URL (config.json, model.safetensors or its index), or the parts
+ * @param source  a folder's path or URL (config.json, model.safetensors or its index, tokenizer.json), or the parts
  * @throws one Error that names the file or field, what was expected, what came and what to do; everything opened is closed again
  */
 export async function load(source: string | URL | ModelParts, options: LoadOptions = {}): Promise<Model> {
-  const { signal, onProgress } = options;
-  signal?.throwIfAborted();
+  options.signal?.throwIfAborted();
   const caps = chooseBuild(platform, options);
-  const { config, checkpoint } = typeof source === "string" || source instanceof URL ? await openFolder(source, options) : await openParts(source, options);
+  const opened = typeof source === "string" || source instanceof URL ? await openFolder(source, options) : await openParts(source, options);
   try {
-    const plan = new Plan();
-    const logits = build(plan, checkpoint, config);
-    const memory = await materialise(plan, [logits], caps, platform, {
-      ...(signal ? { signal } : {}),
-      onWeight: (done, total, name) => onProgress?.({ stage: "weights", done, total, name }),
-    });
-    return new Model(config, caps, plan, logits, memory);
+    const { config, checkpoint } = opened;
+    return config.architecture === "slab_lm"
+      ? await loadLanguage(config, checkpoint, opened.tokenizer, caps, options)
+      : await loadImages(config, checkpoint, caps, options);
   } finally {
-    await checkpoint.close();
+    await opened.checkpoint.close();
   }
 }
 
-/** Records the network of a config. */
+/** Records the network of an image model's config; returns its logits. */
 export function build(plan: Plan, tensors: Tensors, config: ModelConfig): ReturnType<typeof slabDeit> {
+  if (config.architecture === "slab_lm") return slabLm(plan, tensors, config.network, { prefillRows: PREFILL_ROWS, batch: 1 }).logits;
   return slabDeit(plan, tensors, config.network);
 }
 
-async function openParts(parts: ModelParts, { signal, config: override }: LoadOptions): Promise<{ config: ModelConfig; checkpoint: Checkpoint }> {
+const materialiseOptions = ({ signal, onProgress }: LoadOptions) => ({
+  ...(signal ? { signal } : {}),
+  onWeight: (done: number, total: number, name: string) => onProgress?.({ stage: "weights", done, total, name }),
+});
+
+async function loadImages(config: ImageModelConfig, checkpoint: Checkpoint, caps: Caps, options: LoadOptions): Promise<Model> {
+  const plan = new Plan();
+  const logits = build(plan, checkpoint, config);
+  const runtime = new Runtime(plan, caps, await materialise(plan, [logits], caps, platform, materialiseOptions(options)));
+  return new Model(config, runtime, new Classifier(config, runtime, logits));
+}
+
+async function loadLanguage(config: LanguageModelConfig, checkpoint: Checkpoint, json: unknown, caps: Caps, options: LoadOptions): Promise<Model> {
+  const { sessions = 16 } = options;
+  if (!(Number.isInteger(sessions) && sessions >= 1 && sessions <= 1024)) throw new RangeError(`sessions is ${sessions}, expected a whole number from 1 to 1024`);
+  let tokenizer: Tokenizer | undefined;
+  if (json !== undefined) {
+    // only language models pay for the tokenizer library
+    const { tokenizerFrom } = await import("./tokenizer/index.ts");
+    tokenizer = tokenizerFrom(json);
+    if (tokenizer.vocabSize > config.network.vocab) {
+      throw new RangeError(`tokenizer.json has ${tokenizer.vocabSize} tokens, the config's vocab_size is ${config.network.vocab}: they belong to different models`);
+    }
+  }
+  const plan = new Plan();
+  const tensors = slabLm(plan, checkpoint, config.network, { prefillRows: PREFILL_ROWS, batch: sessions });
+  const memory = await materialise(plan, [tensors.hidden, tensors.logits, tensors.prefill.hidden], caps, platform, { ...materialiseOptions(options), slots: sessions });
+  const runtime = new Runtime(plan, caps, memory);
+  return new Model(config, runtime, new Language(config, runtime, tensors, sessions, tokenizer));
+}
+
+async function openParts(parts: ModelParts, { signal, config: override }: LoadOptions): Promise<OpenedModel> {
   if (typeof parts !== "object" || parts === null || !("weights" in parts)) {
     throw new TypeError("the source is not one that load() knows: expected a folder's path or URL, or { config, weights }");
   }
   let given = override ?? parts.config;
-  if (typeof given === "string" && given.trimStart().startsWith("{")) given = JSON.parse(given);
+  if (typeof given === "string" && given.trimStart().startsWith("{")) given = parseJson(given, "config");
   const config = parseConfig(given);
-  const { weights } = parts;
-  if (weights instanceof Checkpoint) return { config, checkpoint: weights };
+  const { weights, tokenizer } = parts;
+  if (weights instanceof Checkpoint) return { config, checkpoint: weights, tokenizer };
   const options = signal ? { signal } : {};
   let source: ByteSource;
   if (weights instanceof Uint8Array || weights instanceof ArrayBuffer) source = bytesSource("weights", weights, options);
   else if (weights instanceof Blob) source = blobSource("weights", weights, options);
   else if (weights instanceof ReadableStream) source = await streamSource("weights", weights, options);
   else if (typeof weights === "object" && weights !== null && "read" in weights) source = weights;
-  else throw new TypeError(`weights is ${weights === null ? "null" : typeof weights}, expected the bytes of a safetensors file, a Blob, a stream or a ByteSource`);
-  return { config, checkpoint: await Checkpoint.open(source) };
+  else throw new TypeError(`weights is ${describe(weights)}, expected the bytes of a safetensors file, a Blob, a stream or a ByteSource`);
+  return { config, checkpoint: await Checkpoint.open(source), tokenizer };
 }

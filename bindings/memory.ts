@@ -26,13 +26,18 @@ export interface ModelMemory {
   readonly module: WebAssembly.Module;
   readonly kernels: Kernels;
   readonly planAddress: number;
+  /** State slots, one timeline each, slotBytes apart. */
+  readonly stateAddress: number;
+  readonly slotBytes: number;
+  /** Tells models apart: of the config and a sample of every weight. */
+  readonly fingerprint: number;
   readonly report: MemoryReport;
 }
 
 /** Lays the plan out, makes the memory, writes the plan and fills the weights. */
 export async function materialise(
   plan: Plan, outputs: readonly Tensor[], caps: Caps, platform: Platform,
-  { signal, onWeight }: { signal?: AbortSignal; onWeight?: (done: number, total: number, name: string) => void } = {},
+  { signal, onWeight, slots = 0 }: { signal?: AbortSignal; onWeight?: (done: number, total: number, name: string) => void; slots?: number } = {},
 ): Promise<ModelMemory> {
   const planAddress = HEADER_BYTES;
   const planBytes = alignUp(plan.ops.length * OP_BYTES, 64);
@@ -43,16 +48,18 @@ export async function materialise(
     at += tensor.bytes;
   }
   const stateAddress = alignUp(at, 64);
-  let scratch = stateAddress;
-  if (plan.inputTensor) {
-    plan.inputTensor.address = scratch;
-    scratch += plan.inputTensor.bytes;
+  const slotBytes = alignUp(plan.stateBytes, 64), stateBytes = slotBytes * slots;
+  let scratch = stateAddress + stateBytes;
+  for (const input of plan.inputs) {
+    input.address = scratch;
+    scratch += input.bytes;
   }
   const threadScratch = plan.placeScratch(scratch, outputs);
   const perThread = alignUp(plan.threadScratch, 64);
   // weights are staged where activations will be
   const stage = Math.max(...plan.weights.map((w) => w.stageBytes ?? 0), 0);
-  const end = Math.max(threadScratch + perThread * caps.threads, stateAddress + stage);
+  const stageAddress = stateAddress + stateBytes;
+  const end = Math.max(threadScratch + perThread * caps.threads, stageAddress + stage);
   const pages = Math.ceil(end / PAGE);
   if (pages > 65536) throw new RangeError(`the model needs ${(end / 2 ** 30).toFixed(1)} GiB, a WebAssembly memory holds 4: use a smaller model or dtype`);
 
@@ -67,12 +74,16 @@ export async function materialise(
   view.setUint32(THREAD_SCRATCH_BYTES, perThread, true);
   new Uint8Array(memory.buffer).set(plan.encode(), planAddress);
 
+  let fingerprint = plan.ops.length;
   const arena: Arena = {
-    stage: stateAddress,
+    stage: stageAddress,
     floats: (address, count) => new Float32Array(memory.buffer, address, count),
     bytes: (address, count) => new Uint8Array(memory.buffer, address, count),
     doubles: (address, count) => new Float64Array(memory.buffer, address, count),
     packPanel: (...args) => kernels.packPanel(...args),
+    sample(bytes) {
+      for (let i = 0; i < Math.min(bytes.length, 256); i++) fingerprint = Math.imul(fingerprint ^ bytes[i]!, 16777619);
+    },
   };
   for (const [i, weight] of plan.weights.entries()) {
     signal?.throwIfAborted();
@@ -80,9 +91,9 @@ export async function materialise(
     onWeight?.(i + 1, plan.weights.length, weight.name);
   }
   return {
-    memory, module, kernels, planAddress,
+    memory, module, kernels, planAddress, stateAddress, slotBytes, fingerprint: fingerprint >>> 0,
     report: {
-      header: HEADER_BYTES, plan: planBytes, weights: stateAddress - weightsAddress, state: 0, scratch: memory.buffer.byteLength - stateAddress,
+      header: HEADER_BYTES, plan: planBytes, weights: stateAddress - weightsAddress, state: stateBytes, scratch: memory.buffer.byteLength - stateAddress - stateBytes,
       total: memory.buffer.byteLength,
     },
   };

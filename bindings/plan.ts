@@ -3,10 +3,27 @@
 import { PANEL } from "../assembly/header.ts";
 import * as opcodes from "../assembly/opcodes.ts";
 import { OP_ARGS, OP_BYTES } from "../assembly/opcodes.ts";
+import type { TensorRef } from "./checkpoint/index.ts";
 import type { Linear, PackedLinear, Weight } from "./weights.ts";
-import { packedLinear } from "./weights.ts";
+import { packedLinear, rawTable } from "./weights.ts";
 
 export type Region = "input" | "weights" | "scratch";
+
+/** A range of the plan's ops that runs as one, e.g. "forward", "prefill", "decode". */
+export interface Program {
+  readonly name: string;
+  readonly first: number;
+  last: number;
+  /** Most rows of its tensors; fewer may be live in a run. undefined: the number of rows is fixed. */
+  readonly capacity: number | undefined;
+}
+
+/** Sizes of a timeline's state: what a session carries from token to token. */
+export interface StatePart {
+  readonly name: string;
+  readonly offset: number;
+  readonly bytes: number;
+}
 
 /** A matrix in the model's memory. `rows` layout: row-major. `panels`: f32 [panels][rows][8]. */
 export interface Tensor {
@@ -21,17 +38,23 @@ export interface Tensor {
   address: number;
 }
 
-export type Activation = "none" | "relu" | "gelu" | "silu";
-const ACTIVATIONS = { none: opcodes.ACT_NONE, relu: opcodes.ACT_RELU, gelu: opcodes.ACT_GELU, silu: opcodes.ACT_SILU };
+/** gate: the result is multiplied by `add` instead of added to it. */
+export type Activation = "none" | "relu" | "gelu" | "silu" | "gate";
+const ACTIVATIONS = { none: opcodes.ACT_NONE, relu: opcodes.ACT_RELU, gelu: opcodes.ACT_GELU, silu: opcodes.ACT_SILU, gate: opcodes.ACT_GATE };
 
-/** An address inside a tensor, or 32-bit float bits: what an op's arguments may be beside integers. */
-type Argument = number | Tensor | { tensor: Tensor; offset: number } | { f32: number };
+/** The number of live rows of the op's program, times something: written anew before a run with another number of rows. */
+interface Live {
+  readonly live: number;
+}
+
+/** What an op's arguments may be beside integers: an address in a tensor, 32-bit float bits, live rows. */
+type Argument = number | Tensor | { tensor: Tensor; offset: number } | { f32: number } | Live;
 
 interface Op {
   readonly code: number;
   readonly name: string;
   readonly label: string;
-  readonly units: number;
+  readonly units: number | Live;
   readonly grain: number;
   readonly args: readonly Argument[];
   readonly flops: number;
@@ -46,7 +69,8 @@ export interface Fold {
 
 const alignUp = (n: number, to: number): number => Math.ceil(n / to) * to;
 const tensorOf = (a: Argument): Tensor | undefined =>
-  typeof a === "object" ? ("tensor" in a ? a.tensor : "f32" in a ? undefined : a) : undefined;
+  typeof a === "object" ? ("tensor" in a ? a.tensor : "f32" in a || "live" in a ? undefined : a) : undefined;
+const most = (n: number | Live, capacity: number | undefined): number => (typeof n === "number" ? n : n.live * (capacity ?? 1));
 
 /** Channels of one head padded to whole panels. */
 export const headWidth = (headDim: number): number => alignUp(headDim, PANEL);
@@ -57,10 +81,15 @@ export class Plan {
   readonly folds: Fold[] = [];
   /** Named places in the forward pass: the tensor there, and how many ops come before. */
   readonly marks = new Map<string, { tensor: Tensor; ops: number }>();
+  readonly programs: Program[] = [];
+  readonly stateParts: StatePart[] = [];
   /** Bytes of private scratch that the hungriest kernel needs on each thread. */
   threadScratch = 64;
-  inputTensor: Tensor | undefined;
+  /** Filled by the caller before a run. */
+  readonly inputs: Tensor[] = [];
   private readonly lifetimes = new Map<Tensor, { first: number; last: number }>();
+  private readonly packed = new Map<string, PackedLinear>();
+  private readonly constants = new Map<string, Tensor>();
   private label = "";
 
   // tensors
@@ -88,13 +117,53 @@ export class Plan {
   /** The network's input: f32 of this shape, densely packed. */
   input(shape: readonly number[]): Tensor {
     const count = shape.reduce((a, b) => a * b, 1);
-    this.inputTensor = this.tensor("input", "input", 1, count, count * 4, PANEL * 4, count * 4);
-    return this.inputTensor;
+    return this.inputRows("input", 1, count);
+  }
+
+  /** An input [rows, columns], densely packed: 32-bit floats or integers. */
+  inputRows(name: string, rows: number, columns: number): Tensor {
+    const tensor = this.tensor(name, "input", rows, columns, columns * 4, PANEL * 4, rows * columns * 4);
+    this.inputs.push(tensor);
+    return tensor;
+  }
+
+  // programs and state
+
+  /** Ops that follow belong to this program. With `capacity`, tensors of so many rows may be partly live. */
+  program(name: string, capacity?: number): void {
+    this.programs.push({ name, first: this.ops.length, last: this.ops.length, capacity });
+  }
+
+  private get current(): Program | undefined {
+    return this.programs.at(-1);
+  }
+
+  private liveRows(t: Tensor): number | Live {
+    return this.current?.capacity !== undefined && t.rows === this.current.capacity ? { live: 1 } : t.rows;
+  }
+
+  /** Room in every timeline's state; the same name gives the same place in every program. */
+  state(name: string, bytes: number): number {
+    const known = this.stateParts.find((part) => part.name === name);
+    if (known) return known.offset;
+    const offset = this.stateBytes;
+    this.stateParts.push({ name, offset, bytes: alignUp(bytes, 64) });
+    return offset;
+  }
+
+  /** Bytes of one timeline's state. */
+  get stateBytes(): number {
+    const last = this.stateParts.at(-1);
+    return last ? last.offset + last.bytes : 0;
   }
 
   /** Constant data as a tensor of `like`'s layout; `fill` writes row-major values into place when the model is loaded. */
   constant(name: string, like: Tensor, read: () => Promise<Float32Array>, place: (values: Float32Array, out: Float32Array) => void): Tensor {
+    const key = `${name} ${like.rows} ${like.rowBytes} ${like.panelBytes}`;
+    const known = this.constants.get(key);
+    if (known) return known;
     const tensor = { ...like, name, region: "weights" as const, address: -1 };
+    this.constants.set(key, tensor);
     this.weights.push({
       name, tensors: [tensor],
       async fill({ floats }) {
@@ -146,7 +215,7 @@ export class Plan {
     this.marks.set(name, { tensor, ops: this.ops.length });
   }
 
-  private op(code: number, name: string, units: number, flops: number, args: readonly Argument[], grain = 0): void {
+  private op(code: number, name: string, units: number | Live, flops: number, args: readonly Argument[], grain = 0): void {
     if (args.length > (OP_BYTES - OP_ARGS) / 4) throw new RangeError(`op ${name} has ${args.length} arguments, a record holds ${(OP_BYTES - OP_ARGS) / 4}`);
     for (const tensor of args.map(tensorOf)) {
       if (tensor?.region !== "scratch") continue;
@@ -154,7 +223,9 @@ export class Plan {
       if (seen) seen.last = this.ops.length;
       else this.lifetimes.set(tensor, { first: this.ops.length, last: this.ops.length });
     }
-    this.ops.push({ code, name, label: this.label, units, grain: grain || grainFor(units, flops), args, flops });
+    const wholeUnits = most(units, this.current?.capacity);
+    this.ops.push({ code, name, label: this.label, units, grain: grain || grainFor(wholeUnits, flops), args, flops });
+    if (this.current) this.current.last = this.ops.length;
   }
 
   /**
@@ -166,17 +237,31 @@ export class Plan {
     { act = "none", add, out, heads, rowOffset = 0 }: { act?: Activation; add?: Tensor; out?: Tensor; heads?: number; rowOffset?: number } = {},
   ): Tensor {
     if (x.columns !== layer.inDim) throw new RangeError(`${layer.name} takes ${layer.inDim} channels, ${x.name} has ${x.columns}`);
+    if (act === "gate" && (!add || add === out)) throw new RangeError(`${layer.name}: a gate is another tensor than the output`);
     const headDim = heads ? layer.outDim / heads : layer.outDim;
-    const packed: PackedLinear = packedLinear(layer, headDim, (fold) => this.folds.push(fold));
-    this.weights.push(packed);
+    const packed = this.pack(layer, headDim);
     const target = out ?? (heads ? this.headPanels(layer.name, x.rows, heads, headDim) : this.rows(layer.name, x.rows, layer.outDim));
     const panels = packed.panels;
     const at = (t: Tensor): Argument => (rowOffset ? { tensor: t, offset: rowOffset * t.rowBytes } : t);
-    this.op(opcodes.LINEAR, "linear", panels, 2 * x.rows * layer.inDim * layer.outDim, [
+    const flops = 2 * x.rows * layer.inDim * layer.outDim;
+    this.op(opcodes.LINEAR, "linear", panels, flops, [
       at(target), target.rowBytes, target.panelBytes, x, x.rowBytes, packed.panelsTensor, packed.biasTensor,
-      add ? at(add) : 0, add?.rowBytes ?? 0, add?.panelBytes ?? 0, x.rows, layer.inDim, ACTIVATIONS[act],
-    ]);
+      add ? at(add) : 0, add?.rowBytes ?? 0, add?.panelBytes ?? 0, this.liveRows(x), layer.inDim, ACTIVATIONS[act],
+    ], x.rows === 1 ? alignUp(grainFor(panels, flops), 4) : 0);
     return target;
+  }
+
+  /** A layer's packed form, once for all programs: heads of whole panels pack as if there were none. */
+  private pack(layer: Linear, headDim: number): PackedLinear {
+    const dim = headDim % PANEL ? headDim : layer.outDim;
+    const key = `${layer.name} ${dim}`;
+    let packed = this.packed.get(key);
+    if (!packed) {
+      packed = packedLinear(layer, dim, (fold) => this.folds.push(fold));
+      this.packed.set(key, packed);
+      this.weights.push(packed);
+    }
+    return packed;
   }
 
   /** φ(k)ᵀv and Σφ(k) of every head; k and v are head panels, k already through φ. */
@@ -244,13 +329,13 @@ export class Plan {
   /** A view of row `index`, [1, columns]: no work. The copy keeps x alive as long as it is read. */
   row(x: Tensor, index: number): Tensor {
     const out = this.rows(`${x.name}[${index}]`, 1, x.columns);
-    this.op(opcodes.COPY, "copy", 1, 0, [out, { tensor: x, offset: index * x.rowBytes }, x.rowBytes]);
+    this.op(opcodes.COPY, "copy", 1, 0, [out, { tensor: x, offset: index * x.rowBytes }, out.rowBytes]);
     return out;
   }
 
   /** Copies a constant row to row `index` of x. */
   setRow(x: Tensor, index: number, constant: Tensor): void {
-    this.op(opcodes.COPY, "copy", 1, 0, [{ tensor: x, offset: index * x.rowBytes }, constant, x.rowBytes]);
+    this.op(opcodes.COPY, "copy", 1, 0, [{ tensor: x, offset: index * x.rowBytes }, constant, Math.min(x.rowBytes, constant.rowBytes)]);
   }
 
   /** Layer norm over columns, in place when `out` is x. */
@@ -263,6 +348,62 @@ export class Plan {
   affine(x: Tensor, weight: Tensor, bias: Tensor, out = this.rows("affine", x.rows, x.columns)): Tensor {
     this.op(opcodes.AFFINE, "affine", x.rows, 2 * x.rows * x.columns, [out, out.rowBytes, x, x.rowBytes, weight, bias, x.columns], rowGrain(x.rows));
     return out;
+  }
+
+  /** x/√(mean(x²) + eps) ⊙ weight per row. */
+  rmsNorm(x: Tensor, weight: Tensor, eps: number, out = this.rows("rms norm", x.rows, x.columns)): Tensor {
+    this.op(opcodes.RMS_NORM, "rmsNorm", this.liveRows(x), 4 * x.rows * x.columns, [out, out.rowBytes, x, x.rowBytes, weight, x.columns, { f32: eps }], rowGrain(x.rows));
+    return out;
+  }
+
+  // language
+
+  /** Rows of an embedding table kept in the checkpoint's own number format: ids i32 [rows] → [rows, dim]. */
+  embed(ids: Tensor, table: TensorRef, dim: number, out = this.rows("embedding", ids.rows, dim)): Tensor {
+    const raw = rawTable(table);
+    let tensor = this.constants.get(table.name);
+    if (!tensor) {
+      tensor = this.tensor(table.name, "weights", table.shape[0]!, dim, table.byteLength / table.shape[0]!, PANEL * 4, table.byteLength);
+      this.constants.set(table.name, tensor);
+      this.weights.push(raw.weight(tensor));
+    }
+    this.op(opcodes.EMBED, "embed", this.liveRows(out), 0, [out, out.rowBytes, ids, tensor, raw.format, dim], rowGrain(out.rows));
+    return out;
+  }
+
+  /**
+   * The additive recurrence with one constant decay a head and a normaliser, one token of each row's own timeline.
+   * @param states  i32 [rows]: addresses of the timelines' states
+   * @param decay   f32 [1, heads]; undefined = none
+   */
+  recurrentStep(q: Tensor, k: Tensor, v: Tensor, states: Tensor, stateOffset: number, heads: number, decay: Tensor | undefined, eps: number): Tensor {
+    const keyDim = q.columns / heads, valueDim = v.columns / heads, out = this.rows("recurrent", q.rows, v.columns);
+    const rows = this.liveRows(q), units = typeof rows === "number" ? rows * heads : { live: rows.live * heads };
+    this.threadScratch = Math.max(this.threadScratch, 16 * alignUp(keyDim, 4));
+    this.op(opcodes.RECURRENT_STEP, "recurrentStep", units, 4 * q.rows * heads * keyDim * valueDim, [
+      out, out.rowBytes, q, q.rowBytes, k, k.rowBytes, v, v.rowBytes, states, stateOffset, heads, keyDim, valueDim,
+      decay ? opcodes.DECAY_SCALAR : opcodes.DECAY_NONE, decay ?? 0, 0, 0, opcodes.NORMALISE, { f32: eps },
+    ], 1);
+    return out;
+  }
+
+  /** The same for successive tokens of one timeline, by chunks; v comes in head panels. */
+  recurrentChunks(q: Tensor, k: Tensor, v: Tensor, states: Tensor, stateOffset: number, heads: number, decay: Tensor | undefined, eps: number): Tensor {
+    const keyDim = q.columns / heads, valueDim = v.columns / heads, out = this.rows("recurrent", q.rows, v.columns);
+    if (keyDim % 4 || valueDim % 8) throw new RangeError(`heads of ${keyDim} and ${valueDim} channels have no chunk form: use a multiple of 8`);
+    this.threadScratch = Math.max(this.threadScratch, 4 * keyDim * valueDim + 2 * 256 * keyDim + 16384 + 1024);
+    this.op(opcodes.RECURRENT_CHUNKS, "recurrentChunks", heads, 2 * q.rows * heads * (2 * keyDim * valueDim + 32 * (keyDim + valueDim)), [
+      out, out.rowBytes, q, q.rowBytes, k, k.rowBytes, v, this.liveRows(q), v.rows, states, stateOffset, keyDim, valueDim, decay ?? 0, opcodes.NORMALISE, { f32: eps },
+    ], 1);
+    return out;
+  }
+
+  /** out += causal depthwise convolution of x over tokens; taps [taps, channels]. `sequence`: rows are successive tokens. */
+  causalConv(out: Tensor, x: Tensor, taps: Tensor, states: Tensor, stateOffset: number, sequence: boolean): void {
+    const panels = Math.ceil(out.columns / PANEL);
+    this.op(opcodes.CAUSAL_CONV, "causalConv", panels, 2 * out.rows * out.columns * taps.rows, [
+      out, out.rowBytes, x, x.rowBytes, x.panelBytes, taps, states, stateOffset, this.liveRows(out), out.columns, taps.rows, sequence ? 1 : 0,
+    ]);
   }
 
   // layout
@@ -303,25 +444,45 @@ export class Plan {
     this.ops.forEach((op, i) => {
       const at = i * OP_BYTES;
       view.setInt32(at, op.code, true);
-      view.setInt32(at + 4, op.units, true);
+      view.setInt32(at + 4, most(op.units, this.programOf(i).capacity), true);
       view.setInt32(at + 8, op.grain, true);
       op.args.forEach((arg, j) => {
         const to = at + OP_ARGS + 4 * j;
         if (typeof arg === "number") view.setInt32(to, arg, true);
         else if ("f32" in arg) view.setFloat32(to, arg.f32, true);
+        else if ("live" in arg) view.setInt32(to, most(arg, this.programOf(i).capacity), true);
         else view.setUint32(to, "tensor" in arg ? arg.tensor.address + arg.offset : arg.address, true);
       });
     });
     return bytes;
   }
 
+  private programOf(op: number): { capacity?: number | undefined } {
+    return this.programs.find((p) => op >= p.first && op < p.last) ?? {};
+  }
+
+  /** Byte offsets in the encoded plan of a program's live row counts, and what each is multiplied by. */
+  liveFields(program: Program): { offset: number; factor: number }[] {
+    const fields: { offset: number; factor: number }[] = [];
+    for (let i = program.first; i < program.last; i++) {
+      const { units, args } = this.ops[i]!;
+      if (typeof units === "object") fields.push({ offset: i * OP_BYTES + 4, factor: units.live });
+      args.forEach((arg, j) => {
+        if (typeof arg === "object" && "live" in arg) fields.push({ offset: i * OP_BYTES + OP_ARGS + 4 * j, factor: arg.live });
+      });
+    }
+    return fields;
+  }
+
   /** A table: one line per op, with what it reads and writes. */
   toString(): string {
     const lines = this.ops.map((op, i) => {
+      const starts = this.programs.find((p) => p.first === i);
       const tensors = op.args.map(tensorOf).filter((t) => t !== undefined);
       const shape = (t: Tensor): string => `${t.region === "weights" ? "w:" : ""}${t.name}[${t.rows}×${t.columns}]`;
       const [out, ...reads] = tensors.map(shape);
-      return [String(i).padStart(4), op.label.padEnd(12), op.name.padEnd(16), `${(op.flops / 1e6).toFixed(2)} MFLOP`.padStart(15), `  ${out ?? ""} ← ${reads.join(", ")}`].join(" ");
+      const title = starts ? `${starts.name}${starts.capacity === undefined ? "" : `, up to ${starts.capacity} rows`}:\n` : "";
+      return title + [String(i).padStart(4), op.label.padEnd(12), op.name.padEnd(16), `${(op.flops / 1e6).toFixed(2)} MFLOP`.padStart(15), `  ${out ?? ""} ← ${reads.join(", ")}`].join(" ");
     });
     return lines.join("\n");
   }

@@ -61,6 +61,8 @@ export interface Arena {
   /** Address of free memory for the time of loading. */
   readonly stage: number;
   packPanel(...args: number[]): number;
+  /** Adds the beginning of a tensor's raw bytes to the model's fingerprint. */
+  sample(bytes: Uint8Array): void;
 }
 
 /** Something with a place in the weights region that is filled once, on load. */
@@ -78,6 +80,7 @@ export interface PackedLinear extends Weight {
   readonly biasTensor: Tensor;
 }
 
+/** How the packing kernel calls a checkpoint's number formats. */
 const FORMATS: Partial<Record<DType, { format: number; size: number }>> = {
   F32: { format: RAW_F32, size: 4 }, F16: { format: RAW_F16, size: 2 }, BF16: { format: RAW_BF16, size: 2 }, F64: { format: RAW_F64, size: 8 },
 };
@@ -115,6 +118,7 @@ export function packedLinear(layer: Linear, headDim: number, onFold: (fold: Fold
     stageBytes: doubles * 8 + PANEL * inDim * (raw.size + 4),
     async fill(arena) {
       const weight = await layer.weight.read(), bias = layer.bias && toFloat64(await layer.bias.read(), layer.bias.dtype);
+      arena.sample(weight);
       const before = await compose(layer.before, inDim), after = await compose(layer.after, outDim);
       const small = arena.doubles(arena.stage, doubles);
       small.set(before.scale, 3 * PANEL);
@@ -141,5 +145,22 @@ export function packedLinear(layer: Linear, headDim: number, onFold: (fold: Fold
       }
       for (const map of [...layer.before, ...layer.after]) if (map.norm) onFold({ norm: map.norm, into: [layer.name], change });
     },
+  };
+}
+
+/** A table kept as the checkpoint has it, for the kernel that gathers rows from it. */
+export function rawTable(table: TensorRef): { format: number; weight(tensor: Tensor): Weight } {
+  const raw = FORMATS[table.dtype];
+  if (!raw) throw new TypeError(`"${table.name}" is ${table.dtype}, expected F32, F16, BF16 or F64: convert the checkpoint`);
+  return {
+    format: raw.format,
+    weight: (tensor) => ({
+      name: table.name, tensors: [tensor],
+      async fill(arena) {
+        const bytes = await table.read();
+        arena.sample(bytes);
+        arena.bytes(tensor.address, table.byteLength).set(bytes);
+      },
+    }),
   };
 }

@@ -1,14 +1,22 @@
 // What the papers' networks share: patch embedding, simplified linear attention, softmax attention, the MLP.
 import type { TensorRef, Tensors } from "../bindings/checkpoint/index.ts";
 import { toFloat32, toFloat64 } from "../bindings/checkpoint/floats.ts";
+import { notFinite } from "../bindings/plan.ts";
 import type { Plan, Tensor } from "../bindings/plan.ts";
 import type { Affine, Linear } from "../bindings/weights.ts";
 import { foldAfter, foldBefore, linearOf, sliceOutputs } from "../bindings/weights.ts";
 
 /** ε of the linear normaliser, added once to the denominator. */
-const SLA_EPS = 1e-6;
+export const SLA_EPS = 1e-6;
 
 export const float32 = (tensor: TensorRef) => async (): Promise<Float32Array> => toFloat32(await tensor.read(), tensor.dtype);
+
+/** A tensor that folds into a layer: checked here, as an error of the layer's would not name it. */
+export async function float64(tensor: TensorRef): Promise<Float64Array> {
+  const values = toFloat64(await tensor.read(), tensor.dtype);
+  if (!values.every(Number.isFinite)) throw notFinite(tensor.name);
+  return values;
+}
 
 /** Image f32 [channels, height, side] → tokens [N, dim]: a convolution whose stride is its kernel. `add` is a position table. */
 export function patchEmbed(
@@ -21,10 +29,10 @@ export function patchEmbed(
 }
 
 /** The affine map whose only effect is to add a convolution's bias, one per channel of a head, to every token. */
-function biasOfHeads(bias: TensorRef, heads: number): Affine {
+export function biasOfHeads(bias: TensorRef, heads: number): Affine {
   return {
     async read() {
-      const values = toFloat64(await bias.read(), bias.dtype);
+      const values = await float64(bias);
       const shift = new Float64Array(heads * values.length);
       for (let h = 0; h < heads; h++) shift.set(values, h * values.length);
       return { scale: new Float64Array(shift.length).fill(1), shift };

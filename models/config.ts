@@ -1,6 +1,7 @@
 // config.json, or a preset's name, as a checked description of a network: which architecture, its sizes, its pictures, its labels.
 import type { Preprocessing } from "../bindings/image/index.ts";
 import type { SlabDeitConfig } from "./slab-deit.ts";
+import type { SlabLmConfig } from "./slab-lm.ts";
 
 /** How an image classifier is fed and read. */
 export interface ImageTask {
@@ -9,13 +10,24 @@ export interface ImageTask {
   readonly labels: readonly string[];
 }
 
-export interface ModelConfig {
+export interface ImageModelConfig {
   readonly architecture: "slab_deit";
   /** What to call the model: the preset, or the config's own words. */
   readonly name: string;
   readonly network: SlabDeitConfig;
   readonly image: ImageTask;
 }
+
+export interface LanguageModelConfig {
+  readonly architecture: "slab_lm";
+  readonly name: string;
+  readonly network: SlabLmConfig;
+  /** What a text begins with, and what ends it; undefined where the config names none. */
+  readonly bos: number | undefined;
+  readonly eos: number | undefined;
+}
+
+export type ModelConfig = ImageModelConfig | LanguageModelConfig;
 
 const IMAGENET_MEAN = [0.485, 0.456, 0.406], IMAGENET_STD = [0.229, 0.224, 0.225];
 
@@ -27,7 +39,7 @@ export const PRESETS: Readonly<Record<string, Readonly<Record<string, unknown>>>
   deit_s_prepbn: { model_type: "deit_prepbn", hidden_size: 384, num_attention_heads: 6 },
 };
 
-const MODEL_TYPES = ["slab_deit", "deit_prepbn"];
+const MODEL_TYPES = ["slab_deit", "deit_prepbn", "slab_lm"];
 
 /** Reads values out of an untrusted object; every complaint names the field. */
 function fieldsOf(from: Readonly<Record<string, unknown>>, where: string) {
@@ -85,13 +97,18 @@ export function parseConfig(given: unknown, where = "config"): ModelConfig {
   if (typeof type !== "string" || !MODEL_TYPES.includes(type)) {
     throw new RangeError(`${where}: "model_type" is ${JSON.stringify(type)?.slice(0, 60)}, expected one of ${MODEL_TYPES.join(", ")}`);
   }
-  const fields = fieldsOf(config, where);
   if ((config.norm ?? "repbn") !== "repbn") throw new RangeError(`${where}: "norm" is ${JSON.stringify(config.norm)}, expected "repbn"`);
+  const name = typeof given === "string" ? given : undefined;
+  return type === "slab_lm" ? languageConfig(config, where, name) : imageConfig(config, where, name);
+}
+
+function imageConfig(config: Readonly<Record<string, unknown>>, where: string, name: string | undefined): ImageModelConfig {
+  const fields = fieldsOf(config, where);
   const network: SlabDeitConfig = {
     imageSize: fields.size("image_size", 224, 4096), patchSize: fields.size("patch_size", 16, 512), channels: fields.size("num_channels", 3, 3),
     dim: fields.size("hidden_size", 192, 16384), depth: fields.size("num_hidden_layers", 12, 1024), heads: fields.size("num_attention_heads", 3, 1024),
     mlpRatio: fields.size("mlp_ratio", 4, 64), classes: fields.size("num_labels", 1000, 1 << 20), normEps: fields.positive("norm_eps", 1e-5),
-    mixer: type === "slab_deit" ? "linear" : "softmax",
+    mixer: config.model_type === "slab_deit" ? "linear" : "softmax",
   };
   if (network.channels !== 3) throw new RangeError(`${where}: "num_channels" is ${network.channels}, expected 3: pictures are RGB`);
   if (network.imageSize % network.patchSize) {
@@ -107,11 +124,38 @@ export function parseConfig(given: unknown, where = "config"): ModelConfig {
   if (!std.every((s) => s > 0)) throw new RangeError(`${where}: "image_std" is ${JSON.stringify(std)}, expected positive numbers`);
   return {
     architecture: "slab_deit",
-    name: typeof given === "string" ? given : `${type}, ${network.imageSize}×${network.imageSize}, ${network.dim} channels, ${network.depth} blocks`,
+    name: name ?? `${String(config.model_type)}, ${network.imageSize}×${network.imageSize}, ${network.dim} channels, ${network.depth} blocks`,
     network,
     image: {
       preprocessing: { size: network.imageSize, resize: Math.floor(network.imageSize / cropFraction), mean, std },
       labels: labelsOf(config, network.classes, where),
     },
+  };
+}
+
+function languageConfig(config: Readonly<Record<string, unknown>>, where: string, name: string | undefined): LanguageModelConfig {
+  const fields = fieldsOf(config, where);
+  const heads = fields.size("num_attention_heads", 1, 1024), dim = fields.size("hidden_size", 320, 16384), vocab = fields.size("vocab_size", 4096, 1 << 20);
+  if (dim % heads) throw new RangeError(`${where}: "hidden_size" ${dim} is not a multiple of "num_attention_heads" ${heads}`);
+  if ((dim / heads) % 8) throw new RangeError(`${where}: heads of ${dim / heads} channels, expected a multiple of 8`);
+  const decay = config.decay ?? Array.from({ length: heads }, () => 1);
+  if (!Array.isArray(decay) || decay.length !== heads || !decay.every((d) => typeof d === "number" && d > 0 && d <= 1)) {
+    throw new RangeError(`${where}: "decay" is ${JSON.stringify(config.decay)?.slice(0, 60)}, expected ${heads} numbers above 0 and at most 1, one for each head`);
+  }
+  if ((config.hidden_act ?? "silu") !== "silu") throw new RangeError(`${where}: "hidden_act" is ${JSON.stringify(config.hidden_act)}, expected "silu"`);
+  const token = (key: string): number | undefined => {
+    const id = config[key];
+    if (id === undefined || id === null) return undefined;
+    if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id >= vocab) throw new RangeError(`${where}: "${key}" is ${JSON.stringify(id)}, expected a token id from 0 to ${vocab - 1}`);
+    return id;
+  };
+  const depth = fields.size("num_hidden_layers", 10, 1024);
+  return {
+    architecture: "slab_lm", name: name ?? `slab_lm, ${dim} channels, ${depth} layers, ${vocab} tokens`,
+    network: {
+      vocab, dim, depth, heads, hidden: fields.size("intermediate_size", 4 * dim, 1 << 18), decay, taps: fields.size("conv_kernel", 4, 64),
+      tied: config.tie_word_embeddings !== false, normEps: fields.positive("norm_eps", 1e-5),
+    },
+    bos: token("bos_token_id"), eos: token("eos_token_id"),
   };
 }

@@ -1,9 +1,9 @@
 // PRepBN (arXiv:2405.11582, section 3.2): LayerNorm early in training, RepBN(x) = BN(x) + α·x at its end. At inference RepBN is
 // affine per channel, so it folds into the linear layer after it and no norm is left.
 import type { Tensors } from "../bindings/checkpoint/index.ts";
-import { toFloat64 } from "../bindings/checkpoint/floats.ts";
 import type { Affine, Linear } from "../bindings/weights.ts";
 import { foldBefore } from "../bindings/weights.ts";
+import { float64 } from "./blocks.ts";
 
 /**
  * A norm of a checkpoint as an affine map: a = g/√(v + ε) + α, b = s − g·μ/√(v + ε), in float64. Accepts both layouts: FULL, where
@@ -19,7 +19,7 @@ export function repBN(norm: Tensors, dim: number, eps: number): Affine {
     norm: norm.prefix,
     async read() {
       const values: Float64Array[] = [];
-      for (const tensor of tensors) values.push(toFloat64(await tensor.read(), tensor.dtype));
+      for (const tensor of tensors) values.push(await float64(tensor));
       const [alpha, gain, bias, mean, variance] = values as [Float64Array, Float64Array, Float64Array, Float64Array, Float64Array];
       const scale = new Float64Array(dim), shift = new Float64Array(dim);
       for (let c = 0; c < dim; c++) {

@@ -74,10 +74,10 @@ for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]
 function suite(name, node, loader) {
   console.log(`\n=== ${name} ===\n`);
   return new Promise((resolve) => {
-    const child = spawn(node, [...loader, "node_modules/uvu/bin.js", "tests", "\\.test\\.ts$"], {
-      stdio: ["ignore", "pipe", "pipe"], detached: process.platform !== "win32",
-      // uvu colours its output, and makes its children do so, unless told not to
-      env: { ...process.env, ...(process.stdout.isTTY ? {} : { NO_COLOR: "1" }) },
+    // with colours uvu sets FORCE_COLOR for everything that the tests start, which then prints differently
+    const { FORCE_COLOR, NO_COLOR, ...env } = process.env;
+    const child = spawn(node, [...loader, "node_modules/uvu/bin.js", "tests", "\\.test\\.ts$", "--no-color"], {
+      stdio: ["ignore", "pipe", "pipe"], detached: process.platform !== "win32", env,
     });
     running = child;
     let text = "", why = "";

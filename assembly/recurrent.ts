@@ -1,0 +1,308 @@
+// The additive recurrence, S ← D∘S + k vᵀ, o = qᵀS, in its two causal forms: one token at a time (decode), and chunks of tokens
+// whose work is matrix products (prefill). Both read and write the same state.
+//
+// State of one head: S as f32 [valueDim][keyStride], one row per value channel, so that a step passes over it once with q, k and
+// the decay as vectors that stay in cache; then, with a normaliser, z as f32 [keyStride]. keyStride is keyDim padded to 4, with zeros.
+import { PANEL, ZEROS } from "./header";
+import { scaleRow } from "./linear-attention";
+import { panelProduct } from "./matmul";
+import { DECAY_KEY, DECAY_NONE, DECAY_SCALAR, DECAY_VALUE, READ_BEFORE, NORMALISE } from "./opcodes";
+import { transposeRows } from "./pack";
+import { transposeKeys } from "./score-attention";
+import { madd, sum4 } from "./simd";
+
+// @ts-ignore: decorator
+@inline
+function strideOf(keyDim: i32): i32 {
+  return (keyDim + 3) & ~3;
+}
+
+/** Bytes of one head's state. */
+// @ts-ignore: decorator
+@inline
+function headBytes(keyDim: i32, valueDim: i32, flags: i32): usize {
+  return <usize>strideOf(keyDim) * <usize>(valueDim + (flags & NORMALISE ? 1 : 0)) * 4;
+}
+
+/** Copies `count` floats and zeroes the rest of `stride`. */
+function padded(out: usize, from: usize, count: i32, stride: i32): void {
+  memory.copy(out, from, <usize>count * 4);
+  memory.fill(out + <usize>count * 4, 0, <usize>(stride - count) * 4);
+}
+
+/** Σ a·b over a whole stride. */
+// @ts-ignore: decorator
+@inline
+function dotStride(a: usize, b: usize, stride: i32): f32 {
+  let s = i32x4.splat(0);
+  for (let i: usize = 0; i < <usize>stride * 4; i += 16) s = madd(v128.load(a + i), v128.load(b + i), s);
+  return sum4(s);
+}
+
+/**
+ * Four value channels of one head: returns their reads s·(g⊙q), and writes s ← g⊙s + v_j·k. `kind` is a constant at every call.
+ * Key vectors come padded: q already decayed, g the decay by key channel (DECAY_KEY), `value` four values, `decay` four decays.
+ */
+// @ts-ignore: decorator
+@inline
+function fourRows(kind: i32, row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 {
+  let p0 = i32x4.splat(0), p1 = p0, p2 = p0, p3 = p0;
+  const v0 = i32x4.shuffle(value, value, 0, 0, 0, 0), v1 = i32x4.shuffle(value, value, 1, 1, 1, 1);
+  const v2 = i32x4.shuffle(value, value, 2, 2, 2, 2), v3 = i32x4.shuffle(value, value, 3, 3, 3, 3);
+  let d0 = decay, d1 = decay, d2 = decay, d3 = decay;
+  if (kind == DECAY_VALUE) {
+    d0 = i32x4.shuffle(decay, decay, 0, 0, 0, 0); d1 = i32x4.shuffle(decay, decay, 1, 1, 1, 1);
+    d2 = i32x4.shuffle(decay, decay, 2, 2, 2, 2); d3 = i32x4.shuffle(decay, decay, 3, 3, 3, 3);
+  }
+  let r0 = row, r1 = row + stride, r2 = r1 + stride, r3 = r2 + stride;
+  for (let i = stride; i > 0; i -= 16) {
+    const q4 = v128.load(q), k4 = v128.load(k);
+    const s0 = v128.load(r0), s1 = v128.load(r1), s2 = v128.load(r2), s3 = v128.load(r3);
+    p0 = madd(s0, q4, p0); p1 = madd(s1, q4, p1); p2 = madd(s2, q4, p2); p3 = madd(s3, q4, p3);
+    if (kind == DECAY_NONE) {
+      v128.store(r0, madd(v0, k4, s0)); v128.store(r1, madd(v1, k4, s1));
+      v128.store(r2, madd(v2, k4, s2)); v128.store(r3, madd(v3, k4, s3));
+    } else {
+      if (kind == DECAY_KEY) { d0 = v128.load(g); d1 = d0; d2 = d0; d3 = d0; g += 16; }
+      v128.store(r0, madd(v0, k4, f32x4.mul(d0, s0))); v128.store(r1, madd(v1, k4, f32x4.mul(d1, s1)));
+      v128.store(r2, madd(v2, k4, f32x4.mul(d2, s2))); v128.store(r3, madd(v3, k4, f32x4.mul(d3, s3)));
+    }
+    q += 16; k += 16; r0 += 16; r1 += 16; r2 += 16; r3 += 16;
+  }
+  // lane sums of four vectors: two rounds of interleaving
+  const a = f32x4.add(i32x4.shuffle(p0, p1, 0, 4, 1, 5), i32x4.shuffle(p0, p1, 2, 6, 3, 7));
+  const b = f32x4.add(i32x4.shuffle(p2, p3, 0, 4, 1, 5), i32x4.shuffle(p2, p3, 2, 6, 3, 7));
+  return f32x4.add(i32x4.shuffle(a, b, 0, 1, 4, 5), i32x4.shuffle(a, b, 2, 3, 6, 7));
+}
+
+function fourRowsNone(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 { return fourRows(DECAY_NONE, row, stride, q, k, g, value, decay); }
+function fourRowsScalar(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 { return fourRows(DECAY_SCALAR, row, stride, q, k, g, value, decay); }
+function fourRowsKey(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 { return fourRows(DECAY_KEY, row, stride, q, k, g, value, decay); }
+function fourRowsValue(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 { return fourRows(DECAY_VALUE, row, stride, q, k, g, value, decay); }
+
+/**
+ * One token of the additive recurrence, units [begin, end); a unit is one head of one timeline (unit = row · heads + head).
+ *
+ *   o = qᵀS_t                       S_t = D∘S_{t−1} + k vᵀ
+ *   o = qᵀ(S_{t−1} + (u⊙k) vᵀ)      READ_BEFORE, with bonus u
+ *   o ← o / (q·z_t + eps)           NORMALISE, z_t = D∘z_{t−1} + k
+ *
+ * @param out         f32 [rows, heads·valueDim]; q, k f32 [rows, heads·keyDim]; v f32 [rows, heads·valueDim]; row strides in bytes
+ * @param states      i32 [rows]: address of each timeline's state; this layer's part begins stateOffset bytes in, head after head
+ * @param decayKind   DECAY_NONE | DECAY_SCALAR [heads] | DECAY_KEY [heads·keyDim] | DECAY_VALUE [heads·valueDim] (not with NORMALISE)
+ * @param decay       f32 factors in (0, 1], row stride decayRow bytes; 0 when they are the same for every token
+ * @param bonus       f32 [heads·keyDim], with READ_BEFORE; 0 = none (u = 0)
+ * @param flags       READ_BEFORE | NORMALISE
+ * @param scratch     4 · (keyDim padded to 4) floats, this thread's own
+ */
+export function recurrentStep(
+  begin: i32, end: i32, out: usize, outRow: usize, q: usize, qRow: usize, k: usize, kRow: usize, v: usize, vRow: usize,
+  states: usize, stateOffset: usize, heads: i32, keyDim: i32, valueDim: i32, decayKind: i32, decay: usize, decayRow: usize,
+  bonus: usize, flags: i32, eps: f32, scratch: usize,
+): void {
+  const stride = strideOf(keyDim), strideBytes = <usize>stride * 4;
+  const query = scratch, key = query + strideBytes, reader = key + strideBytes, factor = reader + strideBytes;
+  for (let unit = begin; unit < end; ++unit) {
+    const row = <usize>(unit / heads), head = unit % heads;
+    const keyColumn = <usize>(head * keyDim) * 4, valueColumn = <usize>(head * valueDim) * 4;
+    padded(query, q + row * qRow + keyColumn, keyDim, stride);
+    padded(key, k + row * kRow + keyColumn, keyDim, stride);
+    const state = <usize>load<i32>(states + row * 4) + stateOffset + <usize>head * headBytes(keyDim, valueDim, flags);
+    const decays = decay + row * decayRow;
+    let scalar: f32 = 1;
+    if (decayKind == DECAY_SCALAR) scalar = load<f32>(decays + <usize>head * 4);
+    const scalar4 = f32x4.splat(scalar);
+    if (decayKind == DECAY_KEY) padded(factor, decays + keyColumn, keyDim, stride);
+
+    // what the old state is read with, and how much of v this token's own key lets through
+    let through: f32 = 0;
+    if (flags & READ_BEFORE) {
+      memory.copy(reader, query, strideBytes);
+      if (bonus) for (let i = 0; i < keyDim; ++i) {
+        const at = <usize>i * 4;
+        through += load<f32>(query + at) * load<f32>(bonus + keyColumn + at) * load<f32>(key + at);
+      }
+    } else {
+      through = dotStride(query, key, stride);
+      for (let i: usize = 0; i < strideBytes; i += 16) {
+        v128.store(reader + i, f32x4.mul(v128.load(query + i), decayKind == DECAY_KEY ? v128.load(factor + i) : scalar4));
+      }
+    }
+
+    let scale: f32 = 1;
+    if (flags & NORMALISE) {
+      const z = state + <usize>valueDim * strideBytes;
+      for (let i: usize = 0; i < strideBytes; i += 16) {
+        v128.store(z + i, madd(v128.load(z + i), decayKind == DECAY_KEY ? v128.load(factor + i) : scalar4, v128.load(key + i)));
+      }
+      scale = 1 / (dotStride(query, z, stride) + eps);
+    }
+
+    const values = v + row * vRow + valueColumn, target = out + row * outRow + valueColumn;
+    const through4 = f32x4.splat(through), scale4 = f32x4.splat(scale);
+    for (let j = 0; j < valueDim; j += 4) {
+      const at = <usize>j * 4, rowAt = state + <usize>j * strideBytes, count = valueDim - j;
+      if (count >= 4) {
+        const value = v128.load(values + at);
+        let read: v128;
+        if (decayKind == DECAY_NONE) read = fourRowsNone(rowAt, strideBytes, reader, key, factor, value, scalar4);
+        else if (decayKind == DECAY_SCALAR) read = fourRowsScalar(rowAt, strideBytes, reader, key, factor, value, scalar4);
+        else if (decayKind == DECAY_KEY) read = fourRowsKey(rowAt, strideBytes, reader, key, factor, value, scalar4);
+        else {
+          const factors = v128.load(decays + valueColumn + at);
+          read = fourRowsValue(rowAt, strideBytes, reader, key, factor, value, factors);
+          if (!(flags & READ_BEFORE)) read = f32x4.mul(read, factors);
+        }
+        v128.store(target + at, f32x4.mul(madd(through4, value, read), scale4));
+      } else {
+        for (let r: usize = 0; r < <usize>count; ++r) {
+          const value = load<f32>(values + at + r * 4), line = rowAt + r * strideBytes;
+          let f = scalar;
+          if (decayKind == DECAY_VALUE) f = load<f32>(decays + valueColumn + at + r * 4);
+          let read: f32 = 0;
+          for (let i: usize = 0; i < strideBytes; i += 4) {
+            const s = load<f32>(line + i);
+            read += s * load<f32>(reader + i);
+            store<f32>(line + i, (decayKind == DECAY_KEY ? load<f32>(factor + i) : f) * s + value * load<f32>(key + i));
+          }
+          if (decayKind == DECAY_VALUE && !(flags & READ_BEFORE)) read *= f;
+          store<f32>(target + at + r * 4, (read + through * value) * scale);
+        }
+      }
+    }
+  }
+}
+
+/** Tokens of one chunk: three products of about this size each. */
+const CHUNK: i32 = 64;
+
+/** Panels [dim/8][k][8] → rows [dim][stride]: the inverse of transposeRows, panel by panel. */
+function panelsToRows(rows: usize, panels: usize, dim: i32, k: i32, stride: i32): void {
+  for (let j = 0; j < dim; ++j) {
+    const from = panels + <usize>(j >> 3) * <usize>k * (PANEL * 4) + <usize>(j & 7) * 4, to = rows + <usize>j * <usize>stride * 4;
+    for (let i: usize = 0; i < <usize>k; ++i) store<f32>(to + i * 4, load<f32>(from + i * (PANEL * 4)));
+  }
+}
+
+/**
+ * Many tokens of one timeline, heads [begin, end), for no decay or one constant factor a head (spec: additive, scalar decay):
+ *
+ *   O = e^c (Q S) + ((Q Kᵀ)⊙P) V      S ← e^{c_C} S + (K·e^{c_C − c})ᵀ V      P_ij = d^{i−j} for i ≥ j
+ *
+ * @param out, q, k    as in recurrentStep, rows are successive tokens
+ * @param v            f32 head panels [heads][valueDim/8][capacity][8]
+ * @param capacity     tokens that the panels have room for; tokens ≤ capacity of them are live
+ * @param states       i32 [1]; keyDim a multiple of 4, valueDim of 8
+ * @param decay        f32 [heads]; 0 = none
+ * @param flags        NORMALISE
+ * @param scratch      chunkScratch(keyDim, valueDim) bytes, this thread's own
+ */
+export function recurrentChunks(
+  begin: i32, end: i32, out: usize, outRow: usize, q: usize, qRow: usize, k: usize, kRow: usize, v: usize,
+  tokens: i32, capacity: i32, states: usize, stateOffset: usize, keyDim: i32, valueDim: i32, decay: usize, flags: i32, eps: f32, scratch: usize,
+): void {
+  const keyBytes = <usize>keyDim * 4, scoreRow: usize = CHUNK * 4;
+  const panels = scratch, keys = panels + <usize>(keyDim * valueDim) * 4, scores = keys + CHUNK * keyBytes;
+  const scaled = scores + CHUNK * scoreRow, powers = scaled + CHUNK * keyBytes, sums = powers + (CHUNK + 4) * 4 * 2;
+  // powers: d^(CHUNK−1) … d^1 d^0 for the mask's rows; d^m is at powers + (CHUNK − 1 − m)·4
+  for (let head = begin; head < end; ++head) {
+    const state = <usize>load<i32>(states) + stateOffset + <usize>head * headBytes(keyDim, valueDim, flags);
+    const z = state + <usize>valueDim * keyBytes;
+    const d: f64 = decay ? <f64>load<f32>(decay + <usize>head * 4) : 1;
+    let power: f64 = 1;
+    for (let m = 0; m < CHUNK; ++m, power *= d) store<f32>(powers + <usize>(CHUNK - 1 - m) * 4, <f32>power);
+    for (let j = 0; j < valueDim; j += PANEL) transposeRows(panels + <usize>j * keyBytes, state + <usize>j * keyBytes, keyDim);
+
+    for (let first = 0; first < tokens; first += CHUNK) {
+      const n = min(CHUNK, tokens - first);
+      const queries = q + <usize>first * qRow + <usize>head * keyBytes, keyRows = k + <usize>first * kRow + <usize>head * keyBytes;
+      const values = v + (<usize>(head * valueDim) * <usize>capacity + <usize>first * PANEL) * 4;
+      const target = out + <usize>first * outRow + <usize>(head * valueDim) * 4;
+      const keyPanels = (n + PANEL - 1) / PANEL;
+
+      // scores of the lower triangle
+      transposeKeys(0, keyPanels, keys, keyRows, kRow, n, keyDim);
+      for (let p = 0; p < keyPanels; ++p) {
+        const from = p * PANEL;
+        panelProduct(
+          scores + <usize>from * scoreRow + <usize>from * 4, scoreRow, queries + <usize>from * qRow, qRow,
+          keys + <usize>from * keyBytes, n - from, keyDim, ZEROS, 0, 0,
+        );
+      }
+      for (let i = 0; i < n; ++i) {
+        const row = scores + <usize>i * scoreRow, mask = powers + <usize>(CHUNK - 1 - i) * 4;
+        let s = i32x4.splat(0);
+        let j = 0;
+        for (; j + 4 <= i + 1; j += 4) {
+          const w = f32x4.mul(v128.load(row + <usize>j * 4), v128.load(mask + <usize>j * 4));
+          v128.store(row + <usize>j * 4, w);
+          s = f32x4.add(s, w);
+        }
+        let sum = sum4(s);
+        for (; j <= i; ++j) {
+          const w = load<f32>(row + <usize>j * 4) * load<f32>(mask + <usize>j * 4);
+          store<f32>(row + <usize>j * 4, w);
+          sum += w;
+        }
+        for (; j < n; ++j) store<f32>(row + <usize>j * 4, 0);
+        if (flags & NORMALISE) {
+          const before = dotStride(queries + <usize>i * qRow, z, keyDim);
+          store<f32>(sums + <usize>i * 4, 1 / (sum + before * <f32>d * load<f32>(mask) + eps));
+        }
+      }
+
+      // what the state says, decayed to each row; then what the chunk's own tokens say
+      for (let j = 0; j < valueDim; j += PANEL) {
+        panelProduct(target + <usize>j * 4, outRow, queries, qRow, panels + <usize>j * keyBytes, n, keyDim, ZEROS, 0, 0);
+      }
+      for (let i = 0; i < n; ++i) scaleRow(target + <usize>i * outRow, valueDim, <f32>d * load<f32>(powers + <usize>(CHUNK - 1 - i) * 4));
+      for (let i = 0; i < n; i += 12) {
+        const rows = min(12, n - i);
+        for (let j = 0; j < valueDim; j += PANEL) {
+          const at = target + <usize>i * outRow + <usize>j * 4;
+          panelProduct(at, outRow, scores + <usize>i * scoreRow, scoreRow, values + <usize>(j * capacity) * 4, rows, i + rows, ZEROS, at, outRow);
+        }
+      }
+      if (flags & NORMALISE) for (let i = 0; i < n; ++i) scaleRow(target + <usize>i * outRow, valueDim, load<f32>(sums + <usize>i * 4));
+
+      // the state after the chunk
+      for (let i = 0; i < n; ++i) {
+        const factor = load<f32>(powers + <usize>(CHUNK - n + i) * 4);
+        memory.copy(scaled + <usize>i * keyBytes, keyRows + <usize>i * kRow, keyBytes);
+        scaleRow(scaled + <usize>i * keyBytes, keyDim, factor);
+      }
+      const whole = f32x4.splat(<f32>d * load<f32>(powers + <usize>(CHUNK - n) * 4));
+      for (let j = 0; j < valueDim; j += PANEL) {
+        for (let c = 0; c < keyDim; c += 4) addOuter(panels + <usize>j * keyBytes + <usize>c * (PANEL * 4), scaled + <usize>c * 4, keyBytes, values + <usize>(j * capacity) * 4, n, whole);
+      }
+      if (flags & NORMALISE) {
+        for (let c: usize = 0; c < keyBytes; c += 16) {
+          let s = f32x4.mul(v128.load(z + c), whole);
+          for (let i: usize = 0; i < <usize>n; ++i) s = f32x4.add(s, v128.load(scaled + i * keyBytes + c));
+          v128.store(z + c, s);
+        }
+      }
+    }
+    panelsToRows(state, panels, valueDim, keyDim, keyDim);
+  }
+}
+
+/** Four key channels × eight value channels: at = at · decay + Σ_i k_i v_iᵀ. */
+function addOuter(at: usize, key: usize, keyRow: usize, value: usize, n: i32, decay: v128): void {
+  let c00 = f32x4.mul(v128.load(at), decay), c01 = f32x4.mul(v128.load(at, 16), decay);
+  let c10 = f32x4.mul(v128.load(at, 32), decay), c11 = f32x4.mul(v128.load(at, 48), decay);
+  let c20 = f32x4.mul(v128.load(at, 64), decay), c21 = f32x4.mul(v128.load(at, 80), decay);
+  let c30 = f32x4.mul(v128.load(at, 96), decay), c31 = f32x4.mul(v128.load(at, 112), decay);
+  do {
+    const k4 = v128.load(key), v0 = v128.load(value), v1 = v128.load(value, 16);
+    const k0 = i32x4.shuffle(k4, k4, 0, 0, 0, 0), k1 = i32x4.shuffle(k4, k4, 1, 1, 1, 1);
+    const k2 = i32x4.shuffle(k4, k4, 2, 2, 2, 2), k3 = i32x4.shuffle(k4, k4, 3, 3, 3, 3);
+    c00 = madd(k0, v0, c00); c01 = madd(k0, v1, c01);
+    c10 = madd(k1, v0, c10); c11 = madd(k1, v1, c11);
+    c20 = madd(k2, v0, c20); c21 = madd(k2, v1, c21);
+    c30 = madd(k3, v0, c30); c31 = madd(k3, v1, c31);
+    key += keyRow; value += PANEL * 4;
+  } while (--n);
+  v128.store(at, c00); v128.store(at, c01, 16); v128.store(at, c10, 32); v128.store(at, c11, 48);
+  v128.store(at, c20, 64); v128.store(at, c21, 80); v128.store(at, c30, 96); v128.store(at, c31, 112);
+}

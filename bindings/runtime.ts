@@ -1,0 +1,91 @@
+// A plan in its memory, ready to run: what image and language models have in common.
+import { OP_BYTES } from "../assembly/opcodes.ts";
+import type { Caps } from "./kernels.ts";
+import type { MemoryReport, ModelMemory } from "./memory.ts";
+import type { Plan, Program, Tensor } from "./plan.ts";
+import { pool } from "./pool.ts";
+
+export class Runtime {
+  readonly plan: Plan;
+  readonly caps: Caps;
+  #memory: ModelMemory | undefined;
+  readonly #member: number | undefined;
+  /** How many rows of each program the plan in memory is written for. */
+  readonly #live = new Map<Program, number>();
+
+  constructor(plan: Plan, caps: Caps, memory: ModelMemory) {
+    [this.plan, this.caps, this.#memory] = [plan, caps, memory];
+    if (caps.threads > 1 && memory.kernels.runShared) {
+      this.#member = pool().join({ module: memory.module, memory: memory.memory, threads: caps.threads });
+    }
+  }
+
+  /** The memory, or a clear error after dispose(). */
+  get memory(): ModelMemory {
+    if (!this.#memory) throw new Error("the model has been disposed: load it again");
+    return this.#memory;
+  }
+
+  get report(): MemoryReport {
+    return this.memory.report;
+  }
+
+  /** Runs a whole program on its first `rows` rows. */
+  runProgram(name: string, rows: number): void {
+    const program = this.plan.programs.find((p) => p.name === name)!;
+    if ((this.#live.get(program) ?? program.capacity) !== rows) {
+      const { memory, planAddress } = this.memory;
+      const view = new DataView(memory.buffer);
+      for (const { offset, factor } of this.plan.liveFields(program)) view.setInt32(planAddress + offset, rows * factor, true);
+      this.#live.set(program, rows);
+    }
+    this.run(program.first, program.last);
+  }
+
+  /** Runs ops [first, last) of the plan: one call into WebAssembly. */
+  run(first: number, last: number): void {
+    const { kernels, planAddress } = this.memory;
+    const from = planAddress + first * OP_BYTES;
+    if (this.#member !== undefined) {
+      pool().announce(this.#member);
+      kernels.runShared!(from, last - first);
+    } else {
+      kernels.runPlan(from, last - first);
+    }
+  }
+
+  /** f32 view of memory; take it anew for every use. */
+  floats(address: number, count: number): Float32Array {
+    return new Float32Array(this.memory.memory.buffer, address, count);
+  }
+
+  ints(address: number, count: number): Int32Array {
+    return new Int32Array(this.memory.memory.buffer, address, count);
+  }
+
+  bytes(address: number, count: number): Uint8Array {
+    return new Uint8Array(this.memory.memory.buffer, address, count);
+  }
+
+  /** Row `index` of a tensor. */
+  row(tensor: Tensor, index: number): Float32Array {
+    return this.floats(tensor.address + index * tensor.rowBytes, tensor.columns);
+  }
+
+  /** A tensor without its padding, f32 [rows, columns]. */
+  dense(tensor: Tensor): Float32Array {
+    const out = new Float32Array(tensor.rows * tensor.columns);
+    for (let r = 0; r < tensor.rows; r++) out.set(this.row(tensor, r), r * tensor.columns);
+    return out;
+  }
+
+  /** Gives the memory back and leaves the thread pool. Safe to call twice. */
+  dispose(): void {
+    if (this.#memory && this.#member !== undefined) pool().leave(this.#member);
+    this.#memory = undefined;
+  }
+}
+
+/** What a value is, for an error message. */
+export const describe = (value: unknown): string =>
+  value === null ? "null" : typeof value === "object" ? (value.constructor?.name ?? "an object") : typeof value === "string" ? JSON.stringify(value.slice(0, 40)) : `${typeof value} ${String(value)}`;

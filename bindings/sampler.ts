@@ -1,0 +1,278 @@
+// From logits to the next token. The same logits, options and seed give the same tokens on every JavaScript engine: Math.exp and its like
+// differ in their last bits between engines, so there is only arithmetic that IEEE 754 defines, and a generator of integer operations.
+
+export interface Sampling {
+  /** 0: always the most likely token. Above: logits are divided by it. Default 0.8. */
+  temperature?: number | undefined;
+  /** Only the k most likely tokens. 0 (default): all. */
+  topK?: number | undefined;
+  /** Only the most likely tokens that together reach this probability, in (0, 1]. 1 (default): all. */
+  topP?: number | undefined;
+  /** Divides the logit of a token seen before if positive, multiplies it if negative. 1 (default): none. */
+  repetitionPenalty?: number | undefined;
+  /** An integer that decides every draw. Default: a random one, to be read from `Sampler.seed`. */
+  seed?: number | undefined;
+}
+
+export type CheckedSampling = { [key in keyof Sampling]-?: number };
+
+/** Where a sampler is: what a copy of it needs beside the options. Plain data, fit for JSON. */
+export interface SamplerState {
+  /** The generator's four 32-bit words. */
+  readonly generator: readonly number[];
+  /** Ids accepted so far, each once. */
+  readonly seen: readonly number[];
+}
+
+/** The options with defaults filled in. TypeError for what is no number, RangeError for a number out of range; other keys are left alone. */
+export function checkSampling(options: Sampling = {}): CheckedSampling {
+  if (typeof options !== "object" || options === null) throw new TypeError(`sampling options are ${options === null ? "null" : typeof options}, expected an object`);
+  const { temperature = 0.8, topK = 0, topP = 1, repetitionPenalty = 1, seed = Math.floor(Math.random() * 2 ** 32) } = options;
+  const check = (name: string, value: number, good: boolean, expected: string): void => {
+    if (typeof value !== "number") throw new TypeError(`${name} is ${value === null ? "null" : typeof value}, expected ${expected}`);
+    if (!good) throw new RangeError(`${name} is ${value}, expected ${expected}`);
+  };
+  check("temperature", temperature, temperature >= 0 && temperature < Infinity, "a number from 0 (always the most likely token)");
+  check("topK", topK, Number.isSafeInteger(topK) && topK >= 0, "an integer from 0 (all tokens)");
+  check("topP", topP, topP > 0 && topP <= 1, "a number above 0, up to 1 (all tokens)");
+  check("repetitionPenalty", repetitionPenalty, repetitionPenalty > 0 && repetitionPenalty < Infinity, "a number above 0; 1 is no penalty");
+  check("seed", seed, Number.isSafeInteger(seed), "an integer that a number holds exactly");
+  return { temperature, topK, topP, repetitionPenalty, seed };
+}
+
+/**
+ * Draws tokens: repetition penalty, temperature, top-k, softmax, top-p, draw, in this order. Of equally likely tokens the lower id comes first.
+ * `sample` does not remember what it drew: tell `accept` every id of the prompt and of the answer, if there is a repetition penalty.
+ */
+export class Sampler {
+  readonly options: Readonly<CheckedSampling>;
+  readonly #generator: Generator;
+  readonly #seen: Set<number>;
+  // the same ids, to walk without an iterator
+  readonly #seenIds: number[];
+  // reused by every call: scores, then weights [vocab]; a heap [vocab]; ids that are still in [vocab]
+  #scores = new Float64Array(0);
+  #heap = new Float64Array(0);
+  #ids = new Int32Array(0);
+
+  /** @param state  of another sampler with the same options, to go on where it was */
+  constructor(sampling: Sampling = {}, state?: SamplerState) {
+    this.options = checkSampling(sampling);
+    this.#generator = new Generator(this.options.seed, state?.generator);
+    this.#seen = new Set();
+    this.#seenIds = [];
+    for (const id of state?.seen ?? []) this.accept(id);
+  }
+
+  get seed(): number {
+    return this.options.seed;
+  }
+
+  /** This token is in the text now: the repetition penalty applies to it from here on. */
+  accept(id: number): void {
+    if (!Number.isSafeInteger(id) || id < 0) throw new RangeError(`the accepted id is ${String(id)}, expected an integer from 0`);
+    if (this.#seen.has(id)) return;
+    this.#seen.add(id);
+    this.#seenIds.push(id);
+  }
+
+  state(): SamplerState {
+    return { generator: this.#generator.words(), seen: [...this.#seenIds] };
+  }
+
+  /**
+   * The next id, from logits f32 [vocab], which are left as they are. A logit of -Infinity is never drawn; those of +Infinity share all draws.
+   * RangeError for NaN and when every logit is -Infinity. Greedy sampling draws no random number, any other exactly one.
+   */
+  sample(logits: Float32Array): number {
+    const { temperature, topK, topP } = this.options;
+    const best = this.#penalise(logits);
+    if (temperature === 0) return best;
+    const scores = this.#scores, max = scores[best]!;
+    let count = topK > 0 && topK < logits.length ? this.#keepTopK(logits.length, topK) : this.#keepAll(logits.length);
+    const total = this.#weigh(count, max, temperature);
+    let kept = total;
+    if (topP < 1) [count, kept] = this.#keepTopP(count, total, topP);
+    return this.#draw(count, kept);
+  }
+
+  /** Logits → scores; the id of the highest. */
+  #penalise(logits: Float32Array): number {
+    if (!(logits instanceof Float32Array)) throw new TypeError(`logits are ${logits === null ? "null" : typeof logits}, expected a Float32Array`);
+    const n = logits.length, { repetitionPenalty } = this.options;
+    if (this.#scores.length < n) {
+      this.#scores = new Float64Array(n);
+      this.#heap = new Float64Array(n);
+      this.#ids = new Int32Array(n);
+    }
+    const scores = this.#scores, seen = this.#seenIds;
+    for (let i = 0; i < n; i++) scores[i] = logits[i]!;
+    if (repetitionPenalty !== 1) {
+      for (let i = 0; i < seen.length; i++) {
+        const id = seen[i]!;
+        if (id < n) scores[id] = scores[id]! > 0 ? scores[id]! / repetitionPenalty : scores[id]! * repetitionPenalty;
+      }
+    }
+    let best = -1, max = -Infinity;
+    for (let i = 0; i < n; i++) {
+      const score = scores[i]!;
+      if (score <= max) continue;
+      if (score !== score) throw new RangeError(`logits[${i}] is NaN, expected a number: the weights or the session's state are damaged`);
+      best = i;
+      max = score;
+    }
+    if (best < 0) throw new RangeError(`all ${n} logits are -Infinity, expected one that can be drawn: the weights or a mask are wrong`);
+    return best;
+  }
+
+  #keepAll(n: number): number {
+    const scores = this.#scores, ids = this.#ids;
+    let count = 0;
+    for (let i = 0; i < n; i++) if (scores[i]! > -Infinity) ids[count++] = i;
+    return count;
+  }
+
+  /** Writes the ids of the k highest scores, ascending; returns how many. */
+  #keepTopK(n: number, k: number): number {
+    const scores = this.#scores, heap = this.#heap, ids = this.#ids;
+    // a heap of the k highest, the lowest on top, all negated: siftDown keeps the highest there
+    for (let i = 0; i < k; i++) heap[i] = -scores[i]!;
+    heapify(heap, k);
+    for (let i = k; i < n; i++) {
+      if (-scores[i]! >= heap[0]!) continue;
+      heap[0] = -scores[i]!;
+      siftDown(heap, 0, k);
+    }
+    const cut = -heap[0]!;
+    let ties = k;
+    for (let i = 0; i < n; i++) if (scores[i]! > cut) ties--;
+    let count = 0;
+    for (let i = 0; i < n; i++) {
+      const score = scores[i]!;
+      if (score > -Infinity && (score > cut || (score === cut && ties-- > 0))) ids[count++] = i;
+    }
+    return count;
+  }
+
+  /** Scores → softmax weights, not yet divided by their sum, which is returned. weights[i] belongs to ids[i]. */
+  #weigh(count: number, max: number, temperature: number): number {
+    // ids ascend, so a weight never overwrites a score that is still needed
+    const scores = this.#scores, ids = this.#ids;
+    let total = 0;
+    for (let i = 0; i < count; i++) {
+      const score = scores[ids[i]!]!;
+      // Infinity - Infinity would be NaN
+      const weight = score === max ? 1 : exp((score - max) / temperature);
+      scores[i] = weight;
+      total += weight;
+    }
+    return total;
+  }
+
+  /** Keeps the fewest highest weights that reach `topP` of the total; returns how many and their sum. */
+  #keepTopP(count: number, total: number, topP: number): [number, number] {
+    const weights = this.#scores, heap = this.#heap, ids = this.#ids;
+    // weights below the average of the part to leave out cannot be needed; half of it, to be safe from rounding
+    const least = ((1 - topP) * total) / count / 2;
+    let size = 0;
+    for (let i = 0; i < count; i++) if (weights[i]! >= least) heap[size++] = weights[i]!;
+    heapify(heap, size);
+    let reached = 0, cut = 0, ties = 0;
+    while (size > 0 && (reached < topP * total || reached === 0)) {
+      const weight = heap[0]!;
+      ties = weight === cut ? ties + 1 : 1;
+      cut = weight;
+      reached += weight;
+      heap[0] = heap[--size]!;
+      siftDown(heap, 0, size);
+    }
+    let kept = 0, sum = 0;
+    for (let i = 0; i < count; i++) {
+      const weight = weights[i]!;
+      if (weight > cut || (weight === cut && ties-- > 0)) {
+        weights[kept] = weight;
+        ids[kept++] = ids[i]!;
+        sum += weight;
+      }
+    }
+    return [kept, sum];
+  }
+
+  #draw(count: number, total: number): number {
+    const weights = this.#scores, ids = this.#ids, at = this.#generator.next() * total;
+    let sum = 0, last = 0;
+    for (let i = 0; i < count; i++) {
+      if (weights[i] === 0) continue;
+      sum += weights[i]!;
+      if (at < sum) return ids[i]!;
+      last = i;
+    }
+    return ids[last]!;
+  }
+}
+
+/** sfc32 by Chris Doty-Humphrey (PractRand), seeded as there. */
+class Generator {
+  #a = 0;
+  #b: number;
+  #c: number;
+  #counter = 1;
+
+  constructor(seed: number, words?: readonly number[]) {
+    this.#b = seed | 0;
+    this.#c = Math.floor(seed / 2 ** 32) | 0;
+    if (!words) for (let i = 0; i < 12; i++) this.#word();
+    else if (words.length === 4 && words.every((word) => Number.isInteger(word))) [this.#a, this.#b, this.#c, this.#counter] = words.map((word) => word | 0) as [number, number, number, number];
+    else throw new RangeError(`a sampler's state has the generator [${words}], expected four integers: pass what state() returned`);
+  }
+
+  #word(): number {
+    const word = (this.#a + this.#b + this.#counter) | 0;
+    this.#counter = (this.#counter + 1) | 0;
+    this.#a = this.#b ^ (this.#b >>> 9);
+    this.#b = (this.#c + (this.#c << 3)) | 0;
+    this.#c = (((this.#c << 21) | (this.#c >>> 11)) + word) | 0;
+    return word;
+  }
+
+  /** In [0, 1), 53 bits. */
+  next(): number {
+    const high = this.#word() >>> 5, low = this.#word() >>> 6;
+    return (high * 2 ** 26 + low) / 2 ** 53;
+  }
+
+  words(): number[] {
+    return [this.#a, this.#b, this.#c, this.#counter];
+  }
+}
+
+/** Moves heap[at] down to its place: the highest of `size` on top. */
+function siftDown(heap: Float64Array, at: number, size: number): void {
+  const value = heap[at]!;
+  for (let child = 2 * at + 1; child < size; child = 2 * at + 1) {
+    if (child + 1 < size && heap[child + 1]! > heap[child]!) child++;
+    if (heap[child]! <= value) break;
+    heap[at] = heap[child]!;
+    at = child;
+  }
+  heap[at] = value;
+}
+
+function heapify(heap: Float64Array, size: number): void {
+  for (let i = (size >> 1) - 1; i >= 0; i--) siftDown(heap, i, size);
+}
+
+// 2^-k, all exact
+const halves = new Float64Array(1023);
+for (let k = 0, power = 1; k < halves.length; k++, power /= 2) halves[k] = power;
+
+/** e^x for x ≤ 0, within one unit of the last place: the rational approximation of fdlibm. Below e^-708 it is 0, so never subnormal. */
+export function exp(x: number): number {
+  if (x < -708) return 0;
+  const k = Math.floor(0.5 - x * 1.4426950408889634);
+  // x = -k ln 2 + r; ln 2 in two parts, the first with zeros at its end so that k times it is exact
+  const high = x + k * 6.93147180369123816490e-1, low = -k * 1.90821492927058770002e-10;
+  const r = high - low, t = r * r;
+  const c = r - t * (1.66666666666666019037e-1 + t * (-2.77777777770155933842e-3 + t * (6.61375632143793436117e-5 + t * (-1.65339022054652515390e-6 + t * 4.13813679705723846039e-8))));
+  return (1 - (low - (r * c) / (2 - c) - high)) * halves[k]!;
+}
