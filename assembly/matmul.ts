@@ -147,8 +147,8 @@ function activatePanel(out: usize, outRow: usize, m: i32, act: i32): void {
   if (act == ACT_RELU) {
     const zero = i32x4.splat(0);
     do {
-      v128.store(out, f32x4.max(v128.load(out), zero));
-      v128.store(out, f32x4.max(v128.load(out, 16), zero), 16);
+      v128.store(out, f32x4.pmax(v128.load(out), zero));
+      v128.store(out, f32x4.pmax(v128.load(out, 16), zero), 16);
       out += outRow;
     } while (--m);
   } else if (act == ACT_GELU) {

@@ -54,7 +54,7 @@ function foldRow(out: usize, raw: usize, format: i32, k: i32, a: usize, b: usize
       f32x4.demote_f64x2_zero(f64x2.mul(f64x2.mul(hi, v128.load(a, 16)), scale)), 0, 1, 4, 5,
     );
     v128.store(out, folded);
-    largest = f32x4.max(largest, f32x4.abs(f32x4.sub(folded, w)));
+    largest = f32x4.pmax(largest, f32x4.abs(f32x4.sub(folded, w)));
     poison = f32x4.add(poison, f32x4.mul(folded, i32x4.splat(0)));
     raw += 4 * bytesOf(format); out += 16; a += 32; b += 32;
   }

@@ -100,14 +100,13 @@ function chunks(record: usize): i64 {
   return (units + grain - 1) / grain;
 }
 
-/** Opens `length` ops from `plan` for all threads and takes part until they are done. The caller is thread 0. */
-export function runShared(plan: usize, length: i32): void {
+/** Opens `length` ops from `plan` for all threads. The caller then takes part as thread 0, which returns when all is done. */
+export function openRun(plan: usize, length: i32): void {
   const epoch = <i32>(atomic.load<i64>(CLAIM) >> 32);
   store<usize>(RUN_PLAN, plan);
   store<i32>(RUN_LENGTH, length);
   store<i32>(RUN_EPOCH, epoch);
   open(epoch, plan);
-  takePart(0);
 }
 
 /** Publishes an op's chunks and wakes whoever sleeps. */

@@ -20,7 +20,7 @@ function sumRow(at: usize, count: i32): f32 {
 function exponentiateRow(row: usize, tokens: i32, padded: i32): f32 {
   for (let i = tokens; i < padded; ++i) store<f32>(row + <usize>i * 4, -f32.MAX_VALUE);
   let top = v128.load(row);
-  for (let i = 4; i < padded; i += 4) top = f32x4.max(top, v128.load(row + <usize>i * 4));
+  for (let i = 4; i < padded; i += 4) top = f32x4.pmax(top, v128.load(row + <usize>i * 4));
   const peak = f32x4.splat(max4(top));
   let s = i32x4.splat(0);
   for (let i = 0; i < padded; i += 4) {

@@ -1,3 +1,3 @@
 // The module of the threads builds: the same exports, and the two by which several threads walk one plan.
 export * from "./index";
-export { runShared, takePart } from "./plan";
+export { openRun, takePart } from "./plan";

@@ -5,10 +5,12 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import { benchKernels } from "./kernels.ts";
+import { benchBatch, benchDecode, benchPositions, benchPrefill } from "./language.ts";
 import { loadPeak } from "./limits.ts";
 import { timeInTurn } from "./measure.ts";
 import { benchModels } from "./models.ts";
 import { missingPeers, setPeerDirectory } from "./peers.ts";
+import { plotSvg } from "./plot.ts";
 import { benchStartup } from "./startup.ts";
 import { benchThreads } from "./threads.ts";
 
@@ -60,6 +62,40 @@ section("Whole models, a picture of 224×224", table(
     m.peer ? ms(m.peer.bestMs) : "–", m.peer ? `${m.peer.ratio.toFixed(2)}×` : "–", m.peer ? `${m.peer.medianRatio.toFixed(2)}×` : "–",
   ]),
 ) + (models.some((m) => m.peer) ? `\n\nPeer: ${[...new Set(models.flatMap((m) => (m.peer ? [m.peer.name] : [])))].join("; ")}, one thread.` : ""), models);
+
+const decode = await benchDecode(args.short ? 2500 : 15000, builds);
+section("SLAB-LM, 13.7M parameters: decoding a token, f32", table(
+  ["build", "threads", "best", "median", "tokens/s", "GB/s", "of the bandwidth", "times faster", "by medians"],
+  decode.map((d) => [
+    d.build, String(d.threads), ms(d.bestMs), ms(d.medianMs), (1000 / d.bestMs).toFixed(0), d.gigabytesPerSecond.toFixed(1), percent(d.fraction),
+    d.peer ? `${d.peer.ratio.toFixed(2)}×` : "–", d.peer ? `${d.peer.medianRatio.toFixed(2)}×` : "–",
+  ]),
+) + (decode[0]?.peer ? `\n\nPeer: ${decode[0].peer.name}, one thread.` : ""), decode);
+
+const prefill = await benchPrefill(args.short ? 1500 : 8000, builds);
+section("SLAB-LM: reading a prompt of 512 tokens, one thread", table(
+  ["build", "tokens/s", "GFLOP/s", "of the peak"], prefill.map((p) => [p.build, p.tokensPerSecond.toFixed(0), p.gflops.toFixed(1), percent(p.fraction)]),
+), prefill);
+
+const batch = await benchBatch(args.short ? 1500 : 8000);
+section("SLAB-LM: sessions in one step, one thread", table(
+  ["sessions", "tokens/s together", "against one"], batch.map((b) => [String(b.sessions), b.tokensPerSecond.toFixed(0), `${b.ratio.toFixed(2)}×`]),
+), batch);
+
+const positions = await benchPositions(args.short ? 2000 : 20000, args.short ? [100, 1000, 4000] : [100, 1000, 10_000, 30_000, 100_000]);
+section("SLAB-LM: a token early and late in a text, one thread", table(
+  ["position", "median", "against the first", "WebAssembly memory"],
+  positions.map((p) => [p.position.toLocaleString("en"), ms(p.medianMs), `${p.ratio.toFixed(3)}×`, `${p.memoryBytes.toLocaleString("en")} bytes`]),
+) + "\n\n![Time of a token and state against position](positions.svg)", positions);
+// keys and values of 10 layers × 320 channels, f32: what a softmax model of the same size would carry
+const kvBytes = 10 * 2 * 320 * 4;
+writeFileSync(file("positions.svg"), plotSvg("SLAB-LM: nothing grows with the text", "tokens read", [
+  { title: "time of a token, ms (median)", lines: [{ label: "SLAB-LM", unit: "ms", colour: "#0a6", points: positions.map((p) => [p.position, p.medianMs]) }] },
+  { title: "state of one session, MB", lines: [
+    { label: "SLAB-LM", unit: "MB", colour: "#0a6", points: positions.map((p) => [p.position, p.stateBytes / 1e6]) },
+    { label: "a KV cache (computed)", unit: "MB", colour: "#c40", points: positions.map((p) => [p.position, (p.position * kvBytes) / 1e6]) },
+  ] },
+]));
 
 const startup = benchStartup(args.short ? 3 : 9, [{ threads: 1 }, { threads: 2 }]);
 section("Cold start: import to the first result of the CIFAR model", table(

@@ -35,17 +35,51 @@ function networkFile(name: string): Uint8Array | undefined {
   return readFileSync(unpacked);
 }
 
-/** onnxruntime-web (WebAssembly, one thread) on a network of the peers' folder. */
-export async function openPeer(name: string, { input, shape }: { input: Float32Array; shape: number[] }): Promise<Peer | undefined> {
-  const model = networkFile(name);
-  if (!model) return void missingPeers.push(`onnxruntime-web on ${name}: no ${name}.onnx(.xz) in ${directory ? "the peers' folder" : "any folder: give --peers DIR"}`);
+async function onnxRuntime() {
   const entry = here("peers/node_modules/onnxruntime-web/dist/ort.wasm.min.mjs");
   if (!existsSync(entry)) return void missingPeers.push("onnxruntime-web: not installed (npm install --prefix bench/peers)");
   const ort = await import(entry);
   ort.env.wasm.numThreads = 1;
   ort.env.wasm.wasmPaths = here("peers/node_modules/onnxruntime-web/dist/");
   ort.env.logLevel = "error";
+  return ort;
+}
+
+async function openNetwork(name: string) {
+  const model = networkFile(name);
+  if (!model) return void missingPeers.push(`onnxruntime-web on ${name}: no ${name}.onnx(.xz) in ${directory ? "the peers' folder" : "any folder: give --peers DIR"}`);
+  const ort = await onnxRuntime();
+  if (!ort) return undefined;
   const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
+  return { ort, session, title: `onnxruntime-web ${ort.env.versions.web ?? ""} ${name}` };
+}
+
+/** onnxruntime-web (WebAssembly, one thread) on an image network of the peers' folder. */
+export async function openPeer(name: string, { input, shape }: { input: Float32Array; shape: number[] }): Promise<Peer | undefined> {
+  const network = await openNetwork(name);
+  if (!network) return undefined;
+  const { ort, session, title } = network;
   const feeds = { [session.inputNames[0]]: new ort.Tensor("float32", input, shape) };
-  return { name: `onnxruntime-web ${ort.env.versions.web ?? ""} ${name}`, run: () => session.run(feeds), close: () => session.release() };
+  return { name: title, run: () => session.run(feeds), close: () => session.release() };
+}
+
+/** The same on one decoding step of a language network: a token and its states in, logits and states out, which go in again. */
+export async function openStepPeer(name: string): Promise<Peer | undefined> {
+  const network = await openNetwork(name);
+  if (!network) return undefined;
+  const { ort, session, title } = network;
+  const feeds: Record<string, unknown> = {};
+  for (const { name: input, type, shape } of session.inputMetadata) {
+    const count = shape.reduce((a: number, b: number) => a * b, 1);
+    feeds[input] = new ort.Tensor(type, type === "int64" ? new BigInt64Array(count).fill(17n) : new Float32Array(count), shape);
+  }
+  const states = session.inputNames.slice(1) as string[], results = session.outputNames.slice(1) as string[];
+  return {
+    name: title,
+    async run() {
+      const out = await session.run(feeds);
+      states.forEach((state, i) => (feeds[state] = out[results[i]!]));
+    },
+    close: () => session.release(),
+  };
 }

@@ -99,5 +99,5 @@ export async function openFolder(source: string | URL, options: FolderOptions): 
   const checkpoint = index === undefined
     ? await Checkpoint.open(await folder.open("model.safetensors"))
     : await Checkpoint.openSharded(parseJson(index, "model.safetensors.index.json"), (file) => folder.open(file), folder.name);
-  return { config, checkpoint, tokenizer };
+  return { config, checkpoint, owned: true, tokenizer };
 }

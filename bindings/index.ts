@@ -4,7 +4,7 @@ export type { LoadOptions, ModelParts, Progress } from "./load.ts";
 export { Model } from "./model.ts";
 export type { Label, Picture } from "./classifier.ts";
 export { Session } from "./session.ts";
-export type { GeneratedToken, GenerateOptions } from "./session.ts";
+export type { Generated, GeneratedToken, GenerateOptions } from "./session.ts";
 export type { Sampling } from "./sampler.ts";
 export type { Tokenizer } from "./tokenizer/index.ts";
 export type { Caps } from "./kernels.ts";

@@ -9,7 +9,7 @@ export interface Kernels {
   checksum(from: number, bytes: number): number;
   runPlan(plan: number, length: number): void;
   /** Only in the threads builds. */
-  runShared?(plan: number, length: number): void;
+  openRun?(plan: number, length: number): void;
   takePart?(thread: number): void;
 }
 

@@ -22,7 +22,7 @@ import type { Tokenizer } from "./tokenizer/index.ts";
 export interface ModelParts {
   /** What config.json holds, its text, or a preset's name. */
   readonly config: unknown;
-  /** A safetensors file, or an opened checkpoint. */
+  /** A safetensors file, or an opened checkpoint, which stays open. */
   readonly weights: Uint8Array | ArrayBuffer | Blob | ReadableStream<Uint8Array> | ByteSource | Checkpoint;
   /** What tokenizer.json holds, or its text; without it a language model takes token ids only. */
   readonly tokenizer?: unknown;
@@ -55,6 +55,8 @@ export interface LoadOptions {
 export interface OpenedModel {
   readonly config: ModelConfig;
   readonly checkpoint: Checkpoint;
+  /** Whether load() opened the checkpoint, and so closes it. */
+  readonly owned: boolean;
   /** tokenizer.json as text or parsed. */
   readonly tokenizer?: unknown;
 }
@@ -77,7 +79,7 @@ export async function load(source: string | URL | ModelParts, options: LoadOptio
       ? await loadLanguage(config, checkpoint, opened.tokenizer, caps, options)
       : await loadImages(config, checkpoint, caps, options);
   } finally {
-    await opened.checkpoint.close();
+    if (opened.owned) await opened.checkpoint.close();
   }
 }
 
@@ -126,7 +128,7 @@ async function openParts(parts: ModelParts, { signal, config: override }: LoadOp
   if (typeof given === "string" && given.trimStart().startsWith("{")) given = parseJson(given, "config");
   const config = parseConfig(given);
   const { weights, tokenizer } = parts;
-  if (weights instanceof Checkpoint) return { config, checkpoint: weights, tokenizer };
+  if (weights instanceof Checkpoint) return { config, checkpoint: weights, owned: false, tokenizer };
   const options = signal ? { signal } : {};
   let source: ByteSource;
   if (weights instanceof Uint8Array || weights instanceof ArrayBuffer) source = bytesSource("weights", weights, options);
@@ -134,5 +136,5 @@ async function openParts(parts: ModelParts, { signal, config: override }: LoadOp
   else if (weights instanceof ReadableStream) source = await streamSource("weights", weights, options);
   else if (typeof weights === "object" && weights !== null && "read" in weights) source = weights;
   else throw new TypeError(`weights is ${describe(weights)}, expected the bytes of a safetensors file, a Blob, a stream or a ByteSource`);
-  return { config, checkpoint: await Checkpoint.open(source), tokenizer };
+  return { config, checkpoint: await Checkpoint.open(source), owned: true, tokenizer };
 }

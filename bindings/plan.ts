@@ -254,7 +254,8 @@ export class Plan {
   /** A layer's packed form, once for all programs: heads of whole panels pack as if there were none. */
   private pack(layer: Linear, headDim: number): PackedLinear {
     const dim = headDim % PANEL ? headDim : layer.outDim;
-    const key = `${layer.name} ${dim}`;
+    const folds = [layer.before, layer.after].map((maps) => maps.map((m) => m.norm ?? "unnamed").join(",")).join("|");
+    const key = `${layer.name} ${layer.firstRow} ${dim} ${folds}`;
     let packed = this.packed.get(key);
     if (!packed) {
       packed = packedLinear(layer, dim, (fold) => this.folds.push(fold));

@@ -15,7 +15,7 @@ export class Runtime {
 
   constructor(plan: Plan, caps: Caps, memory: ModelMemory) {
     [this.plan, this.caps, this.#memory] = [plan, caps, memory];
-    if (caps.threads > 1 && memory.kernels.runShared) {
+    if (caps.threads > 1 && memory.kernels.openRun) {
       this.#member = pool().join({ module: memory.module, memory: memory.memory, threads: caps.threads });
     }
   }
@@ -47,8 +47,9 @@ export class Runtime {
     const { kernels, planAddress } = this.memory;
     const from = planAddress + first * OP_BYTES;
     if (this.#member !== undefined) {
+      kernels.openRun!(from, last - first);
       pool().announce(this.#member);
-      kernels.runShared!(from, last - first);
+      kernels.takePart!(0);
     } else {
       kernels.runPlan(from, last - first);
     }
@@ -88,4 +89,4 @@ export class Runtime {
 
 /** What a value is, for an error message. */
 export const describe = (value: unknown): string =>
-  value === null ? "null" : typeof value === "object" ? (value.constructor?.name ?? "an object") : typeof value === "string" ? JSON.stringify(value.slice(0, 40)) : `${typeof value} ${String(value)}`;
+  value === null || value === undefined ? String(value) : typeof value === "object" ? (value.constructor?.name ?? "an object") : typeof value === "string" ? JSON.stringify(value.slice(0, 40)) : `${typeof value} ${String(value)}`;

@@ -106,7 +106,7 @@ export class Sampler {
       this.#ids = new Int32Array(n);
     }
     const scores = this.#scores, seen = this.#seenIds;
-    for (let i = 0; i < n; i++) scores[i] = logits[i]!;
+    scores.set(logits);
     if (repetitionPenalty !== 1) {
       for (let i = 0; i < seen.length; i++) {
         const id = seen[i]!;
@@ -157,12 +157,12 @@ export class Sampler {
   /** Scores → softmax weights, not yet divided by their sum, which is returned. weights[i] belongs to ids[i]. */
   #weigh(count: number, max: number, temperature: number): number {
     // ids ascend, so a weight never overwrites a score that is still needed
-    const scores = this.#scores, ids = this.#ids;
+    const scores = this.#scores, ids = this.#ids, scale = 1 / temperature;
     let total = 0;
     for (let i = 0; i < count; i++) {
       const score = scores[ids[i]!]!;
-      // Infinity - Infinity would be NaN
-      const weight = score === max ? 1 : exp((score - max) / temperature);
+      // Infinity - Infinity, and 0 times Infinity, would be NaN
+      const weight = score === max ? 1 : exp((score - max) * scale);
       scores[i] = weight;
       total += weight;
     }
@@ -175,7 +175,12 @@ export class Sampler {
     // weights below the average of the part to leave out cannot be needed; half of it, to be safe from rounding
     const least = ((1 - topP) * total) / count / 2;
     let size = 0;
-    for (let i = 0; i < count; i++) if (weights[i]! >= least) heap[size++] = weights[i]!;
+    // always written, counted if needed: there is nothing to predict
+    for (let i = 0; i < count; i++) {
+      const weight = weights[i]!;
+      heap[size] = weight;
+      size += weight >= least ? 1 : 0;
+    }
     heapify(heap, size);
     let reached = 0, cut = 0, ties = 0;
     while (size > 0 && (reached < topP * total || reached === 0)) {

@@ -19,6 +19,12 @@ export interface GeneratedToken {
   readonly text: string;
 }
 
+/** What generate() returns when it is done. */
+export interface Generated {
+  /** maxTokens were generated, a stop string was met, or the model ended its text. */
+  readonly finish: "length" | "stop" | "eos";
+}
+
 /** Lets timers, input and aborts be served between tokens. */
 const breathe = (): Promise<void> => new Promise((resolve) => (typeof setImmediate === "function" ? setImmediate(resolve) : setTimeout(resolve)));
 
@@ -80,13 +86,14 @@ export class Session {
    * @param prompt  text or token ids to read first. Of no tokens: goes on from the last one; a new session begins with bos_token_id
    * @throws TypeError, RangeError before anything is read; the signal's reason when aborted
    */
-  async *generate(prompt: string | ArrayLike<number> = [], options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void, undefined> {
+  async *generate(prompt: string | ArrayLike<number> = [], options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, Generated, undefined> {
     const { maxTokens = 256, stop = [], signal } = options, language = this.#language, { tokenizer } = language;
     if (!(Number.isInteger(maxTokens) && maxTokens >= 0)) throw new RangeError(`maxTokens is ${String(maxTokens)}, expected a whole number from 0`);
     signal?.throwIfAborted();
     const sampler = new Sampler(options);
     if (typeof prompt === "string" && !tokenizer) throw new TypeError("the model came without tokenizer.json: give token ids instead of text, or load it with a tokenizer");
-    let ids = typeof prompt === "string" ? tokenizer!.encode(prompt) : prompt;
+    // what the tokenizer puts around every text belongs to its beginning
+    let ids = typeof prompt === "string" ? tokenizer!.encode(prompt, { special: this.position === 0 }) : prompt;
     language.check(ids);
     if (ids.length === 0 && this.position === 0) {
       const { bos } = language.config;
@@ -112,16 +119,17 @@ export class Session {
       if (id === language.config.eos) {
         const text = stream?.end() ?? "";
         if (text) yield { id, text };
-        return;
+        return { finish: "eos" };
       }
       this.#pending = id;
       const piece = stream?.push(id) ?? "";
       const last = count === maxTokens || stream?.stopped === true;
       yield { id, text: last ? piece + (stream?.end() ?? "") : piece };
-      if (last) return;
+      if (last) return { finish: stream?.stopped ? "stop" : "length" };
       await breathe();
       signal?.throwIfAborted();
     }
+    return { finish: "length" };
   }
 
   /** Reads the pending token, if any; logits of the next: a view that the next run overwrites. */

@@ -10,10 +10,12 @@ export function seedOf(key: string): number {
 /** The first `count` values of mulberry32, seeded by the key: u_i in [0, 1). */
 export function uniform01(key: string, count: number): Float64Array {
   let state = seedOf(key);
-  return Float64Array.from({ length: count }, () => {
+  const values = new Float64Array(count);
+  for (let i = 0; i < count; i++) {
     state = (state + 0x6d2b79f5) | 0;
     let t = Math.imul(state ^ (state >>> 15), 1 | state);
     t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  });
+    values[i] = ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  }
+  return values;
 }

@@ -1,0 +1,99 @@
+// Text to token ids and back, as a model's tokenizer.json says (BPE, Unigram, WordPiece): @huggingface/tokenizers behind checks.
+// Only language code imports this module: image models need none of it.
+import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
+import { quote } from "../checkpoint/names.ts";
+import { asObject, kindOf, readTokenizerJson } from "./tokenizer-json.ts";
+
+export interface Tokenizer {
+  /**
+   * Text → ids i32 [tokens]. A special token written out in the text, "<|endoftext|>", becomes that token. A lone surrogate is no character
+   * and becomes U+FFFD. `special: false` leaves out what the file puts around every text, such as a token that begins it.
+   * TypeError when `text` is no string; RangeError when the vocabulary has no token for a part of it, nor one for the unknown.
+   */
+  encode(text: string, options?: { special?: boolean }): Int32Array;
+  /**
+   * Ids → text, exactly: no clean-up of spaces, whatever tokenizer_config.json says. Bytes that are no UTF-8 become U+FFFD.
+   * Special tokens are left out, unless `special` is true. RangeError for an id that no token has.
+   */
+  decode(ids: ArrayLike<number>, options?: { special?: boolean }): string;
+  /** One more than the highest id; a model's logits may be longer, padded. */
+  readonly vocabSize: number;
+  /** The id of a token as tokenizer.json spells it: "<|endoftext|>", or "Ġhello" for " hello" where tokens are bytes. */
+  idOf(token: string): number | undefined;
+}
+
+/** What is used of the library, whose own types do not resolve everywhere. */
+interface Library {
+  readonly decoder: LibraryDecoder | null;
+  encode(text: string, options: { add_special_tokens: boolean }): { ids: (number | null | undefined)[]; tokens: string[] };
+  decode(ids: number[], options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean }): string;
+  token_to_id(token: string): number | undefined;
+  id_to_token(id: number): string | undefined;
+}
+
+interface LibraryDecoder {
+  readonly config: { readonly type: string };
+  readonly decoders?: (LibraryDecoder | null)[];
+  text_decoder?: TextDecoder;
+}
+
+/**
+ * A tokenizer from tokenizer.json and, if there is one, tokenizer_config.json: their text or parsed objects, which are not kept track of.
+ * TypeError for what is no tokenizer.json or uses a part that is not supported, RangeError for an id out of range.
+ */
+export function tokenizerFrom(json: unknown | string, config?: unknown): Tokenizer {
+  const file = readTokenizerJson(json), { vocabSize, special } = file;
+  const settings = config === undefined ? {} : asObject("tokenizer_config.json", config);
+  const library = construct(file.json, settings);
+  const extra = settings["additional_special_tokens"];
+  for (const token of Array.isArray(extra) ? extra : []) {
+    const id = typeof token === "string" ? library.token_to_id(token) : undefined;
+    if (id !== undefined) special.add(id);
+  }
+
+  function encode(text: string, options: { special?: boolean } = {}): Int32Array {
+    if (typeof text !== "string") throw new TypeError(`the text to encode is ${kindOf(text)}, expected a string`);
+    const { ids, tokens } = library.encode(text.replace(/\p{Surrogate}/gu, "\ufffd"), { add_special_tokens: options.special ?? true });
+    return Int32Array.from(ids, (id, i) => {
+      if (typeof id === "number") return id;
+      throw new RangeError(`the vocabulary has no token for ${quote(String(tokens[i]))}, nor one for unknown text: use the tokenizer.json of the model`);
+    });
+  }
+
+  function decode(ids: ArrayLike<number>, options: { special?: boolean } = {}): string {
+    if (typeof ids !== "object" || ids === null || !Number.isInteger(ids.length)) {
+      throw new TypeError(`the ids to decode are ${kindOf(ids)}, expected an Int32Array or a list of numbers`);
+    }
+    const shown: number[] = [];
+    for (let i = 0; i < ids.length; i++) {
+      const id = ids[i]!;
+      if (!Number.isInteger(id) || library.id_to_token(id) === undefined) {
+        throw new RangeError(`ids[${i}] is ${String(id)}, expected the id of a token, an integer below ${vocabSize}: use the tokenizer.json of the model`);
+      }
+      if (options.special || !special.has(id)) shown.push(id);
+    }
+    // special tokens are gone already; the library would also trim what is left
+    return shown.length === 0 ? "" : library.decode(shown, { skip_special_tokens: false, clean_up_tokenization_spaces: false });
+  }
+
+  // what the file puts around every text must exist
+  encode("");
+  return { encode, decode, vocabSize, idOf: (token) => library.token_to_id(token) };
+}
+
+function construct(json: object, config: object): Library {
+  try {
+    const library = new HuggingFaceTokenizer(json, config) as unknown as Library;
+    keepByteOrderMarks(library.decoder);
+    return library;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new TypeError(`tokenizer.json cannot be used (${quote(why).slice(1, -1)}): expected the parts that @huggingface/tokenizers knows; save it again with a current version of tokenizers`, { cause: error });
+  }
+}
+
+/** The library's byte fallback would drop a U+FEFF that begins a run of bytes. */
+function keepByteOrderMarks(decoder: LibraryDecoder | null): void {
+  if (decoder?.config.type === "ByteFallback") decoder.text_decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  decoder?.decoders?.forEach(keepByteOrderMarks);
+}

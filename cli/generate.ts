@@ -1,0 +1,274 @@
+// slab generate: continues a text with a language model, shown as it comes.
+import { accessSync, constants, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { quote } from "../bindings/checkpoint/names.ts";
+import type { GenerateOptions, Model, Session } from "../bindings/index.ts";
+import { load } from "../bindings/index.ts";
+import type { Parsed } from "./options.ts";
+import { decimal, fileFault, LANGUAGE_MODEL, loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
+import { bytes, complain, milliseconds, out, outJson, plural, printable, Progress, quantile } from "./report.ts";
+
+export const summary = "a text continued by a language model";
+
+const HELP = `slab generate PROMPT [options]: ${summary}
+
+PROMPT is one argument, or - for standard input (a newline at its end is left out). The text is shown as it comes, without the prompt.
+Ctrl-C stops after the token at hand; the exit code is then 130.
+
+  --model FOLDER|URL        config.json and tokenizer.json beside model.safetensors, or a name of slab list; default: slab-lm-books of a clone
+  --max-tokens N            most tokens to generate; default 256. 0: only reads the prompt, for --save
+  --temperature T           0: always the most likely token; default 0.8
+  --top-k N                 only the N most likely tokens
+  --top-p P                 only the most likely tokens that together reach the probability P
+  --repetition-penalty R    above 1: tokens of the prompt and of the answer become less likely
+  --seed N                  decides every draw; default: a random one, which --json and --stats tell
+  --stop TEXT               ends the answer before TEXT; may be given several times
+  --save FILE               writes the session at the end, also after Ctrl-C
+  --resume FILE             goes on with a saved session of the same model: PROMPT is added to it and may be left out
+  --echo                    shows the prompt too
+  --stats                   speed and memory, to stderr
+  --config NAME             a preset of slab list, or the path of a config.json, for a folder without one (or instead of it)
+  --threads N               default: one for every core
+  --deterministic           the same bits on every runtime and for any number of threads
+  --json                    one JSON document at the end
+  -q, --quiet               no progress
+  -h, --help`;
+
+const STDIN = "-";
+/** Exit code of a command that Ctrl-C ended: 128 and the signal's number. */
+const INTERRUPTED = 130;
+
+export async function run(args: readonly string[]): Promise<void> {
+  const parsed = parse("generate", {
+    ...MODEL_OPTIONS, model: { type: "string" }, "max-tokens": { type: "string" }, temperature: { type: "string" }, "top-k": { type: "string" }, "top-p": { type: "string" },
+    "repetition-penalty": { type: "string" }, seed: { type: "string" }, stop: { type: "string", multiple: true }, save: { type: "string" }, resume: { type: "string" },
+    echo: { type: "boolean" }, stats: { type: "boolean" },
+  }, args);
+  const { values } = parsed;
+  if (values.help) return out(HELP);
+  const interrupt = new AbortController(), { signal } = interrupt;
+  const onInterrupt = (): void => interrupt.abort();
+  // a second Ctrl-C ends the process at once
+  process.once("SIGINT", onInterrupt);
+  try {
+    await generate(parsed, signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    process.off("SIGINT", onInterrupt);
+  }
+  if (signal.aborted) process.exitCode ||= INTERRUPTED;
+}
+
+async function generate(parsed: Parsed, signal: AbortSignal): Promise<void> {
+  const { values } = parsed;
+  const sampling = samplingOptions(parsed), save = fileName(values.save), resume = fileName(values.resume);
+  if (save !== undefined) checkWritable(save);
+  const source = modelSource(values.model, LANGUAGE_MODEL);
+  const options = await loadOptions(parsed);
+  const snapshot = resume === undefined ? undefined : await readSession(resume);
+  const prompt = await promptOf(parsed);
+
+  const progress = new Progress(values);
+  using model = await load(source, {
+    ...options, sessions: 1, signal, onProgress: ({ done, total }) => progress.show(`loading the model: ${done} of ${total} layers`),
+  }).finally(() => progress.clear());
+  if (model.config.architecture !== "slab_lm") {
+    throw new TypeError(`${printable(model.config.name)} is an image model: slab generate takes language models; use slab classify`);
+  }
+  if (!model.tokenizer) throw new RangeError(`${quote(source)} has no tokenizer.json, which turns text into tokens: put the model's own beside its config.json`);
+  const session = snapshot ? restored(model, snapshot, resume!) : model.session();
+
+  let unsaved = save !== undefined;
+  const keep = (): void => {
+    if (!unsaved) return;
+    unsaved = false;
+    writeSession(session, save!);
+  };
+  // a reader that goes away ends the process: the session is kept all the same
+  const onExit = (): void => {
+    try {
+      keep();
+    } catch (error) {
+      complain(error);
+      process.exitCode = 1;
+    }
+  };
+  process.on("exit", onExit);
+  try {
+    const answer = await write(model, session, prompt, { ...sampling, signal }, values);
+    keep();
+    if (values.json) outJson({ ...about(model), prompt, ...answer, seed: sampling.seed, stats: measured(model, session, answer.timing), timing: undefined });
+    if (values.stats) showStats(model, session, answer.timing, sampling.seed);
+  } catch (error) {
+    unsaved = false;
+    throw error;
+  } finally {
+    process.off("exit", onExit);
+  }
+}
+
+/** Times of one answer. The first token needs the prompt read, the others one token each. */
+interface Timing {
+  prefillTokens: number;
+  prefillMs: number;
+  readonly decodeMs: number[];
+}
+
+interface Answer {
+  readonly text: string;
+  readonly ids: readonly number[];
+  readonly finish: "length" | "stop" | "eos" | "abort";
+  readonly timing: Timing;
+}
+
+/** Generates, shows the text as it comes unless it goes into a document, and stops at Ctrl-C. */
+async function write(model: Model, session: Session, prompt: string, options: GenerateOptions, { json, echo }: Parsed["values"]): Promise<Answer> {
+  const ids: number[] = [], timing: Timing = { prefillTokens: 0, prefillMs: 0, decodeMs: [] };
+  const eos = model.config.architecture === "slab_lm" ? model.config.eos : undefined;
+  let text = "", shown = "", finish: Answer["finish"] = "abort";
+  const show = (piece: string): void => {
+    if (json || piece === "") return;
+    shown = piece;
+    process.stdout.write(process.stdout.isTTY ? harmless(piece) : piece);
+  };
+  if (echo) show(prompt);
+  const from = session.position, tokens = session.generate(prompt, options);
+  let last = performance.now();
+  try {
+    for (let first = true; ; first = false) {
+      const { done, value } = await tokens.next();
+      const now = performance.now();
+      if (first) timing.prefillMs = now - last;
+      else if (!done) timing.decodeMs.push(now - last);
+      if (done) {
+        finish = value.finish;
+        break;
+      }
+      // the end of a text may come with characters that were held back
+      if (value.id !== eos) ids.push(value.id);
+      text += value.text;
+      show(value.text);
+      last = performance.now();
+    }
+  } catch (error) {
+    if (!options.signal?.aborted) throw error;
+  }
+  timing.prefillTokens = session.position - from - ids.length;
+  if (!json && (shown === "" ? finish === "abort" : !shown.endsWith("\n") || finish === "abort")) out("");
+  return { text, ids, finish, timing };
+}
+
+/** Generated control characters could drive a terminal; lines and tabs are text. */
+const harmless = (text: string): string => text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, "\u{fffd}");
+
+// options
+
+function samplingOptions({ values, lists }: Parsed): GenerateOptions & { seed: number } {
+  const positive = (n: number): boolean => n > 0;
+  const number = (option: string, good: (n: number) => boolean, expected: string): number | undefined => decimal(option, values[option], good, expected);
+  const stop = lists.stop ?? [];
+  if (stop.includes("")) throw new RangeError("--stop is empty, expected at least one character: leave it out");
+  const maxTokens = wholeNumber("max-tokens", values["max-tokens"], 0, 1e12);
+  return {
+    ...(maxTokens === undefined ? {} : { maxTokens }), stop,
+    temperature: number("temperature", (n) => n >= 0, "a number from 0 (always the most likely token)"),
+    topK: wholeNumber("top-k", values["top-k"], 0, 1e12),
+    topP: number("top-p", (n) => n > 0 && n <= 1, "a number above 0, up to 1 (all tokens)"),
+    repetitionPenalty: number("repetition-penalty", positive, "a number above 0; 1 is no penalty"),
+    seed: number("seed", Number.isSafeInteger, "a whole number") ?? Math.floor(Math.random() * 2 ** 32),
+  };
+}
+
+async function promptOf({ values, positionals: [given, ...more] }: Parsed): Promise<string> {
+  if (more.length > 0) throw new RangeError(`the prompt is one argument, ${printable(quote(more[0]!))} is one too many: put the prompt in quotes`);
+  if (given === undefined && values.resume === undefined) {
+    throw new RangeError('no prompt was given: write one in quotes, or - for standard input, e.g. slab generate "It was a dark"');
+  }
+  if (given !== STDIN) return given ?? "";
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of process.stdin) chunks.push(chunk as Uint8Array);
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks)).replace(/\r?\n$/, "");
+  } catch {
+    throw new TypeError("the prompt on standard input is no UTF-8 text: convert it");
+  }
+}
+
+// sessions
+
+function fileName(value: string | boolean | undefined): string | undefined {
+  return value === undefined ? undefined : String(value);
+}
+
+/** Better now than after the work. */
+function checkWritable(file: string): void {
+  try {
+    if (statSync(file, { throwIfNoEntry: false })?.isDirectory()) throw Object.assign(new Error(), { code: "EISDIR" });
+    accessSync(dirname(file), constants.W_OK);
+  } catch (error) {
+    throw cannotWrite(file, error);
+  }
+}
+
+const cannotWrite = (file: string, error: unknown): Error => new Error(`cannot write --save ${quote(file)} (${fileFault(error)}): give a file in a folder that exists`, { cause: error });
+
+/** Whole or not at all: a crash leaves the file as it was. */
+function writeSession(session: Session, file: string): void {
+  const partial = `${file}.tmp`, snapshot = session.save();
+  try {
+    writeFileSync(partial, snapshot, { flush: true });
+    renameSync(partial, file);
+  } catch (error) {
+    rmSync(partial, { force: true });
+    throw cannotWrite(file, error);
+  }
+}
+
+async function readSession(file: string): Promise<Uint8Array> {
+  try {
+    return await readFile(file);
+  } catch (error) {
+    throw new Error(`cannot read --resume ${quote(file)} (${fileFault(error)}): give a file that --save wrote`, { cause: error });
+  }
+}
+
+function restored(model: Model, snapshot: Uint8Array, file: string): Session {
+  try {
+    return model.session(snapshot);
+  } catch (error) {
+    throw new RangeError(`--resume ${quote(file)}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+// numbers
+
+function about({ config, caps: { build, threads, deterministic, runtime } }: Model) {
+  return { model: config.name, build, threads, deterministic, runtime };
+}
+
+const perSecond = (tokens: number, ms: number): number => (1000 * tokens) / ms;
+const sum = (times: readonly number[]): number => times.reduce((a, b) => a + b, 0);
+
+/** Null in JSON where there was nothing to measure. */
+function measured(model: Model, session: Session, { prefillTokens, prefillMs, decodeMs }: Timing) {
+  return {
+    prefillTokens, prefillMs, prefillTokensPerSecond: prefillTokens > 0 ? perSecond(prefillTokens, prefillMs) : NaN,
+    decodeTokensPerSecond: perSecond(decodeMs.length, sum(decodeMs)), tokenMs: { p50: quantile(decodeMs, 0.5), p99: quantile(decodeMs, 0.99) },
+    position: session.position, stateBytes: session.stateBytes,
+    // Node reports kibibytes
+    peakMemoryBytes: 1024 * process.resourceUsage().maxRSS, wasmBytes: model.memory().total,
+  };
+}
+
+function showStats(model: Model, session: Session, timing: Timing, seed: number): void {
+  const stats = measured(model, session, timing), { caps } = model, { p50, p99 } = stats.tokenMs;
+  const line = (name: string, text: string): void => void process.stderr.write(`${name.padEnd(9)}${text}\n`);
+  line("prefill", `${plural(timing.prefillTokens, "token")} in ${milliseconds(timing.prefillMs)}${timing.prefillTokens > 0 ? `, ${stats.prefillTokensPerSecond.toFixed(0)} tokens/s` : ""}, up to the first new token`);
+  if (timing.decodeMs.length > 0) line("decode", `${plural(timing.decodeMs.length, "token")}, ${stats.decodeTokensPerSecond.toFixed(0)} tokens/s: ${milliseconds(p50)} a token (p50), ${milliseconds(p99)} (p99)`);
+  line("state", `${bytes(stats.stateBytes)}, the same after any number of tokens; ${stats.position} so far`);
+  line("memory", `${bytes(stats.peakMemoryBytes)} at the process's peak, ${bytes(stats.wasmBytes)} of it WebAssembly`);
+  line("build", `${caps.build} on ${caps.runtime}, ${plural(caps.threads, "thread")} on ${plural(caps.cores, "core")}`);
+  line("seed", String(seed));
+}

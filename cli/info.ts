@@ -1,0 +1,117 @@
+// slab info: what a model is, what it runs on, how its memory is used and where its norms went.
+import { existsSync } from "node:fs";
+import { AFFINE, LAYER_NORM } from "../assembly/opcodes.ts";
+import type { Model } from "../bindings/index.ts";
+import { load } from "../bindings/index.ts";
+import type { Plan } from "../bindings/plan.ts";
+import type { ModelConfig } from "../models/config.ts";
+import { parseConfig, PRESETS } from "../models/config.ts";
+import { loadOptions, MODEL_OPTIONS, modelSource, parse } from "./options.ts";
+import { bytes, count, out, outJson, plural, printable, Progress, table } from "./report.ts";
+import type { Sizes } from "./sizes.ts";
+import { sizesOf } from "./sizes.ts";
+
+export const summary = "a model's network, memory and folded norms";
+
+const HELP = `slab info MODEL [options]: ${summary}
+
+MODEL is a folder or URL of config.json beside model.safetensors, a name of slab list, or a preset (its sizes only).
+
+  --config NAME     a preset of slab list, or the path of a config.json, for a folder without one (or instead of it)
+  --plan            also every op of a pass, with what it reads and writes
+  --threads N       default: one for every core
+  --deterministic   the build that gives the same bits everywhere
+  --json            one JSON document
+  -q, --quiet       no progress
+  -h, --help`;
+
+interface Norm {
+  readonly norm: string;
+  readonly into: readonly string[];
+  /** Largest difference that it made to a coefficient of those layers. */
+  readonly change: number;
+}
+
+export async function run(args: readonly string[]): Promise<void> {
+  const parsed = parse("info", { ...MODEL_OPTIONS, plan: { type: "boolean" } }, args);
+  const { values, positionals: [given, ...more] } = parsed;
+  if (values.help) return out(HELP);
+  if (given === undefined) throw new RangeError("no model was given: name a folder, a URL or one of slab list, e.g. slab info slab-deit-cifar10");
+  if (more.length > 0) throw new RangeError(`one model at a time: ${printable(more.join(" "))} is one too many`);
+  const options = await loadOptions(parsed);
+  if (Object.hasOwn(PRESETS, given) && !existsSync(given)) return preset(given, values);
+
+  const progress = new Progress(values);
+  using model = await load(modelSource(given), {
+    ...options, onProgress: ({ done, total }) => progress.show(`loading the model: ${done} of ${total} layers`),
+  });
+  progress.clear();
+  const sizes = sizesOf(model.config);
+  const norms = foldedNorms(model.plan);
+  const left = sizes.norms.filter((name) => !norms.some(({ norm }) => norm === name));
+  if (values.json) {
+    return outJson({
+      ...described(model.config, sizes), weights: given, caps: model.caps, memory: model.memory(),
+      folded: norms.length, left, folds: norms, ...(values.plan ? { plan: planRows(model.plan) } : {}),
+    });
+  }
+  network(model.config, sizes);
+  running(model);
+  out("");
+  for (const line of table(["norm", "folded into", "largest change"], norms.map(({ norm, into, change }) => [printable(norm), printable(into.join(", ")), change.toPrecision(3)]))) out(line);
+  const ops = normOps(model.plan);
+  out(`\n${plural(norms.length, "norm")} folded, ${left.length} left${left.length > 0 ? `: ${left.map(printable).join(", ")}` : ""}`);
+  out(`the plan has ${ops === 0 ? "no normalisation op" : plural(ops, "normalisation op")} among its ${model.plan.ops.length} ops`);
+  if (values.plan) out(`\n${model.plan.toString()}`);
+}
+
+/** Only a network: there are no weights to fold or to place. */
+function preset(name: string, values: Readonly<Record<string, unknown>>): void {
+  const config = parseConfig(name), sizes = sizesOf(config);
+  if (values.json) return outJson({ ...described(config, sizes), weights: null, ...(values.plan ? { plan: planRows(sizes.plan) } : {}) });
+  network(config, sizes);
+  line("weights", `none: a preset is a network only; for memory and norms, slab info FOLDER --config ${name}`);
+  if (values.plan) out(`\n${sizes.plan.toString()}`);
+}
+
+const line = (name: string, text: string): void => out(`${name.padEnd(12)}${text}`);
+
+function network(config: ModelConfig, { parameters, flops, norms }: Sizes): void {
+  const net = config.network;
+  line("model", printable(config.name));
+  line("network", `${net.dim} channels, ${plural(net.depth, "block")}, ${plural(net.heads, "head")}${"mixer" in net ? `, ${net.mixer} attention` : ""}, ${plural(norms.length, "norm")}`);
+  if ("imageSize" in net) {
+    const { imageSize, patchSize, classes } = net;
+    line("pictures", `${imageSize}×${imageSize}, patches of ${patchSize}×${patchSize}: ${(imageSize / patchSize) ** 2} tokens, ${classes} classes`);
+  }
+  line("parameters", count(parameters));
+  line("a pass", `${(flops / 1e9).toFixed(2)} GFLOP (2 a multiply-add)`);
+}
+
+function running(model: Model): void {
+  const { caps } = model;
+  line("build", `${caps.build} on ${caps.runtime}, ${plural(caps.threads, "thread")} on ${plural(caps.cores, "core")}`);
+  for (const reason of caps.reasons) line("", reason);
+  const { total, ...regions } = model.memory();
+  line("memory", `${bytes(total)}: ${Object.entries(regions).map(([region, size]) => `${region} ${bytes(size)}`).join(", ")}`);
+}
+
+function described({ name, architecture, network }: ModelConfig, { parameters, flops, norms, plan }: Sizes) {
+  return { name, architecture, network, parameters, flops, norms: norms.length, normalisationOps: normOps(plan), ops: plan.ops.length };
+}
+
+const normOps = (plan: Plan): number => plan.ops.filter(({ code }) => code === LAYER_NORM || code === AFFINE).length;
+
+/** A norm goes into q, k and v, or into one layer: one entry each, in the plan's order. */
+function foldedNorms({ folds }: Plan): Norm[] {
+  const norms = new Map<string, { norm: string; into: string[]; change: number }>();
+  for (const { norm, into, change } of folds) {
+    const entry = norms.get(norm) ?? { norm, into: [], change: 0 };
+    entry.into.push(...into);
+    entry.change = Math.max(entry.change, change);
+    norms.set(norm, entry);
+  }
+  return [...norms.values()];
+}
+
+const planRows = ({ ops }: Plan) => ops.map(({ label, name, units, grain, flops }) => ({ label, name, units, grain, flops }));

@@ -1,0 +1,95 @@
+// slab list: the networks by name, and the trained models that come with a clone.
+import { readdir, readFile, stat } from "node:fs/promises";
+import { join, relative } from "node:path";
+import type { ModelConfig } from "../models/config.ts";
+import { parseConfig, PRESETS } from "../models/config.ts";
+import { parse, pretrainedFolder } from "./options.ts";
+import { bytes, count, out, outJson, printable, table } from "./report.ts";
+import { sizesOf } from "./sizes.ts";
+
+export const summary = "presets, and the trained models of a clone";
+
+const HELP = `slab list [options]: ${summary}
+
+A preset is a network without weights: give its name as --config for a folder that has no config.json.
+A model's name can be given wherever a folder is expected.
+
+  --json        one JSON document
+  -q, --quiet   accepted for uniformity: there is no progress to hide
+  -h, --help`;
+
+interface Found {
+  readonly name: string;
+  readonly folder: string;
+  readonly bytes: number;
+  readonly config: ModelConfig;
+}
+
+/** A folder that this version cannot load, and why. */
+interface Unknown {
+  readonly name: string;
+  readonly folder: string;
+  readonly error: string;
+}
+
+export async function run(args: readonly string[]): Promise<void> {
+  const { values, positionals } = parse("list", {}, args);
+  if (values.help) return out(HELP);
+  if (positionals.length > 0) throw new RangeError(`list takes no arguments, got ${printable(positionals.join(" "))}: for one model use slab info ${printable(positionals[0]!)}`);
+  const presets = Object.keys(PRESETS).map((name) => ({ name, config: parseConfig(name) }));
+  const folders = await pretrained();
+  const models = folders.filter((found) => "config" in found), unknown = folders.filter((found) => "error" in found);
+  if (values.json) {
+    return outJson({
+      presets: presets.map(({ name, config }) => ({ name, ...facts(config) })),
+      models: models.map(({ name, folder, bytes, config }) => ({ name, folder, bytes, ...facts(config) })),
+      unknown,
+    });
+  }
+  const head = ["dim", "depth", "heads", "image", "attention", "parameters", "GFLOP"];
+  for (const line of table(["preset", ...head], presets.map(({ name, config }) => [name, ...cells(config)]))) out(line);
+  out("");
+  if (folders.length === 0) return out("no trained models here: a clone of the repository has them in models/pretrained");
+  const rows = models.map(({ name, folder, bytes: size, config }) => [printable(name), ...cells(config), bytes(size), printable(shorter(folder))]);
+  for (const line of table(["model", ...head, "file", "folder"], rows)) out(line);
+  for (const { name, error } of unknown) out(`${printable(name)} cannot be loaded: ${printable(error)}`);
+}
+
+function facts(config: ModelConfig) {
+  const { parameters, flops } = sizesOf(config);
+  return { architecture: config.architecture, network: config.network, parameters, flops };
+}
+
+function cells(config: ModelConfig): string[] {
+  const net = config.network;
+  const { parameters, flops } = sizesOf(config);
+  return [
+    String(net.dim), String(net.depth), String(net.heads), "imageSize" in net ? `${net.imageSize}×${net.imageSize}` : "", "mixer" in net ? net.mixer : "",
+    count(parameters), (flops / 1e9).toFixed(2),
+  ];
+}
+
+/** A folder as one would type it here. */
+function shorter(folder: string): string {
+  const from = relative(process.cwd(), folder);
+  return from.length < folder.length ? from : folder;
+}
+
+/** Folders of models/pretrained that hold a config.json. */
+async function pretrained(): Promise<(Found | Unknown)[]> {
+  const names = await readdir(pretrainedFolder).catch(() => []);
+  const found: (Found | Unknown)[] = [];
+  for (const name of names.sort()) {
+    const folder = join(pretrainedFolder, name);
+    const text = await readFile(join(folder, "config.json"), "utf8").catch(() => undefined);
+    if (text === undefined) continue;
+    try {
+      const config = parseConfig(JSON.parse(text));
+      const { size } = await stat(join(folder, "model.safetensors"));
+      found.push({ name, folder, bytes: size, config });
+    } catch (error) {
+      found.push({ name, folder, error: error instanceof Error ? error.message : String(error) });
+    }
+  }
+  return found;
+}

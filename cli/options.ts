@@ -1,0 +1,126 @@
+// What the commands share on the way in: options, the models that come with a clone, errors for the user.
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { ParseArgsConfig } from "node:util";
+import { parseArgs } from "node:util";
+import type { LoadOptions } from "../bindings/index.ts";
+import { nearestNames, quote } from "../bindings/checkpoint/names.ts";
+
+type OptionSpecs = NonNullable<ParseArgsConfig["options"]>;
+
+export interface Parsed {
+  readonly values: Readonly<Record<string, string | boolean | undefined>>;
+  /** Values of the options that may be given several times, in order. */
+  readonly lists: Readonly<Record<string, readonly string[]>>;
+  readonly positionals: readonly string[];
+}
+
+/** Every command takes these. */
+const COMMON: OptionSpecs = { help: { type: "boolean", short: "h" }, json: { type: "boolean" }, quiet: { type: "boolean", short: "q" } };
+
+/** Options of the commands that load a model. */
+export const MODEL_OPTIONS: OptionSpecs = { threads: { type: "string" }, deterministic: { type: "boolean" }, config: { type: "string" } };
+
+/** The arguments of a command. Throws one line for an unknown option or a missing value. */
+export function parse(command: string, specs: OptionSpecs, args: readonly string[]): Parsed {
+  const options = { ...COMMON, ...specs };
+  const { tokens } = parseArgs({ args: [...args], options, allowPositionals: true, strict: false, tokens: true });
+  const help = `slab ${command} --help`;
+  const values: Record<string, string | boolean> = {}, lists: Record<string, string[]> = {};
+  const positionals: string[] = [];
+  for (const token of tokens) {
+    if (token.kind === "positional") positionals.push(token.value);
+    if (token.kind !== "option") continue;
+    const { name, rawName, value } = token;
+    const spec = Object.hasOwn(options, name) ? options[name] : undefined;
+    if (!spec) throw new RangeError(`${command} has no option ${quote(rawName)}: ${didYouMean(name, Object.keys(options), "--") ?? `see ${help}`}`);
+    if (spec.type === "boolean" && value !== undefined) throw new RangeError(`${rawName} takes no value, got ${quote(value)}: leave it out`);
+    if (spec.type === "string" && (value === undefined || (value.startsWith("--") && !token.inlineValue))) {
+      throw new RangeError(`${rawName} needs a value: see ${help}`);
+    }
+    if (spec.multiple) (lists[name] ??= []).push(value!);
+    else values[name] = value ?? true;
+  }
+  return { values, lists, positionals };
+}
+
+/** "did you mean …?" for a name that is not one of `names`. */
+export function didYouMean(name: string, names: readonly string[], prefix = ""): string | undefined {
+  const near = [...names.filter((n) => name.length > 1 && n.startsWith(name)), ...nearestNames(name, names)][0];
+  return near && `did you mean ${prefix}${near}?`;
+}
+
+export function wholeNumber(option: string, text: string | boolean | undefined, least: number, most: number): number | undefined {
+  if (text === undefined) return undefined;
+  const value = /^\d{1,15}$/.test(String(text)) ? Number(text) : NaN;
+  if (!(value >= least && value <= most)) {
+    throw new RangeError(`--${option} is ${quote(String(text))}, expected a whole number ${most < 1e9 ? `from ${least} to ${most}` : `of at least ${least}`}`);
+  }
+  return value;
+}
+
+/** A number that `good` accepts; `expected` says which those are. */
+export function decimal(option: string, text: string | boolean | undefined, good: (n: number) => boolean, expected: string): number | undefined {
+  if (text === undefined) return undefined;
+  const value = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(String(text)) ? Number(text) : NaN;
+  if (!(Number.isFinite(value) && good(value))) throw new RangeError(`--${option} is ${quote(String(text))}, expected ${expected}`);
+  return value;
+}
+
+/** load()'s options from the command line. --config names a preset, or a file like config.json. */
+export async function loadOptions({ values }: Parsed): Promise<LoadOptions> {
+  const threads = wholeNumber("threads", values.threads, 1, 64);
+  const config = values.config === undefined ? undefined : await readConfig(String(values.config));
+  return {
+    ...(threads === undefined ? {} : { threads }), ...(values.deterministic ? { deterministic: true } : {}), ...(config === undefined ? {} : { config }),
+  };
+}
+
+async function readConfig(name: string): Promise<unknown> {
+  if (!name.endsWith(".json")) return name;
+  let text: string;
+  try {
+    text = await readFile(name, "utf8");
+  } catch (error) {
+    throw new Error(`cannot read --config ${quote(name)} (${fileFault(error)}): give a preset of slab list, or the path of a config.json`);
+  }
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new TypeError(`--config ${quote(name)} is not JSON (${(error as Error).message}): give a preset of slab list, or the path of a config.json`);
+  }
+}
+
+/** The folder of package.json: two folders up from dist/cli, or one up from the sources. */
+export const packageRoot = ((): string => {
+  const up = dirname(dirname(fileURLToPath(import.meta.url)));
+  return existsSync(join(up, "package.json")) ? up : dirname(up);
+})();
+
+/** Trained models of a clone; the published package has none. */
+export const pretrainedFolder = join(packageRoot, "models", "pretrained");
+
+/** What a clone's commands use when no model is given. */
+export const CLASSIFIER = "slab-deit-cifar10", LANGUAGE_MODEL = "slab-lm-books";
+
+/** A model's folder or URL: as given, or a name of `slab list`; without any, `fallback` of the clone. */
+export function modelSource(given: string | boolean | undefined, fallback: string): string {
+  if (typeof given === "string") {
+    const named = join(pretrainedFolder, given);
+    return /^[\w.-]+$/.test(given) && !existsSync(given) && existsSync(join(named, "config.json")) ? named : given;
+  }
+  const source = join(pretrainedFolder, fallback);
+  if (!existsSync(join(source, "config.json"))) {
+    throw new Error("no model is installed with this package: give one with --model FOLDER or --model URL (config.json beside model.safetensors)");
+  }
+  return source;
+}
+
+/** Why a file cannot be read, in words. */
+export function fileFault(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  const words: Record<string, string> = { ENOENT: "no such file", EACCES: "permission denied", EISDIR: "it is a folder", ENOTDIR: "no such file", ELOOP: "too many links" };
+  return words[code ?? ""] ?? message;
+}

@@ -1,0 +1,43 @@
+// How large a network is, told from its config alone: it is recorded over a checkpoint that has every tensor asked for and holds nothing.
+import type { TensorRef, Tensors } from "../bindings/checkpoint/index.ts";
+import { build } from "../bindings/load.ts";
+import { Plan } from "../bindings/plan.ts";
+import type { ModelConfig } from "../models/config.ts";
+
+export interface Sizes {
+  /** Trained numbers; the running statistics of norms are not among them. */
+  readonly parameters: number;
+  /** Names of the norms that the network has before folding. */
+  readonly norms: readonly string[];
+  /** Floating-point operations of one pass, 2 a multiply-add. */
+  readonly flops: number;
+  readonly plan: Plan;
+}
+
+export function sizesOf(config: ModelConfig): Sizes {
+  const asked = new Map<string, number>();
+  const plan = new Plan();
+  build(plan, recorder("", asked), config);
+  let parameters = 0;
+  const norms: string[] = [];
+  for (const [name, numbers] of asked) {
+    const norm = /^(.*)\.bn\.running_(mean|var)$/.exec(name);
+    if (!norm) parameters += numbers;
+    else if (norm[2] === "mean") norms.push(norm[1]!);
+  }
+  return { parameters, norms, flops: plan.flops, plan };
+}
+
+function recorder(prefix: string, asked: Map<string, number>): Tensors {
+  const full = (name: string): string => (prefix === "" ? name : `${prefix}.${name}`);
+  return {
+    prefix,
+    has: () => false,
+    tensor(given, shape): TensorRef {
+      const name = full(given), numbers = shape.reduce((a, b) => a * b, 1);
+      asked.set(name, numbers);
+      return { name, dtype: "F32", shape, byteLength: 4 * numbers, read: async () => new Uint8Array(4 * numbers) };
+    },
+    scope: (inner) => (inner === "" ? recorder(prefix, asked) : recorder(full(inner), asked)),
+  };
+}

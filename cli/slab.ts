@@ -1,0 +1,57 @@
+#!/usr/bin/env node
+// The command line: results on stdout, progress and errors on stderr, exit code 0, or 1 with one line that says how to mend it.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { quote } from "../bindings/checkpoint/names.ts";
+import { didYouMean, packageRoot } from "./options.ts";
+import { complain, out } from "./report.ts";
+
+interface Command {
+  readonly summary: string;
+  run(args: readonly string[]): Promise<void>;
+}
+
+// each is loaded when it is called
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  classify: () => import("./classify.ts"),
+  generate: () => import("./generate.ts"),
+  info: () => import("./info.ts"),
+  list: () => import("./list.ts"),
+};
+
+async function help(): Promise<void> {
+  const lines = await Promise.all(Object.entries(COMMANDS).map(async ([name, load]) => `  slab ${name.padEnd(10)} ${(await load()).summary}`));
+  out(`slab: linear-attention models on ordinary CPUs\n\n${lines.join("\n")}\n
+  slab COMMAND --help    what a command takes
+  slab --version
+
+All commands take --json (one document on stdout) and --quiet. SLAB_DEBUG=1 shows where an error came from.`);
+}
+
+async function main([name, ...rest]: readonly string[]): Promise<void> {
+  if (name === undefined || name === "--help" || name === "-h") return help();
+  if (name === "--version" || name === "-v" || name === "-V") return out(JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")).version);
+  if (name === "help") return rest[0] === undefined ? help() : main([rest[0], "--help"]);
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name]! : undefined;
+  if (!command) {
+    const what = name.startsWith("-") ? "option" : "command";
+    const names = what === "option" ? ["help", "version"] : Object.keys(COMMANDS);
+    throw new RangeError(`there is no ${what} ${quote(name)}: ${didYouMean(name.replace(/^-+/, ""), names, what === "option" ? "--" : "slab ") ?? "see slab --help"}`);
+  }
+  await (await command()).run(rest);
+}
+
+// a reader that has seen enough, such as head, is no error
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    process.exit();
+  });
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  complain(error);
+  process.exitCode = 1;
+}

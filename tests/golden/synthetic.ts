@@ -1,0 +1,181 @@
+// Checkpoints whose values come from their tensors' names: the key layout of the official state dict, filled by one recipe.
+import { readFileSync } from "node:fs";
+import { memoryCheckpoint } from "../../bindings/checkpoint/index.ts";
+import type { Checkpoint, MemoryEntry } from "../../bindings/checkpoint/index.ts";
+import { uniform01 } from "./generator.ts";
+
+/** FULL: PRepBN with its dead LayerNorm and its schedule. BARE: RepBN alone. */
+export type Layout = "FULL" | "BARE";
+export type Entries = Record<string, MemoryEntry>;
+
+export interface Trace {
+  readonly at: string;
+  readonly shape: readonly number[];
+  readonly mean: number;
+  readonly l2: number;
+  readonly first: readonly number[];
+  readonly last: readonly number[];
+}
+
+export interface ModelVector {
+  readonly state_dict_keys: number;
+  readonly params: number;
+  readonly logits_first8: readonly number[];
+  readonly argmax: number;
+  readonly max: number;
+  readonly min: number;
+  readonly sum: number;
+  readonly l2: number;
+  readonly trace: readonly Trace[];
+}
+
+export interface UnitVector {
+  readonly prefix: string;
+  readonly dim: number;
+  readonly heads: number;
+  readonly side: number;
+  readonly x_key: string;
+  readonly x_shape: readonly number[];
+  readonly out: readonly number[];
+}
+
+/** Vectors of the official PyTorch modules, computed in float64. */
+export const vectors = JSON.parse(readFileSync(new URL("slab-vectors.json", import.meta.url), "utf8")) as {
+  readonly models: Readonly<Record<string, ModelVector>>;
+  readonly unit: Readonly<Record<string, UnitVector>>;
+};
+
+/** What decides a DeiT's key layout and shapes. */
+export interface Network {
+  readonly dim: number;
+  readonly heads: number;
+  readonly mixer: "linear" | "softmax";
+  readonly layout: Layout;
+  readonly depth: number;
+  readonly tokens: number;
+  readonly patch: number;
+  readonly classes: number;
+}
+
+const imagenet = { depth: 12, tokens: 196, patch: 16, classes: 1000 };
+
+/** The configurations that are built, each in the layout in which it was published. */
+export const CONFIGS = {
+  slab_deit_t: { ...imagenet, dim: 192, heads: 3, mixer: "linear", layout: "FULL" },
+  slab_deit_s: { ...imagenet, dim: 384, heads: 6, mixer: "linear", layout: "FULL" },
+  deit_t_prepbn: { ...imagenet, dim: 192, heads: 3, mixer: "softmax", layout: "BARE" },
+  deit_s_prepbn: { ...imagenet, dim: 384, heads: 6, mixer: "softmax", layout: "FULL" },
+} as const satisfies Record<string, Network>;
+export type ConfigName = keyof typeof CONFIGS;
+
+/** What the recipe makes of the uniform values of a key. */
+function scaleOf(key: string, shape: readonly number[]): (u: number) => number {
+  const around = (centre: number, width: number) => (u: number): number => centre + width * (2 * u - 1);
+  if (key.endsWith("running_var")) return (u) => 1 + u;
+  if (key.endsWith("running_mean")) return around(0, 0.3);
+  if (key.endsWith("alpha")) return around(0.1, 0.05);
+  if (key.endsWith(".bn.weight")) return around(0.5, 0.2);
+  if (key.endsWith(".weight") && shape.length >= 2) {
+    const width = Math.sqrt(3 / shape.slice(1).reduce((a, b) => a * b, 1));
+    return around(0, /(proj|fc2)\.weight$/.test(key) ? 0.5 * width : width);
+  }
+  if (key.endsWith(".weight")) return around(1, 0.2);
+  if (key.endsWith(".bias")) return around(0, 0.1);
+  return around(0, 0.3);
+}
+
+/** The tensor of a key. */
+export function synthetic(key: string, shape: readonly number[]): MemoryEntry {
+  const scale = scaleOf(key, shape), u = uniform01(key, shape.reduce((a, b) => a * b, 1)), data = new Float32Array(u.length);
+  // several times faster than from(), and there are 22 million of them
+  for (let i = 0; i < u.length; i++) data[i] = scale(u[i]!);
+  return { shape, data };
+}
+
+/** A network input: values in [-2, 2). */
+export function syntheticInput(key: string, count: number): Float32Array {
+  return Float32Array.from(uniform01(key, count), (u) => 2 * (2 * u - 1));
+}
+
+const counter: MemoryEntry = { shape: [], data: new Uint8Array(8), dtype: "I64" };
+
+function normEntries(entries: Entries, prefix: string, dim: number, layout: Layout): void {
+  const fill = (key: string, shape: readonly number[]): void => void (entries[key] = synthetic(key, shape));
+  if (layout === "FULL") {
+    for (const name of ["warm", "iter", "total_step"]) entries[`${prefix}.${name}`] = counter;
+    for (const name of ["norm1.weight", "norm1.bias"]) fill(`${prefix}.${name}`, [dim]);
+  }
+  const repbn = layout === "FULL" ? `${prefix}.norm2` : prefix;
+  fill(`${repbn}.alpha`, [1]);
+  for (const name of ["weight", "bias", "running_mean", "running_var"]) fill(`${repbn}.bn.${name}`, [dim]);
+  entries[`${repbn}.bn.num_batches_tracked`] = counter;
+}
+
+/** Every tensor of a network's state dict. */
+export function deitEntries({ dim, heads, mixer, layout, depth, tokens, patch, classes }: Network): Entries {
+  const entries: Entries = {};
+  const fill = (key: string, ...shape: number[]): void => void (entries[key] = synthetic(key, shape));
+  const linear = (key: string, inDim: number, outDim: number): void => {
+    fill(`${key}.weight`, outDim, inDim);
+    fill(`${key}.bias`, outDim);
+  };
+  // SLAB-DeiT has a class token too, which nothing reads
+  fill("cls_token", 1, 1, dim);
+  fill("pos_embed", 1, mixer === "linear" ? tokens : tokens + 1, dim);
+  fill("patch_embed.proj.weight", dim, 3, patch, patch);
+  fill("patch_embed.proj.bias", dim);
+  for (let i = 0; i < depth; i++) {
+    const block = `blocks.${i}`;
+    normEntries(entries, `${block}.norm1`, dim, layout);
+    linear(`${block}.attn.qkv`, dim, 3 * dim);
+    linear(`${block}.attn.proj`, dim, dim);
+    if (mixer === "linear") {
+      fill(`${block}.attn.positional_encoding`, 1, tokens, dim);
+      fill(`${block}.attn.dwc.weight`, dim / heads, 1, 5, 5);
+      fill(`${block}.attn.dwc.bias`, dim / heads);
+    }
+    normEntries(entries, `${block}.norm2`, dim, layout);
+    linear(`${block}.mlp.fc1`, dim, 4 * dim);
+    linear(`${block}.mlp.fc2`, 4 * dim, dim);
+  }
+  normEntries(entries, "norm", dim, layout);
+  linear("head", dim, classes);
+  return entries;
+}
+
+const cache = new Map<ConfigName, Entries>();
+
+/** The tensors of a configuration, in the layout in which it was published; made once. */
+export function syntheticEntries(name: ConfigName): Entries {
+  const entries = cache.get(name) ?? deitEntries(CONFIGS[name]);
+  cache.set(name, entries);
+  return entries;
+}
+
+/** The same values under the keys of the other layout, so the same network. */
+function relaid(entries: Entries, layout: Layout): Entries {
+  const out: Entries = {};
+  for (const [key, entry] of Object.entries(entries)) {
+    const [, norm, rest] = /^((?:blocks\.\d+\.)?norm[12]?)\.(?:norm2\.)?(alpha|bn\..*)$/.exec(key) ?? [];
+    if (norm && layout === "FULL") {
+      if (rest === "alpha") for (const name of ["warm", "iter", "total_step"]) out[`${norm}.${name}`] = counter;
+      out[`${norm}.norm2.${rest}`] = entry;
+    } else if (norm) {
+      out[`${norm}.${rest}`] = entry;
+    } else if (!/norm[12]?\.(warm|iter|total_step|norm1\.(weight|bias))$/.test(key)) {
+      out[key] = entry;
+    }
+  }
+  return out;
+}
+
+/** A configuration's checkpoint; in another layout than the published one, the same values under other names. */
+export function syntheticCheckpoint(name: ConfigName, layout: Layout = CONFIGS[name].layout): Checkpoint {
+  const entries = syntheticEntries(name);
+  return memoryCheckpoint(layout === CONFIGS[name].layout ? entries : relaid(entries, layout), `${name} (${layout})`);
+}
+
+/** Forgets a configuration's tensors. */
+export function forget(name: ConfigName): void {
+  cache.delete(name);
+}
