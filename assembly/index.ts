@@ -1,6 +1,6 @@
 // What the WebAssembly module exports: the executor, the packing of weights, and every kernel, for tests and benchmarks.
 export { initialise } from "./simd";
-export { embed, packPanel } from "./pack";
+export { embed, packPanel, packPanels, unpackTable } from "./pack";
 export { runPlan } from "./plan";
 export { linear } from "./matmul";
 export { keyValueState, linearAttention } from "./linear-attention";

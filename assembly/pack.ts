@@ -173,6 +173,62 @@ export function packPanel(
 }
 
 /**
+ * Packs `panels` panels, the first of them number `firstPanel` of a layer whose heads of `headDim` channels each fill whole panels.
+ * Arguments as in packPanel, one after another for every real channel. Returns the largest change, NaN if any number is not finite.
+ */
+export function packPanels(
+  out: usize, outBias: usize, raw: usize, format: i32, firstPanel: i32, panels: i32, headDim: i32, k: i32,
+  bias: usize, a: usize, b: usize, s: usize, t: usize, stage: usize,
+): f32 {
+  const panelsPerHead = (headDim + PANEL - 1) / PANEL;
+  let change: f32 = 0;
+  for (let i = 0; i < panels; ++i) {
+    const rows = min(PANEL, headDim - ((firstPanel + i) % panelsPerHead) * PANEL);
+    const moved = packPanel(out, outBias, raw, format, rows, k, bias, a, b, s, t, stage);
+    change = max(change, moved) + (moved - moved);
+    out += <usize>k * (PANEL * 4); outBias += PANEL * 4;
+    raw += <usize>(rows * k) * bytesOf(format);
+    const done = <usize>rows * 8;
+    bias += done;
+    if (s) s += done;
+    if (t) t += done;
+  }
+  return change;
+}
+
+/**
+ * A table of numbers as f32, in rows or head panels: heads of `headDim` columns each fill whole panels, and the padding is 0.
+ *
+ * @param out  row r of panel p at out + p·outPanel + r·outRow
+ * @param raw  [rows, columns] numbers in `format`
+ * @returns 0, or NaN if any number is not finite
+ */
+export function unpackTable(out: usize, outRow: usize, outPanel: usize, bytes: usize, raw: usize, format: i32, rows: i32, columns: i32, headDim: i32): f32 {
+  memory.fill(out, 0, bytes);
+  const panelsPerHead = (headDim + PANEL - 1) / PANEL;
+  let poison = i32x4.splat(0), rest: f32 = 0;
+  for (let r = 0; r < rows; ++r) {
+    for (let first = 0, head = 0; first < columns; first += headDim, ++head) {
+      for (let c = 0; c < headDim;) {
+        const target = out + <usize>(head * panelsPerHead + (c >> 3)) * outPanel + <usize>r * outRow + <usize>(c & 7) * 4;
+        if (headDim - c >= 4) {
+          const v = format == RAW_F32 ? decode4(raw, RAW_F32) : format == RAW_F16 ? decode4(raw, RAW_F16) : format == RAW_BF16 ? decode4(raw, RAW_BF16) : decode4(raw, RAW_F64);
+          v128.store(target, v);
+          poison = f32x4.add(poison, f32x4.mul(v, i32x4.splat(0)));
+          c += 4; raw += 4 * bytesOf(format);
+        } else {
+          const v = decode1(raw, format);
+          store<f32>(target, v);
+          rest += v * 0;
+          c += 1; raw += bytesOf(format);
+        }
+      }
+    }
+  }
+  return sum4(poison) + rest;
+}
+
+/**
  * Rows of an embedding table, rows [begin, end): out[r] = table[ids[r]].
  *
  * @param out    f32 [rows, dim], row stride outRow bytes

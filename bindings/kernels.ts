@@ -5,7 +5,8 @@ import type { Build, Platform } from "./platform/platform.ts";
 /** What every build exports beside the kernels themselves. Addresses in bytes. */
 export interface Kernels {
   initialise(): void;
-  packPanel(...args: number[]): number;
+  packPanels(...args: number[]): number;
+  unpackTable(...args: number[]): number;
   checksum(from: number, bytes: number): number;
   runPlan(plan: number, length: number): void;
   /** Only in the threads builds. */

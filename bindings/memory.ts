@@ -80,7 +80,8 @@ export async function materialise(
     floats: (address, count) => new Float32Array(memory.buffer, address, count),
     bytes: (address, count) => new Uint8Array(memory.buffer, address, count),
     doubles: (address, count) => new Float64Array(memory.buffer, address, count),
-    packPanel: (...args) => kernels.packPanel(...args),
+    packPanels: (...args) => kernels.packPanels(...args),
+    unpackTable: (...args) => kernels.unpackTable(...args),
     sample(bytes) {
       for (let i = 0; i < Math.min(bytes.length, 256); i++) fingerprint = Math.imul(fingerprint ^ bytes[i]!, 16777619);
     },

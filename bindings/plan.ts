@@ -4,8 +4,8 @@ import { PANEL } from "../assembly/header.ts";
 import * as opcodes from "../assembly/opcodes.ts";
 import { OP_ARGS, OP_BYTES } from "../assembly/opcodes.ts";
 import type { TensorRef } from "./checkpoint/index.ts";
-import type { Linear, PackedLinear, Weight } from "./weights.ts";
-import { packedLinear, rawTable } from "./weights.ts";
+import type { Linear, PackedLinear, TableSource, Weight } from "./weights.ts";
+import { packedLinear, rawTable, unpackedTable } from "./weights.ts";
 
 export type Region = "input" | "weights" | "scratch";
 
@@ -157,50 +157,30 @@ export class Plan {
     return last ? last.offset + last.bytes : 0;
   }
 
-  /** Constant data as a tensor of `like`'s layout; `fill` writes row-major values into place when the model is loaded. */
-  constant(name: string, like: Tensor, read: () => Promise<Float32Array>, place: (values: Float32Array, out: Float32Array) => void): Tensor {
-    const key = `${name} ${like.rows} ${like.rowBytes} ${like.panelBytes}`;
-    const known = this.constants.get(key);
-    if (known) return known;
-    const tensor = { ...like, name, region: "weights" as const, address: -1 };
-    this.constants.set(key, tensor);
-    this.weights.push({
-      name, tensors: [tensor],
-      async fill({ floats }) {
-        const values = await read();
-        const out = floats(tensor.address, tensor.bytes / 4);
-        out.fill(0);
-        place(values, out);
-        // 0·NaN and 0·∞ are NaN
-        let poison = 0;
-        for (let i = 0; i < values.length; i++) poison += values[i]! * 0;
-        if (poison !== 0) throw notFinite(name);
-      },
-    });
-    return tensor;
-  }
-
   /** A row-major constant [rows, columns]. */
-  table(name: string, rows: number, columns: number, read: () => Promise<Float32Array>): Tensor {
-    return this.constant(name, this.rows(name, rows, columns), read, (values, out) => {
-      const stride = alignUp(columns, PANEL);
-      for (let r = 0; r < rows; r++) out.set(values.subarray(r * columns, (r + 1) * columns), r * stride);
-    });
+  table(name: string, rows: number, columns: number, source: TableSource): Tensor {
+    return this.unpacked(name, this.rows(name, rows, columns), source, columns, columns);
   }
 
   /** A constant [rows, heads·headDim] in head panels. */
-  headTable(name: string, rows: number, heads: number, headDim: number, read: () => Promise<Float32Array>): Tensor {
-    const width = headWidth(headDim);
-    return this.constant(name, this.headPanels(name, rows, heads, headDim), read, (values, out) => {
-      for (let h = 0; h < heads; h++) {
-        for (let c = 0; c < headDim; c += PANEL) {
-          const panel = (h * width + c) * rows, from = h * headDim + c, count = Math.min(PANEL, headDim - c);
-          for (let r = 0; r < rows; r++) {
-            for (let i = 0; i < count; i++) out[panel + r * PANEL + i] = values[r * heads * headDim + from + i]!;
-          }
-        }
-      }
-    });
+  headTable(name: string, rows: number, heads: number, headDim: number, source: TableSource): Tensor {
+    return this.unpacked(name, this.headPanels(name, rows, heads, headDim), source, heads * headDim, headDim);
+  }
+
+  private unpacked(name: string, like: Tensor, source: TableSource, columns: number, headDim: number): Tensor {
+    return this.once(name, like, (tensor) => unpackedTable(name, tensor, source, like.rows, columns, headDim));
+  }
+
+  /** A weight tensor of `like`'s layout, the same one whenever the same name and layout are asked for again. */
+  private once(name: string, like: Tensor, weight: (tensor: Tensor) => Weight): Tensor {
+    const key = `${name} ${like.rows} ${like.rowBytes} ${like.panelBytes}`;
+    let tensor = this.constants.get(key);
+    if (!tensor) {
+      tensor = { ...like, name, region: "weights", address: -1 };
+      this.constants.set(key, tensor);
+      this.weights.push(weight(tensor));
+    }
+    return tensor;
   }
 
   // ops
@@ -304,9 +284,12 @@ export class Plan {
   depthwiseConv(out: Tensor, v: Tensor, taps: { name: string; read(): Promise<Float32Array> }, height: number, side: number, heads: number, headDim: number): void {
     const width = headWidth(headDim);
     const layout = this.tensor(taps.name, "weights", 25, width, PANEL * 4, 25 * PANEL * 4, 25 * width * 4);
-    const w = this.constant(taps.name, layout, taps.read, (values, packed) => {
-      for (let c = 0; c < headDim; c++) for (let i = 0; i < 25; i++) packed[(c >> 3) * 25 * PANEL + i * PANEL + (c & 7)] = values[c * 25 + i]!;
-    });
+    // [headDim, 25] → [25, headDim], whose panels are the layout wanted
+    const turned = async (): Promise<Float32Array> => {
+      const values = await taps.read();
+      return Float32Array.from({ length: 25 * headDim }, (_, n) => values[(n % headDim) * 25 + Math.floor(n / headDim)]!);
+    };
+    const w = this.once(taps.name, layout, (tensor) => unpackedTable(taps.name, tensor, turned, 25, headDim, headDim));
     this.threadScratch = Math.max(this.threadScratch, (height + 4) * (side + 4) * PANEL * 4);
     this.op(opcodes.DEPTHWISE_CONV, "depthwiseConv", heads * (width / PANEL), 50 * height * side * heads * headDim, [
       out, out.rowBytes, v, w, height, side, headDim, width,
@@ -362,12 +345,8 @@ export class Plan {
   /** Rows of an embedding table kept in the checkpoint's own number format: ids i32 [rows] → [rows, dim]. */
   embed(ids: Tensor, table: TensorRef, dim: number, out = this.rows("embedding", ids.rows, dim)): Tensor {
     const raw = rawTable(table);
-    let tensor = this.constants.get(table.name);
-    if (!tensor) {
-      tensor = this.tensor(table.name, "weights", table.shape[0]!, dim, table.byteLength / table.shape[0]!, PANEL * 4, table.byteLength);
-      this.constants.set(table.name, tensor);
-      this.weights.push(raw.weight(tensor));
-    }
+    const like = this.tensor(table.name, "weights", table.shape[0]!, dim, table.byteLength / table.shape[0]!, 0, table.byteLength);
+    const tensor = this.once(table.name, like, raw.weight);
     this.op(opcodes.EMBED, "embed", this.liveRows(out), 0, [out, out.rowBytes, ids, tensor, raw.format, dim], rowGrain(out.rows));
     return out;
   }

@@ -53,14 +53,15 @@ export function foldAfter(layer: Linear, affine: Affine): Linear {
   return { ...layer, after: [...layer.after, affine] };
 }
 
-/** Views of the model's memory and the packing kernel: what filling weights needs. */
+/** Views of the model's memory and the packing kernels: what filling weights needs. */
 export interface Arena {
   floats(address: number, count: number): Float32Array;
   bytes(address: number, count: number): Uint8Array;
   doubles(address: number, count: number): Float64Array;
   /** Address of free memory for the time of loading. */
   readonly stage: number;
-  packPanel(...args: number[]): number;
+  packPanels(...args: number[]): number;
+  unpackTable(...args: number[]): number;
   /** Adds the beginning of a tensor's raw bytes to the model's fingerprint. */
   sample(bytes: Uint8Array): void;
 }
@@ -85,6 +86,15 @@ const FORMATS: Partial<Record<DType, { format: number; size: number }>> = {
   F32: { format: RAW_F32, size: 4 }, F16: { format: RAW_F16, size: 2 }, BF16: { format: RAW_BF16, size: 2 }, F64: { format: RAW_F64, size: 8 },
 };
 
+function formatOf(tensor: TensorRef): { format: number; size: number } {
+  const raw = FORMATS[tensor.dtype];
+  if (!raw) throw new TypeError(`"${tensor.name}" is ${tensor.dtype}, expected F32, F16, BF16 or F64: convert the checkpoint`);
+  return raw;
+}
+
+/** Raw weights that are copied into the model's memory at once. */
+const STAGE_BYTES = 1 << 20;
+
 /** Composition of affine maps, first to last; identity for none. */
 async function compose(maps: readonly Affine[], channels: number): Promise<{ scale: Float64Array; shift: Float64Array }> {
   const scale = new Float64Array(channels).fill(1), shift = new Float64Array(channels);
@@ -105,40 +115,38 @@ async function compose(maps: readonly Affine[], channels: number): Promise<{ sca
 export function packedLinear(layer: Linear, headDim: number, onFold: (fold: Fold) => void): PackedLinear {
   const { inDim, outDim } = layer;
   const heads = outDim / headDim, panelsPerHead = Math.ceil(headDim / PANEL), panels = heads * panelsPerHead;
-  const raw = FORMATS[layer.weight.dtype];
-  if (!raw) throw new TypeError(`"${layer.weight.name}" is ${layer.weight.dtype}, expected F32, F16, BF16 or F64: convert the checkpoint`);
+  const raw = formatOf(layer.weight);
   const region = (name: string, bytes: number): Tensor =>
     ({ name, region: "weights", rows: panels, columns: bytes / 4 / panels, rowBytes: bytes / panels, panelBytes: bytes / panels, bytes: Math.ceil(bytes / 64) * 64, address: -1 });
   const panelsTensor = region(layer.name, panels * inDim * PANEL * 4), biasTensor = region(`${layer.name}.bias`, panels * PANEL * 4);
-  // stage: bias, s, t [8] and a, b [inDim] as f64; eight raw rows; eight rows as f32. With a map after, `a` must be there too.
-  const mapped = layer.before.length + layer.after.length > 0;
-  const doubles = 3 * PANEL + 2 * inDim;
+  const mapped = layer.before.length + layer.after.length > 0, rowBytes = inDim * raw.size;
+  const panelsAtOnce = Math.min(panels, Math.max(1, Math.floor(STAGE_BYTES / (PANEL * rowBytes))));
+  // stage: bias, s, t [outDim] and a, b [inDim] as f64; eight rows as f32; raw rows of the panels packed at once
+  const doubles = 3 * outDim + 2 * inDim, rowsOffset = doubles * 8, rawOffset = rowsOffset + PANEL * inDim * 4;
   return {
     name: layer.name, panels, panelsTensor, biasTensor, tensors: [panelsTensor, biasTensor],
-    stageBytes: doubles * 8 + PANEL * inDim * (raw.size + 4),
+    stageBytes: rawOffset + panelsAtOnce * PANEL * rowBytes,
     async fill(arena) {
       const weight = await layer.weight.read(), bias = layer.bias && toFloat64(await layer.bias.read(), layer.bias.dtype);
       arena.sample(weight);
-      const before = await compose(layer.before, inDim), after = await compose(layer.after, outDim);
-      const small = arena.doubles(arena.stage, doubles);
-      small.set(before.scale, 3 * PANEL);
-      small.set(before.shift, 3 * PANEL + inDim);
-      const rawAt = arena.stage + doubles * 8, rowBytes = inDim * raw.size, rowsAt = rawAt + PANEL * rowBytes;
-      const stage = arena.bytes(rawAt, PANEL * rowBytes);
+      const small = arena.doubles(arena.stage, doubles).fill(0);
+      if (bias) small.set(bias.subarray(layer.firstRow, layer.firstRow + outDim));
+      if (mapped) {
+        const before = await compose(layer.before, inDim), after = await compose(layer.after, outDim);
+        small.set(after.scale, outDim);
+        small.set(after.shift, 2 * outDim);
+        small.set(before.scale, 3 * outDim);
+        small.set(before.shift, 3 * outDim + inDim);
+      }
       const at = (index: number): number => arena.stage + index * 8;
+      const rowsBefore = (panel: number): number => Math.floor(panel / panelsPerHead) * headDim + Math.min(headDim, (panel % panelsPerHead) * PANEL);
       let change = 0;
-      for (let panel = 0; panel < panels; panel++) {
-        const head = Math.floor(panel / panelsPerHead), inHead = (panel - head * panelsPerHead) * PANEL;
-        const rows = Math.min(PANEL, headDim - inHead), first = head * headDim + inHead, source = layer.firstRow + first;
-        stage.set(weight.subarray(source * rowBytes, (source + rows) * rowBytes));
-        for (let r = 0; r < rows; r++) {
-          small[r] = bias?.[source + r] ?? 0;
-          small[PANEL + r] = after.scale[first + r]!;
-          small[2 * PANEL + r] = after.shift[first + r]!;
-        }
-        const moved = arena.packPanel(
-          panelsTensor.address + panel * inDim * PANEL * 4, biasTensor.address + panel * PANEL * 4, rawAt, raw.format, rows, inDim,
-          at(0), mapped ? at(3 * PANEL) : 0, at(3 * PANEL + inDim), mapped ? at(PANEL) : 0, at(2 * PANEL), rowsAt,
+      for (let panel = 0; panel < panels; panel += panelsAtOnce) {
+        const count = Math.min(panelsAtOnce, panels - panel), first = rowsBefore(panel), last = rowsBefore(panel + count);
+        arena.bytes(arena.stage + rawOffset, (last - first) * rowBytes).set(weight.subarray((layer.firstRow + first) * rowBytes, (layer.firstRow + last) * rowBytes));
+        const moved = arena.packPanels(
+          panelsTensor.address + panel * inDim * PANEL * 4, biasTensor.address + panel * PANEL * 4, arena.stage + rawOffset, raw.format, panel, count, headDim, inDim,
+          at(first), mapped ? at(3 * outDim) : 0, at(3 * outDim + inDim), mapped ? at(outDim + first) : 0, mapped ? at(2 * outDim + first) : 0, arena.stage + rowsOffset,
         );
         if (Number.isNaN(moved)) throw notFinite(layer.name);
         change = Math.max(change, moved);
@@ -148,10 +156,29 @@ export function packedLinear(layer: Linear, headDim: number, onFold: (fold: Fold
   };
 }
 
+/** Numbers for a table: a checkpoint's tensor, or f32 made on load. */
+export type TableSource = TensorRef | (() => Promise<Float32Array>);
+
+/** Fills a tensor in rows or head panels with a table [rows, columns], heads of `headDim` columns. */
+export function unpackedTable(name: string, tensor: Tensor, source: TableSource, rows: number, columns: number, headDim: number): Weight {
+  const computed = typeof source === "function";
+  const raw = computed ? FORMATS.F32! : formatOf(source);
+  return {
+    name, tensors: [tensor], stageBytes: rows * columns * raw.size,
+    async fill(arena) {
+      const values = computed ? await source() : undefined;
+      const bytes = values ? new Uint8Array(values.buffer, values.byteOffset, values.byteLength) : await (source as TensorRef).read();
+      arena.sample(bytes);
+      arena.bytes(arena.stage, bytes.length).set(bytes);
+      const poison = arena.unpackTable(tensor.address, tensor.rowBytes, tensor.panelBytes, tensor.bytes, arena.stage, raw.format, rows, columns, headDim);
+      if (Number.isNaN(poison)) throw notFinite(name);
+    },
+  };
+}
+
 /** A table kept as the checkpoint has it, for the kernel that gathers rows from it. */
 export function rawTable(table: TensorRef): { format: number; weight(tensor: Tensor): Weight } {
-  const raw = FORMATS[table.dtype];
-  if (!raw) throw new TypeError(`"${table.name}" is ${table.dtype}, expected F32, F16, BF16 or F64: convert the checkpoint`);
+  const raw = formatOf(table);
   return {
     format: raw.format,
     weight: (tensor) => ({

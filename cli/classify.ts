@@ -4,7 +4,7 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { extname, join } from "node:path";
 import type { Label } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
-import { CLASSIFIER, fileFault, loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
+import { fileFault, loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
 import { complain, out, outJson, percent, printable, Progress } from "./report.ts";
 
 export const summary = "the most likely labels of pictures";
@@ -43,7 +43,7 @@ export async function run(args: readonly string[]): Promise<void> {
   const topK = wholeNumber("top", values.top, 1, 1e9) ?? 5;
   const options = await loadOptions(parsed);
   const progress = new Progress(values);
-  using model = await load(modelSource(values.model, CLASSIFIER), {
+  using model = await load(modelSource(values.model), {
     ...options, onProgress: ({ done, total }) => progress.show(`loading the model: ${done} of ${total} layers`),
   });
   if (model.config.architecture === "slab_lm") {

@@ -2,6 +2,7 @@
 import { accessSync, constants, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
+import { addAbortSignal } from "node:stream";
 import { quote } from "../bindings/checkpoint/names.ts";
 import type { GenerateOptions, Model, Session } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
@@ -54,7 +55,7 @@ export async function run(args: readonly string[]): Promise<void> {
   try {
     await generate(parsed, signal);
   } catch (error) {
-    if (!signal.aborted) throw error;
+    if (!(signal.aborted && error instanceof Error && error.name === "AbortError")) throw error;
   } finally {
     process.off("SIGINT", onInterrupt);
   }
@@ -68,7 +69,7 @@ async function generate(parsed: Parsed, signal: AbortSignal): Promise<void> {
   const source = modelSource(values.model, LANGUAGE_MODEL);
   const options = await loadOptions(parsed);
   const snapshot = resume === undefined ? undefined : await readSession(resume);
-  const prompt = await promptOf(parsed);
+  const prompt = await promptOf(parsed, signal);
 
   const progress = new Progress(values);
   using model = await load(source, {
@@ -97,10 +98,10 @@ async function generate(parsed: Parsed, signal: AbortSignal): Promise<void> {
   };
   process.on("exit", onExit);
   try {
-    const answer = await write(model, session, prompt, { ...sampling, signal }, values);
+    const { timing, ...answer } = await write(model, session, prompt, { ...sampling, signal }, values);
     keep();
-    if (values.json) outJson({ ...about(model), prompt, ...answer, seed: sampling.seed, stats: measured(model, session, answer.timing), timing: undefined });
-    if (values.stats) showStats(model, session, answer.timing, sampling.seed);
+    if (values.json) outJson({ ...about(model), prompt, ...answer, seed: sampling.seed, stats: measured(model, session, timing) });
+    if (values.stats) showStats(model, session, timing, sampling.seed);
   } catch (error) {
     unsaved = false;
     throw error;
@@ -153,7 +154,8 @@ async function write(model: Model, session: Session, prompt: string, options: Ge
       last = performance.now();
     }
   } catch (error) {
-    if (!options.signal?.aborted) throw error;
+    if (error !== options.signal?.reason) throw error;
+    timing.prefillMs ||= performance.now() - last;
   }
   timing.prefillTokens = session.position - from - ids.length;
   if (!json && (shown === "" ? finish === "abort" : !shown.endsWith("\n") || finish === "abort")) out("");
@@ -181,14 +183,14 @@ function samplingOptions({ values, lists }: Parsed): GenerateOptions & { seed: n
   };
 }
 
-async function promptOf({ values, positionals: [given, ...more] }: Parsed): Promise<string> {
+async function promptOf({ values, positionals: [given, ...more] }: Parsed, signal: AbortSignal): Promise<string> {
   if (more.length > 0) throw new RangeError(`the prompt is one argument, ${printable(quote(more[0]!))} is one too many: put the prompt in quotes`);
   if (given === undefined && values.resume === undefined) {
     throw new RangeError('no prompt was given: write one in quotes, or - for standard input, e.g. slab generate "It was a dark"');
   }
   if (given !== STDIN) return given ?? "";
   const chunks: Uint8Array[] = [];
-  for await (const chunk of process.stdin) chunks.push(chunk as Uint8Array);
+  for await (const chunk of addAbortSignal(signal, process.stdin)) chunks.push(chunk as Uint8Array);
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks)).replace(/\r?\n$/, "");
   } catch {
@@ -205,7 +207,8 @@ function fileName(value: string | boolean | undefined): string | undefined {
 /** Better now than after the work. */
 function checkWritable(file: string): void {
   try {
-    if (statSync(file, { throwIfNoEntry: false })?.isDirectory()) throw Object.assign(new Error(), { code: "EISDIR" });
+    const there = statSync(file, { throwIfNoEntry: false });
+    if (there && !there.isFile()) throw new Error(there.isDirectory() ? "it is a folder" : "it is no ordinary file");
     accessSync(dirname(file), constants.W_OK);
   } catch (error) {
     throw cannotWrite(file, error);

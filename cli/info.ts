@@ -1,13 +1,13 @@
 // slab info: what a model is, what it runs on, how its memory is used and where its norms went.
 import { existsSync } from "node:fs";
-import { AFFINE, LAYER_NORM } from "../assembly/opcodes.ts";
+import { AFFINE, LAYER_NORM, RMS_NORM } from "../assembly/opcodes.ts";
 import type { Model } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
 import type { Plan } from "../bindings/plan.ts";
 import type { ModelConfig } from "../models/config.ts";
 import { parseConfig, PRESETS } from "../models/config.ts";
 import { loadOptions, MODEL_OPTIONS, modelSource, parse } from "./options.ts";
-import { bytes, count, out, outJson, plural, printable, Progress, table } from "./report.ts";
+import { bytes, count, out, outJson, plural, printable, Progress, table, work } from "./report.ts";
 import type { Sizes } from "./sizes.ts";
 import { sizesOf } from "./sizes.ts";
 
@@ -46,19 +46,22 @@ export async function run(args: readonly string[]): Promise<void> {
     ...options, onProgress: ({ done, total }) => progress.show(`loading the model: ${done} of ${total} layers`),
   });
   progress.clear();
-  const sizes = sizesOf(model.config);
+  const sizes = sizesOf(model.config), slots = sizes.stateBytes > 0 ? model.memory().state / sizes.stateBytes : 0;
   const norms = foldedNorms(model.plan);
   const left = sizes.norms.filter((name) => !norms.some(({ norm }) => norm === name));
   if (values.json) {
     return outJson({
-      ...described(model.config, sizes), weights: given, caps: model.caps, memory: model.memory(),
+      ...described(model.config, sizes), weights: given, caps: model.caps, memory: model.memory(), ...(slots > 0 ? { slots } : {}),
       folded: norms.length, left, folds: norms, ...(values.plan ? { plan: planRows(model.plan) } : {}),
     });
   }
   network(model.config, sizes);
+  if (slots > 0) line("sessions", `${bytes(sizes.stateBytes)} of state each, whatever their length; ${slots} at once in the model's memory, others are parked outside`);
   running(model);
   out("");
-  for (const line of table(["norm", "folded into", "largest change"], norms.map(({ norm, into, change }) => [printable(norm), printable(into.join(", ")), change.toPrecision(3)]))) out(line);
+  // a tied output projection goes by the name of the embedding, which itself stays as it is
+  const layer = (name: string): string => (name === "embed_tokens" ? "embed_tokens as output" : name);
+  for (const line of table(["norm", "folded into", "largest change"], norms.map(({ norm, into, change }) => [printable(norm), printable(into.map(layer).join(", ")), change.toPrecision(3)]))) out(line);
   const ops = normOps(model.plan);
   out(`\n${plural(norms.length, "norm")} folded, ${left.length} left${left.length > 0 ? `: ${left.map(printable).join(", ")}` : ""}`);
   out(`the plan has ${ops === 0 ? "no normalisation op" : plural(ops, "normalisation op")} among its ${model.plan.ops.length} ops`);
@@ -76,16 +79,19 @@ function preset(name: string, values: Readonly<Record<string, unknown>>): void {
 
 const line = (name: string, text: string): void => out(`${name.padEnd(12)}${text}`);
 
-function network(config: ModelConfig, { parameters, flops, norms }: Sizes): void {
+function network(config: ModelConfig, { parameters, flops, norms, programs }: Sizes): void {
   const net = config.network;
   line("model", printable(config.name));
-  line("network", `${net.dim} channels, ${plural(net.depth, "block")}, ${plural(net.heads, "head")}${"mixer" in net ? `, ${net.mixer} attention` : ""}, ${plural(norms.length, "norm")}`);
+  line("network", `${net.dim} channels, ${plural(net.depth, "block")}, ${plural(net.heads, "head")}, ${"mixer" in net ? net.mixer : "linear"} attention, ${plural(norms.length, "norm")}`);
   if ("imageSize" in net) {
     const { imageSize, patchSize, classes } = net;
     line("pictures", `${imageSize}×${imageSize}, patches of ${patchSize}×${patchSize}: ${(imageSize / patchSize) ** 2} tokens, ${classes} classes`);
+  } else {
+    line("text", `${net.vocab} tokens; decay ${Math.min(...net.decay)} to ${Math.max(...net.decay)} a token, by head; convolution of ${net.taps} tokens`);
   }
   line("parameters", count(parameters));
-  line("a pass", `${(flops / 1e9).toFixed(2)} GFLOP (2 a multiply-add)`);
+  line(config.architecture === "slab_lm" ? "a token" : "a pass", `${work(flops)} (2 a multiply-add)`);
+  programs.forEach(({ name, ops, flops }, i) => line(i === 0 ? "programs" : "", `${name.padEnd(8)} ${plural(ops, "op")}, ${work(flops)} a token`));
 }
 
 function running(model: Model): void {
@@ -96,11 +102,12 @@ function running(model: Model): void {
   line("memory", `${bytes(total)}: ${Object.entries(regions).map(([region, size]) => `${region} ${bytes(size)}`).join(", ")}`);
 }
 
-function described({ name, architecture, network }: ModelConfig, { parameters, flops, norms, plan }: Sizes) {
-  return { name, architecture, network, parameters, flops, norms: norms.length, normalisationOps: normOps(plan), ops: plan.ops.length };
+function described({ name, architecture, network }: ModelConfig, { parameters, flops, programs, stateBytes, norms, plan }: Sizes) {
+  const language = architecture === "slab_lm" ? { programs, stateBytes } : {};
+  return { name, architecture, network, parameters, flops, ...language, norms: norms.length, normalisationOps: normOps(plan), ops: plan.ops.length };
 }
 
-const normOps = (plan: Plan): number => plan.ops.filter(({ code }) => code === LAYER_NORM || code === AFFINE).length;
+const normOps = (plan: Plan): number => plan.ops.filter(({ code }) => code === LAYER_NORM || code === AFFINE || code === RMS_NORM).length;
 
 /** A norm goes into q, k and v, or into one layer: one entry each, in the plan's order. */
 function foldedNorms({ folds }: Plan): Norm[] {

@@ -4,7 +4,7 @@ import { join, relative } from "node:path";
 import type { ModelConfig } from "../models/config.ts";
 import { parseConfig, PRESETS } from "../models/config.ts";
 import { parse, pretrainedFolder } from "./options.ts";
-import { bytes, count, out, outJson, printable, table } from "./report.ts";
+import { bytes, count, out, outJson, printable, table, work } from "./report.ts";
 import { sizesOf } from "./sizes.ts";
 
 export const summary = "presets, and the trained models of a clone";
@@ -46,7 +46,7 @@ export async function run(args: readonly string[]): Promise<void> {
       unknown,
     });
   }
-  const head = ["dim", "depth", "heads", "image", "attention", "parameters", "GFLOP"];
+  const head = ["dim", "depth", "heads", "input", "attention", "parameters", "work"];
   for (const line of table(["preset", ...head], presets.map(({ name, config }) => [name, ...cells(config)]))) out(line);
   out("");
   if (folders.length === 0) return out("no trained models here: a clone of the repository has them in models/pretrained");
@@ -56,16 +56,16 @@ export async function run(args: readonly string[]): Promise<void> {
 }
 
 function facts(config: ModelConfig) {
-  const { parameters, flops } = sizesOf(config);
-  return { architecture: config.architecture, network: config.network, parameters, flops };
+  const { parameters, flops, stateBytes } = sizesOf(config);
+  return { architecture: config.architecture, network: config.network, parameters, flops, ...(config.architecture === "slab_lm" ? { stateBytes } : {}) };
 }
 
 function cells(config: ModelConfig): string[] {
-  const net = config.network;
+  const { network, network: { dim, depth, heads } } = config;
   const { parameters, flops } = sizesOf(config);
   return [
-    String(net.dim), String(net.depth), String(net.heads), "imageSize" in net ? `${net.imageSize}×${net.imageSize}` : "", "mixer" in net ? net.mixer : "",
-    count(parameters), (flops / 1e9).toFixed(2),
+    String(dim), String(depth), String(heads), "imageSize" in network ? `${network.imageSize}×${network.imageSize}` : "text", "mixer" in network ? network.mixer : "linear",
+    count(parameters), `${work(flops)} a ${config.architecture === "slab_lm" ? "token" : "picture"}`,
   ];
 }
 

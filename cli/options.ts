@@ -106,7 +106,7 @@ export const pretrainedFolder = join(packageRoot, "models", "pretrained");
 export const CLASSIFIER = "slab-deit-cifar10", LANGUAGE_MODEL = "slab-lm-books";
 
 /** A model's folder or URL: as given, or a name of `slab list`; without any, `fallback` of the clone. */
-export function modelSource(given: string | boolean | undefined, fallback: string): string {
+export function modelSource(given: string | boolean | undefined, fallback = CLASSIFIER): string {
   if (typeof given === "string") {
     const named = join(pretrainedFolder, given);
     return /^[\w.-]+$/.test(given) && !existsSync(given) && existsSync(join(named, "config.json")) ? named : given;

@@ -26,6 +26,9 @@ export function count(n: number): string {
   return scale === 1 ? String(n) : `${(n / scale).toPrecision(3)}${unit}`;
 }
 
+/** Floating-point operations. */
+export const work = (flops: number): string => (flops >= 1e8 ? `${(flops / 1e9).toFixed(2)} GFLOP` : `${(flops / 1e6).toFixed(1)} MFLOP`);
+
 export function bytes(n: number): string {
   const [unit, scale] = n >= 2 ** 20 ? ["MiB", 2 ** 20] : n >= 2 ** 10 ? ["KiB", 2 ** 10] : ["B", 1];
   return `${scale === 1 ? n : (n / scale).toFixed(1)} ${unit}`;

@@ -9,9 +9,20 @@ export interface Sizes {
   readonly parameters: number;
   /** Names of the norms that the network has before folding. */
   readonly norms: readonly string[];
-  /** Floating-point operations of one pass, 2 a multiply-add. */
+  /** Floating-point operations of one picture, or of one decoded token; 2 a multiply-add. */
   readonly flops: number;
+  /** What a language model runs. They share their weights, and no token goes through all of them. */
+  readonly programs: readonly ProgramSize[];
+  /** Of one session. */
+  readonly stateBytes: number;
   readonly plan: Plan;
+}
+
+export interface ProgramSize {
+  readonly name: string;
+  readonly ops: number;
+  /** Operations of one row of it: a token. */
+  readonly flops: number;
 }
 
 export function sizesOf(config: ModelConfig): Sizes {
@@ -25,7 +36,12 @@ export function sizesOf(config: ModelConfig): Sizes {
     if (!norm) parameters += numbers;
     else if (norm[2] === "mean") norms.push(norm[1]!);
   }
-  return { parameters, norms, flops: plan.flops, plan };
+  const programs = plan.programs.map(({ name, first, last, capacity = 1 }) => {
+    const ops = plan.ops.slice(first, last);
+    return { name, ops: ops.length, flops: ops.reduce((sum, op) => sum + op.flops, 0) / capacity };
+  });
+  const flops = programs.find(({ name }) => name === "decode")?.flops ?? plan.flops;
+  return { parameters, norms, flops, programs, stateBytes: plan.stateBytes, plan };
 }
 
 function recorder(prefix: string, asked: Map<string, number>): Tensors {

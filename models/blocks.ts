@@ -55,16 +55,15 @@ export function simplifiedLinearAttention(
 ): Tensor {
   const dim = q.outDim, tokens = x.rows, headDim = dim / heads;
   const keysValues = (order ?? (tokens >= headDim ? "keys-values" : "queries-keys")) === "keys-values";
-  const position = float32(tensors.tensor("positional_encoding", [1, tokens, dim]));
-  const name = `${tensors.prefix}.positional_encoding`;
+  const position = tensors.tensor("positional_encoding", [1, tokens, dim]);
   const queries = plan.linear(x, q, { act: "relu" });
   const values = plan.linear(x, v, { heads });
   let mixed: Tensor;
   if (keysValues) {
-    const keys = plan.linear(x, k, { act: "relu", heads, add: plan.headTable(name, tokens, heads, headDim, position) });
+    const keys = plan.linear(x, k, { act: "relu", heads, add: plan.headTable(position.name, tokens, heads, headDim, position) });
     mixed = plan.linearAttention(queries, plan.keyValueState(keys, values, heads, headDim), heads, headDim, SLA_EPS);
   } else {
-    const keys = plan.linear(x, k, { act: "relu", add: plan.table(name, tokens, dim, position) });
+    const keys = plan.linear(x, k, { act: "relu", add: plan.table(position.name, tokens, dim, position) });
     mixed = plan.scoreAttention(queries, keys, values, heads, headDim, "linear", SLA_EPS);
   }
   const dwc = tensors.scope("dwc");

@@ -29,7 +29,7 @@ export function slabDeit(plan: Plan, tensors: Tensors, config: SlabDeitConfig): 
   plan.scope("embed");
   let x: Tensor;
   if (mixer === "linear") {
-    const position = plan.table("pos_embed", tokens, dim, float32(tensors.tensor("pos_embed", [1, tokens, dim])));
+    const position = plan.table("pos_embed", tokens, dim, tensors.tensor("pos_embed", [1, tokens, dim]));
     x = patchEmbed(plan, image, tensors.scope("patch_embed"), { ...embed, add: position });
   } else {
     const [cls, pos] = [float32(tensors.tensor("cls_token", [1, 1, dim])), float32(tensors.tensor("pos_embed", [1, tokens + 1, dim]))];

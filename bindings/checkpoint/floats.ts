@@ -18,8 +18,12 @@ export function toFloat32(bytes: Uint8Array, dtype: FloatDType): Float32Array<Ar
   if (dtype === "BF16") {
     for (let i = 0; i < length; i++) words[i] = halves[i] << 16;
   } else {
-    const table = (halfTable ??= makeHalfTable());
-    for (let i = 0; i < length; i++) words[i] = table[halves[i]];
+    for (let i = 0; i < length; i++) {
+      const half = halves[i]!, top = half >>> 10;
+      // infinity and NaN keep their bits; any other number is exact in the product
+      if ((top & 0x1f) === 0x1f) words[i] = ((half & 0x8000) << 16) | 0x7f800000 | ((half & 0x3ff) << 13);
+      else out[i] = halfScale[top]! * ((half & 0x3ff) + ((top & 0x1f) === 0 ? 0 : 1024));
+    }
   }
   return out;
 }
@@ -49,26 +53,5 @@ function aligned(bytes: Uint8Array, length: number): Uint16Array {
   return copy;
 }
 
-// F16 bits → F32 bits, made when the first F16 tensor is decoded
-let halfTable: Uint32Array | undefined;
-
-function makeHalfTable(): Uint32Array {
-  const table = new Uint32Array(1 << 16);
-  for (let half = 0; half < table.length; half++) {
-    const sign = (half & 0x8000) << 16;
-    let exponent = (half >> 10) & 0x1f;
-    let mantissa = half & 0x3ff;
-    if (exponent === 0x1f) table[half] = sign | 0x7f800000 | (mantissa << 13);
-    else if (exponent === 0 && mantissa === 0) table[half] = sign;
-    else {
-      if (exponent === 0) {
-        // F32 has room to make every F16 subnormal a normal number
-        const shift = Math.clz32(mantissa) - 21;
-        mantissa = (mantissa << shift) & 0x3ff;
-        exponent = 1 - shift;
-      }
-      table[half] = sign | ((exponent + 112) << 23) | (mantissa << 13);
-    }
-  }
-  return table;
-}
+// what one unit of a half's mantissa is worth, by sign and exponent; exponent 0 is subnormal and counts as 1 without the hidden bit
+const halfScale = Float64Array.from({ length: 64 }, (_, top) => (top & 0x20 ? -1 : 1) * 2 ** (Math.max(top & 0x1f, 1) - 25));

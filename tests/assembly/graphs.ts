@@ -146,7 +146,8 @@ export async function install(plan: Plan, { image, outputs }: Network, build: Bu
     floats: (address, count) => new Float32Array(memory.buffer, address, count),
     bytes: (address, count) => new Uint8Array(memory.buffer, address, count),
     doubles: (address, count) => new Float64Array(memory.buffer, address, count),
-    packPanel: (...args) => loaded.kernels.packPanel(...args),
+    packPanels: (...args) => loaded.kernels.packPanels(...args),
+    unpackTable: (...args) => loaded.kernels.unpackTable(...args),
     sample: () => {},
   };
   for (const weight of plan.weights) await weight.fill(arena);

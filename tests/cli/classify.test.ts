@@ -106,6 +106,12 @@ test("--model takes a folder or a file: URL; --config stands in for its config.j
   });
 });
 
+test("a language model is refused in one line", async () => {
+  const { code, stdout, stderr } = await slab(["classify", ...paths, "--model", "slab-lm-books"]);
+  assert.equal([code, stdout], [1, ""]);
+  assert.match(stderr, /^slab: .* is a language model: slab classify takes image models; use slab generate\n$/);
+});
+
 test("a file name cannot drive the terminal", async () => {
   await inFolder(async (folder) => {
     copyFileSync(join(samples, "cat.png"), join(folder, "a\x1b[31m\n.png"));
@@ -123,7 +129,9 @@ test("the demo shows every sample, what it took and what to try next", async () 
   for (const [name, label] of Object.entries(SAMPLES)) assert.match(stdout, new RegExp(`^${name.replace(".", "\\.")} +${label} +█+.* ms$`, "m"));
   assert.match(stdout, "25 norms folded");
   assert.match(stdout, /loaded in \d+(\.\d)? ms, [\d.]+ MiB of memory/);
-  assert.match(stdout, /npx slab classify[^\n]*\n[^\n]*README[^\n]*\n$/);
+  assert.match(stdout, "21 norms folded");
+  assert.match(stdout, /^It was a dark and stormy night\S* [^]{100,}\nprefill \d+ tokens\/s .* decode \d+ tokens\/s \([\d.]+ ms a token\), 851\.3 KiB of state/m);
+  assert.match(stdout, /npx slab classify[^\n]*\n[^\n]*npx slab generate[^\n]*\n[^\n]*README[^\n]*\n$/);
 });
 
 test.run();

@@ -37,6 +37,30 @@ test("info says the same in words, with the plan when asked", async () => {
   assert.match(stdout, /^ +0 embed +gatherPatches/m);
 });
 
+test("info of a language model: programs one by one, state, and every norm folded", async () => {
+  const { code, stdout, stderr } = await slab(["info", "slab-lm-books", "--json"]);
+  assert.is(stderr, "");
+  assert.is(code, 0);
+  const info = JSON.parse(stdout);
+  assert.equal([info.norms, info.folded, info.left, info.normalisationOps, info.slots], [21, 21, [], 0, 16]);
+  const [prefill, decode, head] = info.programs;
+  assert.equal([prefill.name, decode.name, head.name], ["prefill", "decode", "head"]);
+  assert.is(prefill.ops + decode.ops + head.ops, info.ops);
+  // a decoded token multiplies with every weight once, and with its state
+  assert.is(head.flops, 2 * 320 * 4096);
+  assert.is(info.flops, decode.flops);
+  assert.ok(decode.flops > 2 * 0.98 * info.parameters && decode.flops < 2.2 * info.parameters, String(decode.flops));
+  assert.is(info.stateBytes * info.slots, info.memory.state);
+  for (const { norm, into } of info.folds) {
+    assert.is(into.length, norm === "norm" ? 1 : norm.endsWith("input_layernorm") ? 3 : 2, norm);
+  }
+  const text = (await slab(["info", "slab-lm-books"])).stdout;
+  assert.match(text, /^programs +prefill +\d+ ops, [\d.]+ MFLOP a token$/m);
+  assert.match(text, /^sessions +851\.3 KiB of state each.* 16 at once/m);
+  assert.match(text, /^norm +embed_tokens as output /m);
+  assert.match(text, "\n21 norms folded, 0 left\nthe plan has no normalisation op");
+});
+
 test("a preset has sizes without weights; 5.72 M parameters is DeiT-T with its norms as RepBN", async () => {
   const { code, stdout } = await slab(["info", "deit_t_prepbn", "--json"]);
   assert.is(code, 0);
@@ -57,7 +81,10 @@ test("list: presets with sizes, and the clone's models", async () => {
   const trained = models.find(({ name }: { name: string }) => name === "slab-deit-cifar10");
   assert.is(trained.network.imageSize, 32);
   assert.ok(trained.bytes > 1e6);
+  const language = models.find(({ name }: { name: string }) => name === "slab-lm-books");
+  assert.ok(language.stateBytes > 8e5 && language.flops < 3e7 && language.parameters > 1.3e7);
   const text = (await slab(["list"])).stdout;
+  assert.match(text, /^slab-lm-books +320 +10 +5 +text +linear +13\.7 M +28\.2 MFLOP a token/m);
   for (const { name } of [...presets, ...models]) assert.match(text, new RegExp(`^${name} `, "m"));
 });
 

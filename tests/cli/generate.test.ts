@@ -1,0 +1,172 @@
+import { spawn } from "node:child_process";
+import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { inFolder, root, slab } from "./command.ts";
+
+const folder = join(root, "models", "pretrained", "slab-lm-books");
+const PROMPT = "It was a dark and stormy night";
+
+async function good(...args: Parameters<typeof slab>): Promise<string> {
+  const { code, stdout, stderr } = await slab(...args);
+  assert.is(stderr, "");
+  assert.is(code, 0);
+  return stdout;
+}
+
+test("text goes to stdout without the prompt; the same seed gives the same text", async () => {
+  const args = ["generate", PROMPT, "--max-tokens", "20", "--seed", "7"];
+  const [once, again, other, echoed] = await Promise.all([good(args), good(args), good([...args.slice(0, -1), "8"]), good([...args, "--echo"])]);
+  assert.match(once!, /^\S* [^]{20,}\n$/);
+  assert.is(again, once);
+  assert.is.not(other, once);
+  assert.is(echoed, PROMPT + once);
+});
+
+test("text is shown as it comes", async () => {
+  const child = spawn(process.execPath, [join(root, "dist", "cli", "slab.js"), "generate", PROMPT, "--max-tokens", "40", "--seed", "7"], { stdio: ["ignore", "pipe", "inherit"] });
+  let pieces = 0;
+  for await (const _ of child.stdout) pieces++;
+  assert.ok(pieces > 3, `${pieces} pieces`);
+});
+
+test("--json: one document that tells the seed; - is standard input, its last newline left out", async () => {
+  const options = ["--max-tokens", "12", "--temperature", "0.7", "--top-k", "40", "--top-p", "0.9", "--repetition-penalty", "1.1", "--deterministic"];
+  const document = JSON.parse(await good(["generate", "-", "--json", "--threads", "1", ...options], { input: `${PROMPT}\n` }));
+  assert.equal(Object.keys(document), ["model", "build", "threads", "deterministic", "runtime", "prompt", "text", "ids", "finish", "seed", "stats"]);
+  assert.equal([document.build, document.threads, document.deterministic, document.prompt, document.finish], ["simd", 1, true, PROMPT, "length"]);
+  assert.is(document.ids.length, 12);
+  const { stats } = document;
+  assert.is(stats.position, stats.prefillTokens + 12);
+  assert.ok(stats.prefillTokensPerSecond > 0 && stats.decodeTokensPerSecond > 0 && stats.tokenMs.p50 <= stats.tokenMs.p99);
+  assert.ok(stats.stateBytes < 1e6 && stats.peakMemoryBytes > stats.wasmBytes);
+  // the text again, from the seed told and with other threads
+  assert.is(await good(["generate", PROMPT, "--seed", String(document.seed), "--threads", "2", ...options]), `${document.text}\n`);
+});
+
+test("--stats go to stderr", async () => {
+  const { code, stdout, stderr } = await slab(["generate", PROMPT, "--max-tokens", "8", "--seed", "7", "--stats"]);
+  assert.is(code, 0);
+  assert.is(stdout, await good(["generate", PROMPT, "--max-tokens", "8", "--seed", "7"]));
+  assert.match(stderr, /^prefill +9 tokens in .* tokens\/s.*\ndecode +7 tokens, \d+ tokens\/s: .* \(p50\), .* \(p99\)\nstate +851\.3 KiB.*; 17 so far\nmemory +.*\nbuild +.*\nseed +7\n$/);
+});
+
+test("--save, then --resume, is one long run", async () => {
+  await inFolder(async (at) => {
+    const file = join(at, "story");
+    for (const greedy of [["--temperature", "0"], ["--top-k", "1"]]) {
+      const whole = await good(["generate", PROMPT, "--max-tokens", "24", ...greedy]);
+      const first = await good(["generate", PROMPT, "--max-tokens", "9", ...greedy, "--save", file]);
+      // over itself
+      const second = await good(["generate", "", "--resume", file, "--max-tokens", "8", ...greedy, "--save", file]);
+      const third = await good(["generate", "--resume", file, "--max-tokens", "7", ...greedy]);
+      assert.is(first.slice(0, -1) + second.slice(0, -1) + third, whole);
+    }
+    assert.equal(readdirSync(at), ["story"]);
+    // more of the prompt later, and a saved prompt
+    assert.is(await good(["generate", "It was a dark", "--max-tokens", "0", "--save", file]), "");
+    const later = await good(["generate", " and stormy night", "--resume", file, "--max-tokens", "10", "--temperature", "0"]);
+    assert.is(later, await good(["generate", PROMPT, "--max-tokens", "10", "--temperature", "0"]));
+  });
+});
+
+test("--stop ends the answer before its text; --max-tokens 0 reads only", async () => {
+  const args = ["generate", PROMPT, "--max-tokens", "60", "--temperature", "0", "--json"];
+  const { text } = JSON.parse(await good(args));
+  const words: string[] = text.split(" ");
+  const [late, early] = [words[9]!, words[4]!];
+  const stopped = JSON.parse(await good([...args, "--stop", ` ${late}`, "--stop", ` ${early}`]));
+  assert.is(stopped.finish, "stop");
+  assert.is(stopped.text, text.slice(0, Math.min(text.indexOf(` ${early}`), text.indexOf(` ${late}`))));
+  const none = JSON.parse(await good([...args, "--max-tokens", "0"]));
+  assert.equal([none.text, none.ids, none.finish, none.stats.prefillTokens, none.stats.decodeTokensPerSecond], ["", [], "length", 9, null]);
+  // a new text, from the token that begins one
+  const fresh = JSON.parse(await good(["generate", "", "--max-tokens", "5", "--json"]));
+  assert.is(fresh.stats.prefillTokens, 1);
+});
+
+const wrong: [args: string[], line: RegExp][] = [
+  [[], /^slab: no prompt was given: .*slab generate/],
+  [["It", "was"], /^slab: the prompt is one argument, "was" is one too many: put the prompt in quotes$/],
+  [["x", "--temperature", "-1"], /^slab: --temperature is "-1", expected a number from 0/],
+  [["x", "--temperature", "NaN"], /^slab: --temperature is "NaN", expected a number from 0/],
+  [["x", "--top-p", "1.5"], /^slab: --top-p is "1.5", expected a number above 0, up to 1/],
+  [["x", "--top-k", "-3"], /^slab: --top-k is "-3", expected a whole number/],
+  [["x", "--repetition-penalty", "0"], /^slab: --repetition-penalty is "0", expected a number above 0/],
+  [["x", "--seed", "1.5"], /^slab: --seed is "1.5", expected a whole number$/],
+  [["x", "--max-tokens", "many"], /^slab: --max-tokens is "many", expected a whole number/],
+  [["x", "--stop", ""], /^slab: --stop is empty/],
+  [["x", "--model", "slab-deit-cifar10"], /^slab: slab_deit,.* is an image model: slab generate takes language models; use slab classify$/],
+  [["x", "--model", "no-such-folder"], /^slab: there is no folder "no-such-folder"/],
+  [["x", "--save", join("no-such-folder", "x")], /^slab: cannot write --save .* \(no such file\)/],
+  [["x", "--save", "models"], /^slab: cannot write --save "models" \(it is a folder\)/],
+  [["x", "--resume", "no-such-file"], /^slab: cannot read --resume "no-such-file" \(no such file\): give a file that --save wrote$/],
+];
+
+async function refused(args: readonly string[], line: RegExp, input?: Uint8Array): Promise<void> {
+  const { code, stdout, stderr } = await slab(["generate", ...args], input ? { input } : {});
+  assert.equal([code, stdout], [1, ""], args.join(" "));
+  assert.is(stderr.split("\n").length, 2, stderr);
+  assert.match(stderr.trimEnd(), line);
+}
+
+test("what is wrong: one line, exit code 1", async () => {
+  for (let i = 0; i < wrong.length; i += 3) await Promise.all(wrong.slice(i, i + 3).map(([args, line]) => refused(args, line)));
+  await refused(["-"], /^slab: the prompt on standard input is no UTF-8 text/, Uint8Array.of(0x61, 0xff));
+});
+
+test("a model without its tokenizer, and snapshots that are no good, are refused in one line", async () => {
+  await inFolder(async (at) => {
+    for (const name of ["config.json", "model.safetensors"]) symlinkSync(join(folder, name), join(at, name));
+    await refused(["x", "--model", at], /^slab: ".*" has no tokenizer\.json, /);
+
+    const file = join(at, "session"), bad = join(at, "bad"), config = join(at, "shallow.json");
+    await good(["generate", PROMPT, "--max-tokens", "0", "--save", file]);
+    const snapshot = readFileSync(file);
+    const damaged = Buffer.from(snapshot);
+    damaged[5000]! ^= 1;
+    for (const [bytes, line] of [
+      [snapshot.subarray(0, -100), /: the snapshot has \d+ bytes, expected \d+: /], [snapshot.subarray(0, 20), /: the snapshot has 20 bytes, /],
+      [damaged, /: the snapshot's state is damaged: /], [Buffer.from("once upon a time ".repeat(9)), /: these bytes are not a session's snapshot: /],
+    ] as const) {
+      writeFileSync(bad, bytes);
+      await refused(["x", "--resume", bad, "--save", file], line);
+    }
+    // of a model with the same weights, one layer less
+    writeFileSync(config, JSON.stringify({ ...JSON.parse(readFileSync(join(folder, "config.json"), "utf8")), num_hidden_layers: 9 }));
+    await refused(["x", "--resume", file, "--config", config], /^slab: --resume ".*": the snapshot is of another model: restore it with the model that saved it$/);
+    // what was refused has not been written over
+    assert.ok(readFileSync(file).equals(snapshot));
+  });
+});
+
+test("a reader that goes away is no error, and the session is saved", async () => {
+  await inFolder(async (at) => {
+    const file = join(at, "session");
+    assert.equal(await slab(["generate", PROMPT, "--max-tokens", "100000", "--save", file], { deaf: true }), { code: 0, stdout: "", stderr: "" });
+    assert.equal(readdirSync(at), ["session"]);
+    assert.is(JSON.parse(await good(["generate", "--resume", file, "--max-tokens", "0", "--json"])).stats.prefillTokens, 0);
+  });
+});
+
+test("Ctrl-C ends the text with a newline, saves the session, and the exit code is 130", async () => {
+  await inFolder(async (at) => {
+    const file = join(at, "session");
+    const child = spawn(process.execPath, [join(root, "dist", "cli", "slab.js"), "generate", PROMPT, "--max-tokens", "100000", "--temperature", "0", "--save", file]);
+    let stdout = "", stderr = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      if (stdout === "") child.kill("SIGINT");
+      stdout += text;
+    });
+    const [code, signal] = await new Promise<[number | null, string | null]>((resolve) => child.on("close", (...ended) => resolve(ended)));
+    assert.equal([code, signal, stderr], [130, null, ""]);
+    assert.ok(stdout.endsWith("\n") && existsSync(file) && !existsSync(`${file}.tmp`));
+    const { text, stats } = JSON.parse(await good(["generate", "--resume", file, "--max-tokens", "5", "--temperature", "0", "--json"]));
+    const whole = await good(["generate", PROMPT, "--max-tokens", String(stats.position - 9), "--temperature", "0"]);
+    assert.is(`${stdout.slice(0, -1)}${text}\n`, whole);
+  });
+});
+
+test.run();
