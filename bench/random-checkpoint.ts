@@ -12,15 +12,17 @@ export function randomCheckpoint(name: string): Checkpoint {
       const count = shape.reduce((a, b) => a * b, 1);
       return {
         name: prefix ? `${prefix}.${tensor}` : tensor, dtype: "F32", shape, byteLength: count * 4,
-        async read() {
-          const values = new Float32Array(count);
+        async read(into) {
+          const values = new Float32Array(into ? into.length / 4 : count);
           const scale = shape.length > 1 ? 1 / Math.sqrt(shape.slice(1).reduce((a, b) => a * b, 1)) : 0.5;
-          for (let i = 0; i < count; i++) {
+          for (let i = 0; i < values.length; i++) {
             state = (Math.imul(state, 1664525) + 1013904223) | 0;
             values[i] = (state / 2 ** 31) * scale;
           }
           if (tensor.endsWith("running_var")) values.forEach((v, i) => (values[i] = 1 + Math.abs(v)));
-          return new Uint8Array(values.buffer);
+          const bytes = new Uint8Array(values.buffer);
+          into?.set(bytes);
+          return into ?? bytes;
         },
       };
     },

@@ -1,5 +1,5 @@
 // A model's folder, on disk or behind http(s): config.json beside model.safetensors, or beside an index of its shards.
-import { readFile, stat } from "node:fs/promises";
+import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseConfig } from "../models/config.ts";
@@ -26,19 +26,18 @@ const LARGEST_JSON = 64 << 20;
 
 const missing = (error: unknown): boolean => ["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "");
 
-async function diskFolder(path: string, { signal }: FolderOptions): Promise<Folder> {
-  const found = await stat(path).catch((error: unknown) => {
-    if (missing(error)) throw new RangeError(`there is no folder "${path}": give the folder that holds config.json and model.safetensors`);
-    throw error;
-  });
+function diskFolder(path: string, { signal }: FolderOptions): Folder {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (!found) throw new RangeError(`there is no folder "${path}": give the folder that holds config.json and model.safetensors`);
   if (!found.isDirectory()) throw new RangeError(`"${path}" is a file: give the folder that holds config.json and model.safetensors`);
   return {
     name: path,
     async text(file) {
       try {
-        const info = await stat(join(path, file));
+        const info = statSync(join(path, file), { throwIfNoEntry: false });
+        if (!info) return undefined;
         if (info.size > LARGEST_JSON) throw new RangeError(`${join(path, file)} has ${info.size} bytes, expected a small JSON file`);
-        return await readFile(join(path, file), { encoding: "utf8", ...(signal ? { signal } : {}) });
+        return readFileSync(join(path, file), "utf8");
       } catch (error) {
         if (missing(error)) return undefined;
         throw error;
@@ -85,7 +84,7 @@ export function parseJson(text: string, where: string): unknown {
 export async function openFolder(source: string | URL, options: FolderOptions): Promise<OpenedModel> {
   const url = source instanceof URL ? source : /^[a-z]{2,}:/i.test(source) ? new URL(source) : undefined;
   if (url && !["file:", "http:", "https:"].includes(url.protocol)) throw new RangeError(`"${url.href}" is not a file:, http: or https: URL`);
-  const folder = url && url.protocol !== "file:" ? urlFolder(url, options) : await diskFolder(url ? fileURLToPath(url) : (source as string), options);
+  const folder = url && url.protocol !== "file:" ? urlFolder(url, options) : diskFolder(url ? fileURLToPath(url) : (source as string), options);
   const where = `${folder.name.replace(/\/$/, "")}/config.json`;
   let given = options.config;
   if (given === undefined) {

@@ -24,11 +24,16 @@ export class Language {
   readonly #tensors: LanguageTensors;
   /** Who is in each slot, and when each was last used. */
   readonly #slots: ({ timeline: Timeline; used: number } | undefined)[];
+  /** Of the weights, and of what the config alone knows, such as the decay. */
+  readonly #fingerprint: number;
   #clock = 0;
 
   constructor(config: LanguageModelConfig, runtime: Runtime, tensors: LanguageTensors, slots: number, tokenizer: Tokenizer | undefined) {
     [this.config, this.#runtime, this.#tensors, this.tokenizer] = [config, runtime, tensors, tokenizer];
     this.#slots = Array.from({ length: slots }, () => undefined);
+    let hash = runtime.memory.fingerprint;
+    for (const character of JSON.stringify(config.network)) hash = Math.imul(hash ^ character.charCodeAt(0), 16777619);
+    this.#fingerprint = hash >>> 0;
   }
 
   get stateBytes(): number {
@@ -98,7 +103,7 @@ export class Language {
 
   /** One copy out, behind a header. */
   save(timeline: Timeline): Uint8Array {
-    const { kernels, fingerprint } = this.#runtime.memory, { stateBytes } = this;
+    const { kernels } = this.#runtime.memory, { stateBytes } = this, fingerprint = this.#fingerprint;
     this.#occupy([timeline]);
     const address = this.#addressOf(timeline);
     const snapshot = newSnapshot({ fingerprint, stateBytes, position: timeline.position, checksum: kernels.checksum(address, stateBytes) >>> 0 });
@@ -107,8 +112,8 @@ export class Language {
   }
 
   #restore(timeline: Timeline, bytes: Uint8Array): void {
-    const { kernels, fingerprint } = this.#runtime.memory, { stateBytes } = this;
-    const { position, checksum } = readSnapshot(bytes, { fingerprint, stateBytes });
+    const { kernels } = this.#runtime.memory, { stateBytes } = this;
+    const { position, checksum } = readSnapshot(bytes, { fingerprint: this.#fingerprint, stateBytes });
     this.#occupy([timeline]);
     const address = this.#addressOf(timeline);
     this.#runtime.bytes(address, stateBytes).set(bytes.subarray(HEADER_BYTES));

@@ -86,7 +86,13 @@ export async function materialise(
       for (let i = 0; i < Math.min(bytes.length, 256); i++) fingerprint = Math.imul(fingerprint ^ bytes[i]!, 16777619);
     },
   };
+  let breath = performance.now();
   for (const [i, weight] of plan.weights.entries()) {
+    // timers and aborts are served now and then
+    if (performance.now() - breath > 20) {
+      await new Promise((resolve) => setTimeout(resolve));
+      breath = performance.now();
+    }
     signal?.throwIfAborted();
     await weight.fill(arena);
     onWeight?.(i + 1, plan.weights.length, weight.name);

@@ -115,11 +115,11 @@ async function compose(maps: readonly Affine[], channels: number): Promise<{ sca
 export function packedLinear(layer: Linear, headDim: number, onFold: (fold: Fold) => void): PackedLinear {
   const { inDim, outDim } = layer;
   const heads = outDim / headDim, panelsPerHead = Math.ceil(headDim / PANEL), panels = heads * panelsPerHead;
-  const raw = formatOf(layer.weight);
+  const { format, size } = formatOf(layer.weight);
   const region = (name: string, bytes: number): Tensor =>
     ({ name, region: "weights", rows: panels, columns: bytes / 4 / panels, rowBytes: bytes / panels, panelBytes: bytes / panels, bytes: Math.ceil(bytes / 64) * 64, address: -1 });
   const panelsTensor = region(layer.name, panels * inDim * PANEL * 4), biasTensor = region(`${layer.name}.bias`, panels * PANEL * 4);
-  const mapped = layer.before.length + layer.after.length > 0, rowBytes = inDim * raw.size;
+  const mapped = layer.before.length + layer.after.length > 0, rowBytes = inDim * size;
   const panelsAtOnce = Math.min(panels, Math.max(1, Math.floor(STAGE_BYTES / (PANEL * rowBytes))));
   // stage: bias, s, t [outDim] and a, b [inDim] as f64; eight rows as f32; raw rows of the panels packed at once
   const doubles = 3 * outDim + 2 * inDim, rowsOffset = doubles * 8, rawOffset = rowsOffset + PANEL * inDim * 4;
@@ -127,8 +127,7 @@ export function packedLinear(layer: Linear, headDim: number, onFold: (fold: Fold
     name: layer.name, panels, panelsTensor, biasTensor, tensors: [panelsTensor, biasTensor],
     stageBytes: rawOffset + panelsAtOnce * PANEL * rowBytes,
     async fill(arena) {
-      const weight = await layer.weight.read(), bias = layer.bias && toFloat64(await layer.bias.read(), layer.bias.dtype);
-      arena.sample(weight);
+      const bias = layer.bias && toFloat64(await layer.bias.read(), layer.bias.dtype);
       const small = arena.doubles(arena.stage, doubles).fill(0);
       if (bias) small.set(bias.subarray(layer.firstRow, layer.firstRow + outDim));
       if (mapped) {
@@ -143,9 +142,10 @@ export function packedLinear(layer: Linear, headDim: number, onFold: (fold: Fold
       let change = 0;
       for (let panel = 0; panel < panels; panel += panelsAtOnce) {
         const count = Math.min(panelsAtOnce, panels - panel), first = rowsBefore(panel), last = rowsBefore(panel + count);
-        arena.bytes(arena.stage + rawOffset, (last - first) * rowBytes).set(weight.subarray((layer.firstRow + first) * rowBytes, (layer.firstRow + last) * rowBytes));
+        const raw = await layer.weight.read(arena.bytes(arena.stage + rawOffset, (last - first) * rowBytes), (layer.firstRow + first) * rowBytes);
+        if (panel === 0) arena.sample(raw);
         const moved = arena.packPanels(
-          panelsTensor.address + panel * inDim * PANEL * 4, biasTensor.address + panel * PANEL * 4, arena.stage + rawOffset, raw.format, panel, count, headDim, inDim,
+          panelsTensor.address + panel * inDim * PANEL * 4, biasTensor.address + panel * PANEL * 4, arena.stage + rawOffset, format, panel, count, headDim, inDim,
           at(first), mapped ? at(3 * outDim) : 0, at(3 * outDim + inDim), mapped ? at(outDim + first) : 0, mapped ? at(2 * outDim + first) : 0, arena.stage + rowsOffset,
         );
         if (Number.isNaN(moved)) throw notFinite(layer.name);
@@ -166,10 +166,14 @@ export function unpackedTable(name: string, tensor: Tensor, source: TableSource,
   return {
     name, tensors: [tensor], stageBytes: rows * columns * raw.size,
     async fill(arena) {
-      const values = computed ? await source() : undefined;
-      const bytes = values ? new Uint8Array(values.buffer, values.byteOffset, values.byteLength) : await (source as TensorRef).read();
-      arena.sample(bytes);
-      arena.bytes(arena.stage, bytes.length).set(bytes);
+      const staged = arena.bytes(arena.stage, rows * columns * raw.size);
+      if (computed) {
+        const values = await source();
+        staged.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+      } else {
+        await source.read(staged);
+      }
+      arena.sample(staged);
       const poison = arena.unpackTable(tensor.address, tensor.rowBytes, tensor.panelBytes, tensor.bytes, arena.stage, raw.format, rows, columns, headDim);
       if (Number.isNaN(poison)) throw notFinite(name);
     },
@@ -184,9 +188,7 @@ export function rawTable(table: TensorRef): { format: number; weight(tensor: Ten
     weight: (tensor) => ({
       name: table.name, tensors: [tensor],
       async fill(arena) {
-        const bytes = await table.read();
-        arena.sample(bytes);
-        arena.bytes(tensor.address, table.byteLength).set(bytes);
+        arena.sample(await table.read(arena.bytes(tensor.address, table.byteLength)));
       },
     }),
   };

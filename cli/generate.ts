@@ -128,10 +128,10 @@ interface Answer {
 async function write(model: Model, session: Session, prompt: string, options: GenerateOptions, { json, echo }: Parsed["values"]): Promise<Answer> {
   const ids: number[] = [], timing: Timing = { prefillTokens: 0, prefillMs: 0, decodeMs: [] };
   const eos = model.config.architecture === "slab_lm" ? model.config.eos : undefined;
-  let text = "", shown = "", finish: Answer["finish"] = "abort";
+  let text = "", shown = false, finish: Answer["finish"] = "abort";
   const show = (piece: string): void => {
     if (json || piece === "") return;
-    shown = piece;
+    shown = true;
     process.stdout.write(process.stdout.isTTY ? harmless(piece) : piece);
   };
   if (echo) show(prompt);
@@ -158,7 +158,8 @@ async function write(model: Model, session: Session, prompt: string, options: Ge
     timing.prefillMs ||= performance.now() - last;
   }
   timing.prefillTokens = session.position - from - ids.length;
-  if (!json && (shown === "" ? finish === "abort" : !shown.endsWith("\n") || finish === "abort")) out("");
+  // one newline after the text, whatever it ends with; none after nothing
+  if (!json && (shown || finish === "abort")) out("");
   return { text, ids, finish, timing };
 }
 
@@ -215,7 +216,7 @@ function checkWritable(file: string): void {
   }
 }
 
-const cannotWrite = (file: string, error: unknown): Error => new Error(`cannot write --save ${quote(file)} (${fileFault(error)}): give a file in a folder that exists`, { cause: error });
+const cannotWrite = (file: string, error: unknown): Error => new Error(`cannot write --save ${quote(file)} (${fileFault(error)}): give an ordinary file in a folder that exists`, { cause: error });
 
 /** Whole or not at all: a crash leaves the file as it was. */
 function writeSession(session: Session, file: string): void {

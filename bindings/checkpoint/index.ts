@@ -116,7 +116,7 @@ export function memoryCheckpoint(entries: Readonly<Record<string, MemoryEntry>>,
 }
 
 function storedIn(source: ByteSource, { name, dtype, shape, begin, end }: Entry): Stored {
-  return { name, dtype, shape, byteLength: end - begin, file: source.name, read: () => readExactly(source, begin, end) };
+  return { name, dtype, shape, byteLength: end - begin, file: source.name, read: (into, from = 0) => (into ? readExactly(source, begin + from, checkedEnd(name, begin + from + into.length, end), into) : readExactly(source, begin, end)) };
 }
 
 function storedInMemory(file: string, name: string, entry: MemoryEntry): Stored {
@@ -131,7 +131,11 @@ function storedInMemory(file: string, name: string, entry: MemoryEntry): Stored 
     throw new RangeError(`${quote(name)} has ${data.byteLength} bytes of data, expected ${expected} for ${dtype} ${formatShape(shape)}: check its shape`);
   }
   const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  return { name, dtype, shape: [...shape], byteLength: data.byteLength, file, read: async () => bytes };
+  return { name, dtype, shape: [...shape], byteLength: data.byteLength, file, read: async (into, from = 0) => {
+    if (!into) return bytes;
+    into.set(bytes.subarray(from, checkedEnd(name, from + into.length, bytes.length)));
+    return into;
+  } };
 }
 
 /** File name → the tensors in it. */
@@ -154,6 +158,11 @@ function readWeightMap(indexJson: unknown, name: string): Map<string, string[]> 
 }
 
 /** Closes every source even when one fails to. */
+function checkedEnd(name: string, end: number, most: number): number {
+  if (end > most) throw new RangeError(`cannot read ${end - most} bytes past the end of ${quote(name)}`);
+  return end;
+}
+
 async function closeAll(sources: readonly ByteSource[]): Promise<void> {
   const results = await Promise.allSettled(sources.map((source) => source.close()));
   for (const result of results) if (result.status === "rejected") throw result.reason;

@@ -1,7 +1,7 @@
 // A model is hundreds of small tensors, and asking a disk or a server for each costs more than the bytes do. So reads go
 // through pages: neighbours come with the first of them, in file order or in a model's own order, which jumps a little.
 
-export type Read = (begin: number, end: number) => Promise<Uint8Array>;
+export type Read = (begin: number, end: number, into?: Uint8Array) => Promise<Uint8Array>;
 
 /**
  * Reads pages of `pageBytes` and keeps the `keep` last used. A read of a page or more goes straight through.
@@ -39,8 +39,8 @@ export function readAhead(read: Read, size: number, pageBytes: number, keep: num
     return page.bytes;
   };
 
-  return async (begin, end) => {
-    if (end - begin >= pageBytes) return read(begin, end);
+  return async (begin, end, into) => {
+    if (end - begin >= pageBytes) return read(begin, end, into);
     const index = Math.floor(begin / pageBytes);
     const [at, length] = [begin - index * pageBytes, end - begin];
     if (at + length <= pageBytes) {

@@ -6,8 +6,11 @@ export interface ByteSource {
   /** For error messages: a file name or an address. */
   readonly name: string;
   readonly size: number;
-  /** The bytes [begin, end), all of them or an error. They may be shared with other readers: not to be written to. */
-  read(begin: number, end: number): Promise<Uint8Array>;
+  /**
+   * The bytes [begin, end), all of them or an error. They may be shared with other readers: not to be written to. With `into`, of that
+   * length, a source that can puts them there and returns it.
+   */
+  read(begin: number, end: number, into?: Uint8Array): Promise<Uint8Array>;
   /** Lets go of what the source holds; may be called again. */
   close(): Promise<void>;
 }
@@ -28,14 +31,14 @@ export function checkedSource(
   const source: ByteSource = {
     name,
     size,
-    async read(begin, end) {
+    async read(begin, end, into) {
       if (!Number.isSafeInteger(begin) || !Number.isSafeInteger(end) || begin < 0 || begin > end || end > size) {
         throw new RangeError(`cannot read bytes ${begin} to ${end} of ${name}, expected a range within its ${size} bytes`);
       }
       try {
         signal?.throwIfAborted();
         if (closing) throw new Error(`${name} is closed: read before close(), or open it again`);
-        const bytes = begin === end ? new Uint8Array(0) : await read(begin, end);
+        const bytes = begin === end ? new Uint8Array(0) : await read(begin, end, into);
         signal?.throwIfAborted();
         if (bytes.byteLength !== end - begin) {
           throw new RangeError(`${name} gave ${bytes.byteLength} bytes from byte ${begin}, expected ${end - begin}: it changed or was cut off; open it again`);

@@ -14,8 +14,11 @@ export interface TensorInfo {
 
 export interface TensorRef extends TensorInfo {
   readonly dtype: FloatDType;
-  /** The raw bytes, little-endian, row by row; perhaps shared, so not to be written to. `toFloat32` decodes them. */
-  read(): Promise<Uint8Array>;
+  /**
+   * The raw bytes, little-endian, row by row; perhaps shared, so not to be written to. `toFloat32` decodes them. With `into`, that many
+   * bytes from byte `from` on, put there and returned.
+   */
+  read(into?: Uint8Array, from?: number): Promise<Uint8Array>;
 }
 
 /** A checkpoint, or the part of it below a prefix. */
@@ -34,7 +37,7 @@ export type Scope = Tensors;
 export interface Stored extends TensorInfo {
   /** The file that holds it. */
   readonly file: string;
-  read(): Promise<Uint8Array>;
+  read(into?: Uint8Array, from?: number): Promise<Uint8Array>;
 }
 
 export function findTensor(file: string, stored: ReadonlyMap<string, Stored>, name: string, shape: readonly number[]): TensorRef {

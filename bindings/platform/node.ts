@@ -1,7 +1,6 @@
 // Node: modules from files, threads from node:worker_threads.
-import { readFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { Worker } from "node:worker_threads";
 import type { Build, Platform } from "./platform.ts";
 
 const FILES: Record<Build, URL> = {
@@ -11,7 +10,7 @@ const FILES: Record<Build, URL> = {
   "relaxed-threads": new URL("../../wasm/slab-relaxed-threads.wasm", import.meta.url),
 };
 
-const compiled = new Map<Build, Promise<WebAssembly.Module>>();
+const compiled = new Map<Build, WebAssembly.Module>();
 const [nodeMajor = 0] = process.versions.node.split(".").map(Number);
 const [v8Major = 0] = process.versions.v8.split(".").map(Number);
 
@@ -20,12 +19,11 @@ export const platform: Platform = {
   distrustRelaxed: nodeMajor < 22 ? `Node ${nodeMajor} computes relaxed SIMD wrongly behind its flag; use Node 22 or later` : undefined,
   noThreads: undefined,
   cores: () => availableParallelism(),
-  kernels(build) {
+  async kernels(build) {
     let module = compiled.get(build);
     if (!module) {
-      module = readFile(FILES[build]).then((bytes) => new WebAssembly.Module(bytes));
+      module = new WebAssembly.Module(readFileSync(FILES[build]));
       compiled.set(build, module);
-      module.catch(() => compiled.delete(build));
     }
     return module;
   },
@@ -33,6 +31,8 @@ export const platform: Platform = {
   // an unfused multiply-add needs one more register than a fused one
   tileRows: (relaxed) => (v8Major < 13 ? 4 : relaxed ? 6 : 5),
   spawn(onError) {
+    // loading the module takes longer than compiling the kernels: only models with threads pay for it
+    const { Worker } = process.getBuiltinModule("node:worker_threads");
     const worker = new Worker(new URL("./node-thread.js", import.meta.url), { execArgv: [], stderr: false });
     worker.unref();
     worker.on("error", onError);

@@ -35,10 +35,11 @@ test("--json: one document that tells the seed; - is standard input, its last ne
   const options = ["--max-tokens", "12", "--temperature", "0.7", "--top-k", "40", "--top-p", "0.9", "--repetition-penalty", "1.1", "--deterministic"];
   const document = JSON.parse(await good(["generate", "-", "--json", "--threads", "1", ...options], { input: `${PROMPT}\n` }));
   assert.equal(Object.keys(document), ["model", "build", "threads", "deterministic", "runtime", "prompt", "text", "ids", "finish", "seed", "stats"]);
-  assert.equal([document.build, document.threads, document.deterministic, document.prompt, document.finish], ["simd", 1, true, PROMPT, "length"]);
-  assert.is(document.ids.length, 12);
+  assert.equal([document.build, document.threads, document.deterministic, document.prompt], ["simd", 1, true, PROMPT]);
+  // whatever the seed is, the text may end by itself
+  assert.ok(document.ids.length === 12 ? document.finish === "length" : document.finish === "eos");
   const { stats } = document;
-  assert.is(stats.position, stats.prefillTokens + 12);
+  assert.is(stats.position, stats.prefillTokens + document.ids.length);
   assert.ok(stats.prefillTokensPerSecond > 0 && stats.decodeTokensPerSecond > 0 && stats.tokenMs.p50 <= stats.tokenMs.p99);
   assert.ok(stats.stateBytes < 1e6 && stats.peakMemoryBytes > stats.wasmBytes);
   // the text again, from the seed told and with other threads
@@ -55,19 +56,18 @@ test("--stats go to stderr", async () => {
 test("--save, then --resume, is one long run", async () => {
   await inFolder(async (at) => {
     const file = join(at, "story");
-    for (const greedy of [["--temperature", "0"], ["--top-k", "1"]]) {
-      const whole = await good(["generate", PROMPT, "--max-tokens", "24", ...greedy]);
-      const first = await good(["generate", PROMPT, "--max-tokens", "9", ...greedy, "--save", file]);
-      // over itself
-      const second = await good(["generate", "", "--resume", file, "--max-tokens", "8", ...greedy, "--save", file]);
-      const third = await good(["generate", "--resume", file, "--max-tokens", "7", ...greedy]);
-      assert.is(first.slice(0, -1) + second.slice(0, -1) + third, whole);
-    }
+    const greedy = ["--temperature", "0"];
+    const [whole, first] = await Promise.all([
+      good(["generate", PROMPT, "--max-tokens", "24", "--top-k", "1"]), good(["generate", PROMPT, "--max-tokens", "9", ...greedy, "--save", file]),
+    ]);
+    // over itself
+    const second = await good(["generate", "", "--resume", file, "--max-tokens", "8", ...greedy, "--save", file]);
+    const third = await good(["generate", "--resume", file, "--max-tokens", "7", "--top-k", "1"]);
+    assert.is(first!.slice(0, -1) + second.slice(0, -1) + third, whole);
     assert.equal(readdirSync(at), ["story"]);
     // more of the prompt later, and a saved prompt
     assert.is(await good(["generate", "It was a dark", "--max-tokens", "0", "--save", file]), "");
-    const later = await good(["generate", " and stormy night", "--resume", file, "--max-tokens", "10", "--temperature", "0"]);
-    assert.is(later, await good(["generate", PROMPT, "--max-tokens", "10", "--temperature", "0"]));
+    assert.is(await good(["generate", " and stormy night", "--resume", file, "--max-tokens", "24", ...greedy]), whole);
   });
 });
 
@@ -76,13 +76,13 @@ test("--stop ends the answer before its text; --max-tokens 0 reads only", async 
   const { text } = JSON.parse(await good(args));
   const words: string[] = text.split(" ");
   const [late, early] = [words[9]!, words[4]!];
-  const stopped = JSON.parse(await good([...args, "--stop", ` ${late}`, "--stop", ` ${early}`]));
+  const [stopped, none, fresh] = (await Promise.all([
+    good([...args, "--stop", ` ${late}`, "--stop", ` ${early}`]), good([...args, "--max-tokens", "0"]), good(["generate", "", "--max-tokens", "5", "--json"]),
+  ])).map((document) => JSON.parse(document!));
   assert.is(stopped.finish, "stop");
   assert.is(stopped.text, text.slice(0, Math.min(text.indexOf(` ${early}`), text.indexOf(` ${late}`))));
-  const none = JSON.parse(await good([...args, "--max-tokens", "0"]));
   assert.equal([none.text, none.ids, none.finish, none.stats.prefillTokens, none.stats.decodeTokensPerSecond], ["", [], "length", 9, null]);
   // a new text, from the token that begins one
-  const fresh = JSON.parse(await good(["generate", "", "--max-tokens", "5", "--json"]));
   assert.is(fresh.stats.prefillTokens, 1);
 });
 
@@ -126,13 +126,14 @@ test("a model without its tokenizer, and snapshots that are no good, are refused
     const snapshot = readFileSync(file);
     const damaged = Buffer.from(snapshot);
     damaged[5000]! ^= 1;
-    for (const [bytes, line] of [
+    const cases: [Uint8Array, RegExp][] = [
       [snapshot.subarray(0, -100), /: the snapshot has \d+ bytes, expected \d+: /], [snapshot.subarray(0, 20), /: the snapshot has 20 bytes, /],
       [damaged, /: the snapshot's state is damaged: /], [Buffer.from("once upon a time ".repeat(9)), /: these bytes are not a session's snapshot: /],
-    ] as const) {
-      writeFileSync(bad, bytes);
-      await refused(["x", "--resume", bad, "--save", file], line);
-    }
+    ];
+    await Promise.all(cases.map(([bytes, line], i) => {
+      writeFileSync(`${bad}${i}`, bytes);
+      return refused(["x", "--resume", `${bad}${i}`, "--save", file, "--threads", "1"], line);
+    }));
     // of a model with the same weights, one layer less
     writeFileSync(config, JSON.stringify({ ...JSON.parse(readFileSync(join(folder, "config.json"), "utf8")), num_hidden_layers: 9 }));
     await refused(["x", "--resume", file, "--config", config], /^slab: --resume ".*": the snapshot is of another model: restore it with the model that saved it$/);

@@ -1,0 +1,268 @@
+// Generation: the same tokens however it is called, text in whole characters, and a session that can go on wherever it was left.
+import { readFileSync } from "node:fs";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { load } from "../../bindings/index.ts";
+import type { GeneratedToken, GenerateOptions, LoadOptions, Model, Session } from "../../bindings/index.ts";
+import { tinyLm } from "../golden/tiny-lm.ts";
+import type { TinyLmConfig } from "../golden/tiny-lm.ts";
+import { rejects } from "./checkpoint/fixtures.ts";
+
+/** The trained model's tokenizer: bytes in pairs, so that a tiny network with as many tokens says all kinds of characters. */
+const tokenizer = readFileSync(new URL("../../models/pretrained/slab-lm-books/tokenizer.json", import.meta.url), "utf8");
+const VOCAB = 4096;
+type Changes = Partial<TinyLmConfig> & { tokenizer?: string | undefined };
+
+async function withModel(use: (model: Model) => unknown, { tokenizer: json = tokenizer, ...changes }: Changes = {}, options: LoadOptions = {}): Promise<void> {
+  const model = await load({ ...tinyLm({ vocab_size: VOCAB, ...changes }), ...(json ? { tokenizer: json } : {}) }, { threads: 1, ...options });
+  try {
+    await use(model);
+  } finally {
+    model.dispose();
+  }
+}
+
+async function collect(from: AsyncIterable<GeneratedToken>): Promise<{ ids: number[]; pieces: string[]; text: string }> {
+  const ids: number[] = [], pieces: string[] = [];
+  for await (const { id, text } of from) {
+    ids.push(id);
+    pieces.push(text);
+  }
+  return { ids, pieces, text: pieces.join("") };
+}
+
+/** The error, and the tokens that came before it. */
+async function failure(from: AsyncIterable<GeneratedToken>, seen: (count: number) => void = () => {}): Promise<{ error: unknown; ids: number[] }> {
+  const ids: number[] = [];
+  try {
+    for await (const { id } of from) {
+      ids.push(id);
+      seen(ids.length);
+    }
+  } catch (error) {
+    return { error, ids };
+  }
+  return assert.unreachable("expected an error") as never;
+}
+
+const argmax = (logits: Float32Array): number => logits.indexOf(Math.max(...logits));
+const PROMPT = [17, 300, 4001, 256, 17];
+
+/** Both sessions say the same from here on. */
+async function sameFuture(what: string, a: Session, b: Session): Promise<void> {
+  assert.is(a.position, b.position, what);
+  assert.equal(a.save(), b.save(), what);
+  assert.equal(await a.decode(9), await b.decode(9), what);
+}
+
+async function reading(model: Model, ...parts: ArrayLike<number>[]): Promise<Session> {
+  const session = model.session();
+  for (const part of parts) for (let i = 0; i < part.length; i++) await session.decode(part[i]!);
+  return session;
+}
+
+test("greedy generation is prefill and decode by hand", () =>
+  withModel(async (model) => {
+    const session = model.session(), { ids } = await collect(session.generate(PROMPT, { temperature: 0, maxTokens: 30 })), byHand = model.session(), want: number[] = [];
+    let logits = await byHand.prefill(PROMPT);
+    for (let i = 0; i < 30; i++) {
+      want.push(argmax(logits));
+      logits = await byHand.decode(want.at(-1)!);
+    }
+    assert.equal(ids, want);
+    await sameFuture("afterwards", session, byHand);
+  }));
+
+test("a seed decides every token; without one they differ", () =>
+  withModel(async (model) => {
+    const run = async (options: GenerateOptions): Promise<string> => (await collect(model.session().generate(PROMPT, { maxTokens: 20, ...options }))).ids.join();
+    assert.is(await run({ seed: 5 }), await run({ seed: 5 }));
+    assert.is.not(await run({ seed: 5 }), await run({ seed: 6 }));
+    assert.is.not(await run({}), await run({}));
+    assert.is(await run({ temperature: 3, topK: 1 }), await run({ temperature: 0 }));
+    // the prompt's tokens count as seen
+    const penalised = (await run({ temperature: 0, repetitionPenalty: 1e9 })).split(",").map(Number);
+    assert.is(new Set([...penalised, ...PROMPT]).size, 20 + new Set(PROMPT).size);
+  }));
+
+test("the pieces together are the text of all ids, characters of several bytes included", () =>
+  withModel(async (model) => {
+    let split = 0, unusual = 0;
+    for (let seed = 0; seed < 60; seed++) {
+      // the first 256 or so tokens are single bytes: topK of a hot model finds many
+      const { ids, pieces, text } = await collect(model.session().generate([seed], { maxTokens: 60, temperature: 20, seed }));
+      assert.is(ids.length, 60);
+      assert.is(text, model.tokenizer!.decode(ids), `seed ${seed}`);
+      if (pieces.includes("")) split++;
+      if (/[^\x00-\x7f\ufffd]/.test(text)) unusual++;
+    }
+    assert.ok(split > 0 && unusual > 0, `${split} texts had a token without text, ${unusual} a character beyond ASCII`);
+  }));
+
+test("characters of two to four bytes come whole", () =>
+  withModel(async (model) => {
+    // a text that is read back token by token: the model says each next one when it is the only one it may say
+    const text = "Zoë said “naïve café” — 日本語, 🦜🏽 and Ω≈ç√", ids = model.tokenizer!.encode(text);
+    assert.ok(ids.length > [...text].length / 2);
+    const session = model.session();
+    await session.prefill([1]);
+    const { text: got, pieces } = await collect(session.generate(ids, { maxTokens: 40, temperature: 50, seed: 11 }));
+    for (const piece of pieces) assert.not(/[\ud800-\udbff]$|^[\udc00-\udfff]/.test(piece), `half a character: ${JSON.stringify(piece)}`);
+    assert.ok(got.length > 0);
+  }));
+
+test("an end token ends it, and is not read", () =>
+  withModel(async (model) => {
+    const { ids } = await collect(model.session().generate(PROMPT, { temperature: 0, maxTokens: 12 })), eos = ids[7]!, first = ids.indexOf(eos);
+    await withModel(async (ending) => {
+      const session = ending.session(), got = await collect(session.generate(PROMPT, { temperature: 0, maxTokens: 12 }));
+      // text that was held back comes with the end token itself
+      assert.equal(got.ids.filter((id) => id !== eos), ids.slice(0, first));
+      assert.is(got.text, ending.tokenizer!.decode(ids.slice(0, first)));
+      await sameFuture("after the end", session, await reading(ending, PROMPT, ids.slice(0, first)));
+    }, { eos_token_id: eos });
+  }));
+
+test("stop strings: the text ends before them, the session has read what was given out", () =>
+  withModel(async (model) => {
+    const whole = await collect(model.session().generate(PROMPT, { maxTokens: 40, temperature: 2, seed: 4 }));
+    for (const [from, to] of [[0, 1], [3, 6], [10, 14], [20, 21], [whole.text.length - 3, whole.text.length]] as const) {
+      const stop = whole.text.slice(from, to), end = whole.text.indexOf(stop);
+      for (const stops of [stop, [stop], ["this is not said", stop]]) {
+        const session = model.session(), got = await collect(session.generate(PROMPT, { maxTokens: 40, temperature: 2, seed: 4, stop: stops }));
+        assert.is(got.text, whole.text.slice(0, end));
+        assert.equal(got.ids, whole.ids.slice(0, got.ids.length));
+        assert.ok(got.ids.length >= 1 && model.tokenizer!.decode(got.ids).includes(stop));
+        assert.is(session.position, PROMPT.length + got.ids.length);
+      }
+    }
+    const unmet = await collect(model.session().generate(PROMPT, { maxTokens: 40, temperature: 2, seed: 4, stop: "this is not said" }));
+    assert.equal([unmet.text, unmet.ids], [whole.text, whole.ids]);
+  }));
+
+test("maxTokens 0 reads the prompt and says nothing; 1 says one token", () =>
+  withModel(async (model) => {
+    const session = model.session();
+    assert.equal((await collect(session.generate(PROMPT, { maxTokens: 0 }))).ids, []);
+    await sameFuture("maxTokens 0", session, await (async () => { const other = model.session(); await other.prefill(PROMPT); return other; })());
+    const { ids } = await collect(session.generate([], { maxTokens: 1 }));
+    assert.is(ids.length, 1);
+    assert.is(session.position, PROMPT.length + 2);
+  }));
+
+test("a prompt of no tokens: a new session begins with bos, an old one goes on from its last token", () =>
+  withModel(async (model) => {
+    const how = { maxTokens: 8, seed: 2 }, begun = await collect(model.session().generate([0], how));
+    for (const prompt of [undefined, [], new Int32Array(0), ""]) {
+      const session = model.session();
+      assert.equal(await collect(session.generate(prompt, how)), begun);
+      assert.is(session.position, 9);
+    }
+    const old = model.session();
+    await old.prefill(PROMPT);
+    assert.equal(await collect(old.generate([], how)), await collect(model.session().generate(PROMPT, how)));
+    assert.is(old.position, PROMPT.length + 8);
+    // broken off and gone on: greedy tokens are the same as in one go
+    const session = model.session(), want = (await collect(model.session().generate(PROMPT, { maxTokens: 12, temperature: 0 }))).ids, got: number[] = [];
+    for await (const { id } of session.generate(PROMPT, { maxTokens: 12, temperature: 0 })) if (got.push(id) === 5) break;
+    got.push(...(await collect(session.generate([], { maxTokens: 7, temperature: 0 }))).ids);
+    assert.equal(got, want);
+    await withModel((without) => rejects(() => without.session().generate([]).next(), /^the prompt has no tokens and the config no bos_token_id: give a prompt$/, RangeError), { bos_token_id: undefined as never });
+  }));
+
+test("text prompts are the tokenizer's ids", () =>
+  withModel(async (model) => {
+    const how = { maxTokens: 6, seed: 9 }, text = "It was a dark evening — naïve 🦜";
+    assert.equal(await collect(model.session().generate(text, how)), await collect(model.session().generate(model.tokenizer!.encode(text), how)));
+  }));
+
+test("without a tokenizer: ids in, ids out, and neither text nor stop strings", () =>
+  withModel(async (model) => {
+    assert.is(model.tokenizer, undefined);
+    const session = model.session(), { ids, text } = await collect(session.generate(PROMPT, { maxTokens: 5, seed: 1 }));
+    assert.equal([ids.length, text], [5, ""]);
+    await rejects(() => session.generate("Once").next(), /^the model came without tokenizer\.json: give token ids instead of text, or load it with a tokenizer$/, TypeError);
+    await rejects(() => session.generate([1], { stop: "." }).next(), /^the model came without tokenizer\.json: stop strings need one$/, TypeError);
+    assert.is(session.position, PROMPT.length + 5);
+  }, { tokenizer: "" }));
+
+test("what is wrong is said before anything is read", () =>
+  withModel(async (model) => {
+    const session = model.session();
+    await session.prefill(PROMPT);
+    const before = session.save(), aborted = AbortSignal.abort(new Error("not at all"));
+    for (const [prompt, options, message, Kind] of [
+      [[1, 4096], {}, /^token id 4096 at index 1 is not in the vocabulary: expected a whole number from 0 to 4095$/, RangeError], [[-1], {}, /^token id -1/, RangeError],
+      [7, {}, /^ids is number 7/, TypeError], [null, {}, /^ids is null/, TypeError],
+      [[1], { temperature: NaN }, /^temperature is NaN, expected a number from 0/, RangeError], [[1], { temperature: -1 }, /^temperature is -1/, RangeError], [[1], { temperature: "1" }, /^temperature is string/, TypeError],
+      [[1], { topK: 1.5 }, /^topK is 1\.5/, RangeError], [[1], { topP: 0 }, /^topP is 0/, RangeError], [[1], { seed: 0.5 }, /^seed is 0\.5/, RangeError], [[1], { repetitionPenalty: 0 }, /^repetitionPenalty is 0/, RangeError],
+      [[1], { maxTokens: -1 }, /^maxTokens is -1, expected a whole number from 0$/, RangeError], [[1], { maxTokens: NaN }, /^maxTokens is NaN/, RangeError], [[1], { maxTokens: 1.5 }, /^maxTokens is 1\.5/, RangeError],
+      [[1], { stop: "" }, /^stop\[0\] is empty/, RangeError], [[1], { stop: [""] }, /^stop\[0\] is empty/, RangeError], [[1], { stop: [7] }, /^stop\[0\] is number/, TypeError],
+      [[1], { signal: aborted }, /^not at all$/, Error],
+    ] as const) {
+      await rejects(() => session.generate(prompt as never, options as never).next(), message, Kind);
+      assert.is(session.position, PROMPT.length);
+    }
+    assert.equal(session.save(), before);
+  }));
+
+test("abort from inside the loop: nothing more comes, and the session has read what did", () =>
+  withModel(async (model) => {
+    const session = model.session(), controller = new AbortController(), reason = new Error("enough");
+    const { error, ids } = await failure(session.generate(PROMPT, { maxTokens: 1000, seed: 1, signal: controller.signal }), (count) => { if (count === 3) controller.abort(reason); });
+    assert.is(error, reason);
+    assert.is(ids.length, 3);
+    assert.equal(ids, (await collect(model.session().generate(PROMPT, { maxTokens: 3, seed: 1 }))).ids);
+    await sameFuture("after an abort", session, await (async () => { const other = model.session(); await other.prefill(PROMPT); for (const id of ids) await other.decode(id); return other; })());
+  }));
+
+test("abort from a timer: within one token, the default reason is an AbortError", () =>
+  withModel(async (model) => {
+    const session = model.session(), controller = new AbortController();
+    let count = 0, atAbort = -1;
+    setTimeout(() => { atAbort = count; controller.abort(); }, 30);
+    const { error, ids } = await failure(session.generate(PROMPT, { maxTokens: 1e6, seed: 1, signal: controller.signal }), (n) => { count = n; });
+    assert.is((error as Error).name, "AbortError");
+    assert.ok(atAbort >= 0 && ids.length <= atAbort + 1, `${ids.length} tokens, aborted after ${atAbort}`);
+    assert.is(session.position, PROMPT.length + ids.length);
+    assert.is((await collect(session.generate([], { maxTokens: 4 }))).ids.length, 4);
+  }));
+
+test("abort while a long prompt is read", () =>
+  withModel(async (model) => {
+    const session = model.session(), controller = new AbortController(), long = Int32Array.from({ length: 20_000 }, (_, i) => i % VOCAB);
+    setImmediate(() => controller.abort());
+    const { ids } = await failure(session.generate(long, { signal: controller.signal }));
+    assert.equal(ids, []);
+    const { position } = session;
+    assert.ok(position < long.length, `${position} tokens were read`);
+    const other = model.session();
+    await other.prefill(long.subarray(0, position));
+    assert.equal(await session.decode(1), await other.decode(1));
+  }));
+
+test("broken off: the last token given out is part of what is saved", () =>
+  withModel(async (model) => {
+    for (const count of [1, 2, 7]) {
+      const session = model.session(), ids: number[] = [];
+      for await (const { id } of session.generate(PROMPT, { seed: 3 })) if (ids.push(id) === count) break;
+      assert.is(session.position, PROMPT.length + count);
+      const again = model.session(session.save());
+      assert.is(again.position, PROMPT.length + count);
+      const byHand = model.session();
+      await byHand.prefill(PROMPT);
+      for (const id of ids) await byHand.decode(id);
+      await sameFuture(`after ${count}, restored`, again, byHand.fork());
+      await sameFuture(`after ${count}`, session, byHand);
+    }
+  }));
+
+test("several generations take turns without disturbing each other", () =>
+  withModel(async (model) => {
+    const options = (seed: number): GenerateOptions => ({ maxTokens: 15, temperature: 1.5, seed });
+    const alone = await Promise.all([1, 2, 3, 4].map(async (seed) => collect(model.session().generate([seed], options(seed)))));
+    assert.equal(await Promise.all([1, 2, 3, 4].map((seed) => collect(model.session().generate([seed], options(seed))))), alone);
+    for (const [i, seed] of [1, 2, 3, 4].entries()) assert.equal(await collect(model.session().generate([seed], options(seed))), alone[i]);
+  }, {}, { sessions: 2 }));
+
+test.run();
