@@ -24,7 +24,7 @@ console.log(JSON.stringify({ build: model.caps.build, importMs: t1 - t0, loadMs:
 
 /** The median process of `runs`, by total time, for each choice of options. */
 export function benchStartup(runs: number, options: readonly object[]): StartupResult[] {
-  const entry = new URL("../dist/bindings/index.js", import.meta.url).href;
+  const entry = new URL("../dist/js/node/index.js", import.meta.url).href;
   const folder = fileURLToPath(new URL("../models/pretrained/slab-deit-cifar10", import.meta.url));
   return options.map((option) => {
     const results = Array.from({ length: runs }, () => {

@@ -1,5 +1,6 @@
 // A model's folder, on disk or behind http(s): config.json beside model.safetensors, or beside an index of its shards.
 import { readFileSync, statSync } from "node:fs";
+import type { Stats } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseConfig } from "../models/config.ts";
@@ -24,24 +25,27 @@ interface FolderOptions {
 /** A config.json of this size is not one. */
 const LARGEST_JSON = 64 << 20;
 
-const missing = (error: unknown): boolean => ["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "");
+/** What is at a path; undefined for nothing. */
+function statOf(path: string): Stats | undefined {
+  try {
+    return statSync(path);
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
+    throw error;
+  }
+}
 
 function diskFolder(path: string, { signal }: FolderOptions): Folder {
-  const found = statSync(path, { throwIfNoEntry: false });
+  const found = statOf(path);
   if (!found) throw new RangeError(`there is no folder "${path}": give the folder that holds config.json and model.safetensors`);
   if (!found.isDirectory()) throw new RangeError(`"${path}" is a file: give the folder that holds config.json and model.safetensors`);
   return {
     name: path,
     async text(file) {
-      try {
-        const info = statSync(join(path, file), { throwIfNoEntry: false });
-        if (!info) return undefined;
-        if (info.size > LARGEST_JSON) throw new RangeError(`${join(path, file)} has ${info.size} bytes, expected a small JSON file`);
-        return readFileSync(join(path, file), "utf8");
-      } catch (error) {
-        if (missing(error)) return undefined;
-        throw error;
-      }
+      const info = statOf(join(path, file));
+      if (!info) return undefined;
+      if (info.size > LARGEST_JSON) throw new RangeError(`${join(path, file)} has ${info.size} bytes, expected a small JSON file`);
+      return readFileSync(join(path, file), "utf8");
     },
     open: (file) => fileSource(join(path, file), signal ? { signal } : {}),
   };

@@ -83,6 +83,7 @@ export class Session {
 
   /**
    * Continues the timeline, token by token. Whatever ends it, the session has then read the prompt and every token given out, and can go on.
+   * An end token (eos_token_id) is not read; it is given out only if text was held back until then.
    * @param prompt  text or token ids to read first. Of no tokens: goes on from the last one; a new session begins with bos_token_id
    * @throws TypeError, RangeError before anything is read; the signal's reason when aborted
    */

@@ -93,10 +93,11 @@ async function readConfig(name: string): Promise<unknown> {
   }
 }
 
-/** The folder of package.json: two folders up from dist/cli, or one up from the sources. */
+/** The folder of package.json: somewhere above this file, in the sources as in dist. */
 export const packageRoot = ((): string => {
-  const up = dirname(dirname(fileURLToPath(import.meta.url)));
-  return existsSync(join(up, "package.json")) ? up : dirname(up);
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, "package.json")) && dirname(folder) !== folder) folder = dirname(folder);
+  return folder;
 })();
 
 /** Trained models of a clone; the published package has none. */

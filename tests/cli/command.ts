@@ -23,8 +23,8 @@ interface RunOptions {
 }
 
 export function runScript(script: string, args: readonly string[], { input, cwd = root, env, deaf }: RunOptions = {}): Promise<Ran> {
-  const file = join(root, "dist", "cli", script);
-  if (!existsSync(file)) throw new Error(`dist/cli/${script} is missing: run npm run build`);
+  const file = join(root, "dist", "js", "node", script);
+  if (!existsSync(file)) throw new Error(`dist/js/node/${script} is missing: run npm run build`);
   return new Promise((resolve, reject) => {
     // uvu sets FORCE_COLOR, and Node warns of it beside NO_COLOR
     const { FORCE_COLOR, NO_COLOR, ...inherited } = process.env;
