@@ -9,4 +9,5 @@ export { depthwiseConv, gatherPatches } from "./conv";
 export { affine, layerNorm, rmsNorm } from "./norm";
 export { checksum, copyBlocks, meanRows } from "./elementwise";
 export { recurrentChunks, recurrentStep } from "./recurrent";
+export { recurrentChunksByChannel } from "./recurrent-vector";
 export { causalConv } from "./causal-conv";

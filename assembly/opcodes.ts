@@ -20,6 +20,7 @@ export const RECURRENT_STEP = 13;
 export const RECURRENT_CHUNKS = 14;
 export const CAUSAL_CONV = 15;
 export const RMS_NORM = 16;
+export const RECURRENT_CHUNKS_BY_CHANNEL = 17;
 
 /** Activation of a linear layer. */
 export const ACT_NONE = 0;

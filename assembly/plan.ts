@@ -12,6 +12,7 @@ import { causalConv } from "./causal-conv";
 import { affine, layerNorm, rmsNorm } from "./norm";
 import { embed } from "./pack";
 import { recurrentChunks, recurrentStep } from "./recurrent";
+import { recurrentChunksByChannel } from "./recurrent-vector";
 import { scoreAttention, transposeKeys } from "./score-attention";
 
 /** Looks at the epoch this often before it sleeps: some 20 µs. */
@@ -75,7 +76,10 @@ function runOp(r: usize, begin: i32, end: i32, thread: i32): void {
       recurrentStep(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14), arg(r, 15), arg(r, 16), arg(r, 17), argF32(r, 18), scratch);
       break;
     case op.RECURRENT_CHUNKS:
-      recurrentChunks(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14), argF32(r, 15), scratch);
+      recurrentChunks(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14), arg(r, 15), argF32(r, 16), scratch);
+      break;
+    case op.RECURRENT_CHUNKS_BY_CHANNEL:
+      recurrentChunksByChannel(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14), arg(r, 15), arg(r, 16), arg(r, 17), argF32(r, 18), scratch);
       break;
     case op.CAUSAL_CONV:
       causalConv(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11));

@@ -13,19 +13,19 @@ import { madd, sum4 } from "./simd";
 
 // @ts-ignore: decorator
 @inline
-function strideOf(keyDim: i32): i32 {
+export function strideOf(keyDim: i32): i32 {
   return (keyDim + 3) & ~3;
 }
 
 /** Bytes of one head's state. */
 // @ts-ignore: decorator
 @inline
-function headBytes(keyDim: i32, valueDim: i32, flags: i32): usize {
+export function headBytes(keyDim: i32, valueDim: i32, flags: i32): usize {
   return <usize>strideOf(keyDim) * <usize>(valueDim + (flags & NORMALISE ? 1 : 0)) * 4;
 }
 
 /** Copies `count` floats and zeroes the rest of `stride`. */
-function padded(out: usize, from: usize, count: i32, stride: i32): void {
+export function padded(out: usize, from: usize, count: i32, stride: i32): void {
   memory.copy(out, from, <usize>count * 4);
   memory.fill(out + <usize>count * 4, 0, <usize>(stride - count) * 4);
 }
@@ -33,7 +33,7 @@ function padded(out: usize, from: usize, count: i32, stride: i32): void {
 /** Σ a·b over a whole stride. */
 // @ts-ignore: decorator
 @inline
-function dotStride(a: usize, b: usize, stride: i32): f32 {
+export function dotStride(a: usize, b: usize, stride: i32): f32 {
   let s = i32x4.splat(0);
   for (let i: usize = 0; i < <usize>stride * 4; i += 16) s = madd(v128.load(a + i), v128.load(b + i), s);
   return sum4(s);
@@ -177,7 +177,7 @@ export function recurrentStep(
 const CHUNK: i32 = 64;
 
 /** Panels [dim/8][k][8] → rows [dim][stride]: the inverse of transposeRows, panel by panel. */
-function panelsToRows(rows: usize, panels: usize, dim: i32, k: i32, stride: i32): void {
+export function panelsToRows(rows: usize, panels: usize, dim: i32, k: i32, stride: i32): void {
   for (let j = 0; j < dim; ++j) {
     const from = panels + <usize>(j >> 3) * <usize>k * (PANEL * 4) + <usize>(j & 7) * 4, to = rows + <usize>j * <usize>stride * 4;
     for (let i: usize = 0; i < <usize>k; ++i) store<f32>(to + i * 4, load<f32>(from + i * (PANEL * 4)));
@@ -185,32 +185,30 @@ function panelsToRows(rows: usize, panels: usize, dim: i32, k: i32, stride: i32)
 }
 
 /**
- * Many tokens of one timeline, heads [begin, end), for no decay or one constant factor a head (spec: additive, scalar decay):
+ * Many tokens of one timeline, heads [begin, end), with no decay or one factor a head, constant or by token:
  *
- *   O = e^c (Q S) + ((Q Kᵀ)⊙P) V      S ← e^{c_C} S + (K·e^{c_C − c})ᵀ V      P_ij = d^{i−j} for i ≥ j
+ *   O = e^c (Q S) + ((Q Kᵀ)⊙P) V      S ← e^{c_C} S + (K·e^{c_C − c})ᵀ V      P_ij = e^{c_i − c_j} = g_{j+1} ⋯ g_i for i ≥ j
+ *
+ * The factors g are multiplied up row by row, so nothing leaves (0, 1] and no exponential is needed.
  *
  * @param out, q, k    as in recurrentStep, rows are successive tokens
  * @param v            f32 head panels [heads][valueDim/8][capacity][8]
  * @param capacity     tokens that the panels have room for; tokens ≤ capacity of them are live
  * @param states       i32 [1]; keyDim a multiple of 4, valueDim of 8
- * @param decay        f32 [heads]; 0 = none
+ * @param decay        f32 factors [heads], row stride decayRow bytes, 0 when the same for every token; decay = 0: none
  * @param flags        NORMALISE
- * @param scratch      chunkScratch(keyDim, valueDim) bytes, this thread's own
+ * @param scratch      4·(keyDim·valueDim + 128·keyDim) + 17408 bytes, this thread's own
  */
 export function recurrentChunks(
   begin: i32, end: i32, out: usize, outRow: usize, q: usize, qRow: usize, k: usize, kRow: usize, v: usize,
-  tokens: i32, capacity: i32, states: usize, stateOffset: usize, keyDim: i32, valueDim: i32, decay: usize, flags: i32, eps: f32, scratch: usize,
+  tokens: i32, capacity: i32, states: usize, stateOffset: usize, keyDim: i32, valueDim: i32, decay: usize, decayRow: usize, flags: i32, eps: f32, scratch: usize,
 ): void {
   const keyBytes = <usize>keyDim * 4, scoreRow: usize = CHUNK * 4;
   const panels = scratch, keys = panels + <usize>(keyDim * valueDim) * 4, scores = keys + CHUNK * keyBytes;
-  const scaled = scores + CHUNK * scoreRow, powers = scaled + CHUNK * keyBytes, sums = powers + (CHUNK + 4) * 4 * 2;
-  // powers: d^(CHUNK−1) … d^1 d^0 for the mask's rows; d^m is at powers + (CHUNK − 1 − m)·4
+  const scaled = scores + CHUNK * scoreRow, mask = scaled + CHUNK * keyBytes, prefix = mask + CHUNK * 4, sums = prefix + CHUNK * 4;
   for (let head = begin; head < end; ++head) {
     const state = <usize>load<i32>(states) + stateOffset + <usize>head * headBytes(keyDim, valueDim, flags);
     const z = state + <usize>valueDim * keyBytes;
-    const d: f64 = decay ? <f64>load<f32>(decay + <usize>head * 4) : 1;
-    let power: f64 = 1;
-    for (let m = 0; m < CHUNK; ++m, power *= d) store<f32>(powers + <usize>(CHUNK - 1 - m) * 4, <f32>power);
     for (let j = 0; j < valueDim; j += PANEL) transposeRows(panels + <usize>j * keyBytes, state + <usize>j * keyBytes, keyDim);
 
     for (let first = 0; first < tokens; first += CHUNK) {
@@ -229,8 +227,16 @@ export function recurrentChunks(
           keys + <usize>from * keyBytes, n - from, keyDim, ZEROS, 0, 0,
         );
       }
+      // row i of P is row i − 1 times g_i, and a 1; e^{c_i} is the product of all factors so far
+      let whole: f32 = 1;
+      memory.fill(mask, 0, CHUNK * 4);
       for (let i = 0; i < n; ++i) {
-        const row = scores + <usize>i * scoreRow, mask = powers + <usize>(CHUNK - 1 - i) * 4;
+        const g = decay ? load<f32>(decay + <usize>(first + i) * decayRow + <usize>head * 4) : 1;
+        const row = scores + <usize>i * scoreRow, g4 = f32x4.splat(g);
+        whole *= g;
+        store<f32>(prefix + <usize>i * 4, whole);
+        for (let j: usize = 0; j < <usize>i * 4; j += 16) v128.store(mask + j, f32x4.mul(v128.load(mask + j), g4));
+        store<f32>(mask + <usize>i * 4, 1);
         let s = i32x4.splat(0);
         let j = 0;
         for (; j + 4 <= i + 1; j += 4) {
@@ -245,17 +251,14 @@ export function recurrentChunks(
           sum += w;
         }
         for (; j < n; ++j) store<f32>(row + <usize>j * 4, 0);
-        if (flags & NORMALISE) {
-          const before = dotStride(queries + <usize>i * qRow, z, keyDim);
-          store<f32>(sums + <usize>i * 4, 1 / (sum + before * <f32>d * load<f32>(mask) + eps));
-        }
+        if (flags & NORMALISE) store<f32>(sums + <usize>i * 4, 1 / (sum + whole * dotStride(queries + <usize>i * qRow, z, keyDim) + eps));
       }
 
       // what the state says, decayed to each row; then what the chunk's own tokens say
       for (let j = 0; j < valueDim; j += PANEL) {
         panelProduct(target + <usize>j * 4, outRow, queries, qRow, panels + <usize>j * keyBytes, n, keyDim, ZEROS, 0, 0);
       }
-      for (let i = 0; i < n; ++i) scaleRow(target + <usize>i * outRow, valueDim, <f32>d * load<f32>(powers + <usize>(CHUNK - 1 - i) * 4));
+      if (decay) for (let i = 0; i < n; ++i) scaleRow(target + <usize>i * outRow, valueDim, load<f32>(prefix + <usize>i * 4));
       for (let i = 0; i < n; i += 12) {
         const rows = min(12, n - i);
         for (let j = 0; j < valueDim; j += PANEL) {
@@ -265,34 +268,47 @@ export function recurrentChunks(
       }
       if (flags & NORMALISE) for (let i = 0; i < n; ++i) scaleRow(target + <usize>i * outRow, valueDim, load<f32>(sums + <usize>i * 4));
 
-      // the state after the chunk
+      // the state after the chunk: the mask's last row is what each key has decayed to
       for (let i = 0; i < n; ++i) {
-        const factor = load<f32>(powers + <usize>(CHUNK - n + i) * 4);
         memory.copy(scaled + <usize>i * keyBytes, keyRows + <usize>i * kRow, keyBytes);
-        scaleRow(scaled + <usize>i * keyBytes, keyDim, factor);
+        if (decay) scaleRow(scaled + <usize>i * keyBytes, keyDim, load<f32>(mask + <usize>i * 4));
       }
-      const whole = f32x4.splat(<f32>d * load<f32>(powers + <usize>(CHUNK - n) * 4));
+      const whole4 = f32x4.splat(whole);
       for (let j = 0; j < valueDim; j += PANEL) {
-        for (let c = 0; c < keyDim; c += 4) addOuter(panels + <usize>j * keyBytes + <usize>c * (PANEL * 4), scaled + <usize>c * 4, keyBytes, values + <usize>(j * capacity) * 4, n, whole);
-      }
-      if (flags & NORMALISE) {
-        for (let c: usize = 0; c < keyBytes; c += 16) {
-          let s = f32x4.mul(v128.load(z + c), whole);
-          for (let i: usize = 0; i < <usize>n; ++i) s = f32x4.add(s, v128.load(scaled + i * keyBytes + c));
-          v128.store(z + c, s);
+        for (let c = 0; c < keyDim; c += 4) {
+          addOuter(panels + <usize>j * keyBytes + <usize>c * (PANEL * 4), scaled + <usize>c * 4, keyBytes, values + <usize>(j * capacity) * 4, n, whole4, i32x4.splat(0), false);
         }
       }
+      if (flags & NORMALISE) decaySum(z, whole4, 0, scaled, keyBytes, n);
     }
     panelsToRows(state, panels, valueDim, keyDim, keyDim);
   }
 }
 
-/** Four key channels × eight value channels: at = at · decay + Σ_i k_i v_iᵀ. */
-function addOuter(at: usize, key: usize, keyRow: usize, value: usize, n: i32, decay: v128): void {
-  let c00 = f32x4.mul(v128.load(at), decay), c01 = f32x4.mul(v128.load(at, 16), decay);
-  let c10 = f32x4.mul(v128.load(at, 32), decay), c11 = f32x4.mul(v128.load(at, 48), decay);
-  let c20 = f32x4.mul(v128.load(at, 64), decay), c21 = f32x4.mul(v128.load(at, 80), decay);
-  let c30 = f32x4.mul(v128.load(at, 96), decay), c31 = f32x4.mul(v128.load(at, 112), decay);
+/** z ← decay ⊙ z + Σ rows, over one stride; decay is one vector, or by channel at `factors`. */
+export function decaySum(z: usize, decay: v128, factors: usize, rows: usize, rowBytes: usize, n: i32): void {
+  for (let c: usize = 0; c < rowBytes; c += 16) {
+    let s = f32x4.mul(v128.load(z + c), factors ? v128.load(factors + c) : decay);
+    for (let i: usize = 0; i < <usize>n; ++i) s = f32x4.add(s, v128.load(rows + i * rowBytes + c));
+    v128.store(z + c, s);
+  }
+}
+
+/**
+ * Four key channels × eight value channels: at ← at ∘ decay + Σ_i k_i v_iᵀ. The decay is by key channel (four lanes of d0), or by value
+ * channel (d0, d1) when `byValue`.
+ */
+export function addOuter(at: usize, key: usize, keyRow: usize, value: usize, n: i32, d0: v128, d1: v128, byValue: bool): void {
+  let e0 = d0, e1 = d0, e2 = d0, e3 = d0, f0 = d1, f1 = d1, f2 = d1, f3 = d1;
+  if (!byValue) {
+    e0 = i32x4.shuffle(d0, d0, 0, 0, 0, 0); e1 = i32x4.shuffle(d0, d0, 1, 1, 1, 1);
+    e2 = i32x4.shuffle(d0, d0, 2, 2, 2, 2); e3 = i32x4.shuffle(d0, d0, 3, 3, 3, 3);
+    f0 = e0; f1 = e1; f2 = e2; f3 = e3;
+  }
+  let c00 = f32x4.mul(v128.load(at), e0), c01 = f32x4.mul(v128.load(at, 16), f0);
+  let c10 = f32x4.mul(v128.load(at, 32), e1), c11 = f32x4.mul(v128.load(at, 48), f1);
+  let c20 = f32x4.mul(v128.load(at, 64), e2), c21 = f32x4.mul(v128.load(at, 80), f2);
+  let c30 = f32x4.mul(v128.load(at, 96), e3), c31 = f32x4.mul(v128.load(at, 112), f3);
   do {
     const k4 = v128.load(key), v0 = v128.load(value), v1 = v128.load(value, 16);
     const k0 = i32x4.shuffle(k4, k4, 0, 0, 0, 0), k1 = i32x4.shuffle(k4, k4, 1, 1, 1, 1);

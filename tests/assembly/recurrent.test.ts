@@ -203,7 +203,7 @@ function chunksInMemory(loaded: Loaded, given: ChunkCase, capacity = given.token
     chunks(first: number, count: number, begin = 0, end = heads): void {
       kernels.recurrentChunks(
         begin, end, out + first * outStride * 4, outStride * 4, queries + first * (keys + 1) * 4, (keys + 1) * 4, keyRows + first * (keys + 2) * 4, (keys + 2) * 4, panels + first * 32,
-        count, capacity, states, OFFSET, keyDim, valueDim, decay, flags, eps ?? 0, scratch,
+        count, capacity, states, OFFSET, keyDim, valueDim, decay, 0, flags, eps ?? 0, scratch,
       );
     },
     /** The same token by token. */

@@ -7,7 +7,7 @@ import { runs } from "../models/builds.ts";
 import { rejects } from "./checkpoint/fixtures.ts";
 
 const VOCAB = 61;
-const open = (options: LoadOptions = {}): Promise<Model> => load(tinyLm(), { threads: 1, ...options });
+const open = (options: LoadOptions = {}): Promise<Model> => load(tinyLm({ tie_word_embeddings: false }), { threads: 1, ...options });
 
 async function withModel(use: (model: Model) => unknown, options?: LoadOptions): Promise<void> {
   const model = await open(options);
@@ -69,6 +69,22 @@ test("any ids that look like an array will do; other things are refused before a
     assert.equal(await session.logits([]), new Float32Array(0));
     await rejects(() => model.session().prefill([]), /^the session has read no token yet: prefill at least one/, RangeError);
   }));
+
+test("reading nothing gives the logits after the last token again, wherever the session has been", () =>
+  withModel(async (model) => {
+    const [session, other] = [model.session(), model.session()];
+    const again = async (what: string, last: Float32Array): Promise<void> => {
+      sameLogits(what, await session.prefill([]), last);
+      sameLogits(`${what}, forked`, await session.fork().prefill([]), last);
+      sameLogits(`${what}, restored`, await model.session(session.save()).prefill([]), last);
+      await other.decode(1);
+      sameLogits(`${what}, parked`, await session.prefill([]), last);
+    };
+    await again("prefill", await session.prefill(idsOf(1, 300)));
+    await again("decode", await session.decode(5));
+    await again("logits", (await session.logits(idsOf(2, 20))).slice(19 * VOCAB));
+    await again("decodeBatch", (await model.decodeBatch([other, session], [1, 2])).slice(VOCAB));
+  }, { sessions: 1 }));
 
 test("logits are a copy of the caller's own", () =>
   withModel(async (model) => {

@@ -25,7 +25,7 @@ test("text goes to stdout without the prompt; the same seed gives the same text"
 });
 
 test("text is shown as it comes", async () => {
-  const child = spawn(process.execPath, [join(root, "dist", "cli", "slab.js"), "generate", PROMPT, "--max-tokens", "40", "--seed", "7"], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [join(root, "dist", "js", "node", "slab.js"), "generate", PROMPT, "--max-tokens", "40", "--seed", "7"], { stdio: ["ignore", "pipe", "inherit"] });
   let pieces = 0;
   for await (const _ of child.stdout) pieces++;
   assert.ok(pieces > 3, `${pieces} pieces`);
@@ -154,7 +154,7 @@ test("a reader that goes away is no error, and the session is saved", async () =
 test("Ctrl-C ends the text with a newline, saves the session, and the exit code is 130", async () => {
   await inFolder(async (at) => {
     const file = join(at, "session");
-    const child = spawn(process.execPath, [join(root, "dist", "cli", "slab.js"), "generate", PROMPT, "--max-tokens", "100000", "--temperature", "0", "--save", file]);
+    const child = spawn(process.execPath, [join(root, "dist", "js", "node", "slab.js"), "generate", PROMPT, "--max-tokens", "100000", "--temperature", "0", "--save", file]);
     let stdout = "", stderr = "";
     child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
