@@ -7,7 +7,7 @@ import { panelProduct } from "./matmul";
 import { DECAY_KEY, DECAY_NONE, DECAY_VALUE, NORMALISE, READ_BEFORE } from "./opcodes";
 import { transposeRows } from "./pack";
 import { addOuter, decaySum, dotStride, headBytes, panelsToRows } from "./recurrent";
-import { madd } from "./simd";
+import { madd, sum4 } from "./simd";
 
 const CHUNK: i32 = 16;
 
@@ -23,6 +23,13 @@ function product(out: usize, a: usize, b: usize, count: i32): void {
 
 function ones(at: usize, count: i32): void {
   for (let i: usize = 0; i < <usize>count * 4; i += 16) v128.store(at + i, f32x4.splat(1));
+}
+
+/** Σ q·decay·z over one head. */
+function decayedDot(q: usize, decay: usize, z: usize, count: i32): f32 {
+  let s = i32x4.splat(0);
+  for (let i: usize = 0; i < <usize>count * 4; i += 16) s = madd(f32x4.mul(v128.load(q + i), v128.load(decay + i)), v128.load(z + i), s);
+  return sum4(s);
 }
 
 /** Σ q·u·k over one head. */
@@ -84,13 +91,13 @@ export function recurrentChunksByChannel(
           if (!byValue) for (let j = 0; j < i; ++j) decayRow(keys + <usize>j * keyBytes, factors, factor, keyDim);
           else for (let p = 0; p < valueDim; p += PANEL) for (let j = 0; j < i; ++j) decayRow(values + <usize>(p * CHUNK + j * PANEL) * 4, factors + <usize>p * 4, 1, PANEL);
         }
-        if (!before) {
-          readRow(i, query, keys, keyBytes, row, n, readers, prefix, byValue, keyDim, dotStride(query, key, keyDim), target + <usize>i * outRow, values, valueDim);
-          if (flags & NORMALISE) {
-            let sum = dotStride(readers + <usize>i * keyBytes, z, keyDim);
-            for (let j = 0; j <= i; ++j) sum += load<f32>(row + <usize>j * 4);
-            store<f32>(sums + <usize>i * 4, 1 / (sum + eps));
-          }
+        if (!before) readRow(i, query, keys, keyBytes, row, n, readers, prefix, byValue, keyDim, dotStride(query, key, keyDim), target + <usize>i * outRow, values, valueDim);
+        if (flags & NORMALISE) {
+          // the normaliser counts this token even where S is read before it, and then no scores are at hand
+          let sum = decayedDot(query, prefix, z, keyDim);
+          if (before) for (let j = 0; j <= i; ++j) sum += dotStride(query, keys + <usize>j * keyBytes, keyDim);
+          else for (let j = 0; j <= i; ++j) sum += load<f32>(row + <usize>j * 4);
+          store<f32>(sums + <usize>i * 4, 1 / (sum + eps));
         }
       }
       if (!byValue) for (let j = 0; j < valueDim; j += PANEL) {

@@ -97,23 +97,42 @@ export async function benchPrefill(budgetMs: number, kinds: readonly ("simd" | "
 }
 
 export interface BatchResult {
+  readonly threads: number;
   readonly sessions: number;
   readonly tokensPerSecond: number;
   /** Tokens/s over those of one session in the same run. */
   readonly ratio: number;
 }
 
-/** One thread, the best build: one step of 1, 4 and 16 sessions, interleaved. */
+/** The best build: one step of 1, 4 and 16 sessions, interleaved, all on the same number of threads. */
 export async function benchBatch(budgetMs: number): Promise<BatchResult[]> {
-  const model = await load(folder, { threads: 1, sessions: 16 });
-  const sessions = await Promise.all(Array.from({ length: 16 }, () => sessionAt(model, 20)));
-  const sizes = [1, 4, 16];
-  const times = await timeInTurn(
-    Object.fromEntries(sizes.map((n) => [String(n), () => model.decodeBatch(sessions.slice(0, n), Array.from({ length: n }, (_, i) => 100 + i))])), budgetMs,
-  );
+  const results: BatchResult[] = [], sizes = [1, 4, 16];
+  for (const threads of [1, 2]) {
+    const model = await load(folder, { threads, sessions: 16 });
+    const sessions = await Promise.all(Array.from({ length: 16 }, () => sessionAt(model, 20)));
+    const times = await timeInTurn(
+      Object.fromEntries(sizes.map((n) => [String(n), () => model.decodeBatch(sessions.slice(0, n), Array.from({ length: n }, (_, i) => 100 + i))])), budgetMs,
+    );
+    model.dispose();
+    const rate = (n: number): number => (n / times[String(n)]!.bestMs) * 1000;
+    results.push(...sizes.map((n) => ({ threads, sessions: n, tokensPerSecond: rate(n), ratio: rate(n) / rate(1) })));
+  }
+  return results;
+}
+
+export interface SnapshotResult {
+  readonly bytes: number;
+  readonly saveMs: number;
+  readonly restoreMs: number;
+}
+
+/** Saving a session to bytes, and restoring it, medians. */
+export async function benchSnapshot(budgetMs: number): Promise<SnapshotResult> {
+  const model = await load(folder, { threads: 1, sessions: 2 });
+  const session = await sessionAt(model, 50), bytes = session.save();
+  const times = await timeInTurn({ save: () => session.save(), restore: () => model.session(bytes).reset() }, budgetMs);
   model.dispose();
-  const rate = (n: number): number => (n / times[String(n)]!.bestMs) * 1000;
-  return sizes.map((n) => ({ sessions: n, tokensPerSecond: rate(n), ratio: rate(n) / rate(1) }));
+  return { bytes: bytes.length, saveMs: times.save!.medianMs, restoreMs: times.restore!.medianMs };
 }
 
 export interface PositionResult {

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import { benchKernels } from "./kernels.ts";
-import { benchBatch, benchDecode, benchPositions, benchPrefill } from "./language.ts";
+import { benchBatch, benchDecode, benchPositions, benchPrefill, benchSnapshot } from "./language.ts";
 import { loadPeak } from "./limits.ts";
 import { timeInTurn } from "./measure.ts";
 import { benchModels } from "./models.ts";
@@ -78,9 +78,14 @@ section("SLAB-LM: reading a prompt of 512 tokens, one thread", table(
 ), prefill);
 
 const batch = await benchBatch(args.short ? 1500 : 8000);
-section("SLAB-LM: sessions in one step, one thread", table(
-  ["sessions", "tokens/s together", "against one"], batch.map((b) => [String(b.sessions), b.tokensPerSecond.toFixed(0), `${b.ratio.toFixed(2)}×`]),
+section("SLAB-LM: sessions in one step", table(
+  ["threads", "sessions", "tokens/s together", "against one"], batch.map((b) => [String(b.threads), String(b.sessions), b.tokensPerSecond.toFixed(0), `${b.ratio.toFixed(2)}×`]),
 ), batch);
+
+const snapshot = await benchSnapshot(args.short ? 300 : 2000);
+section("SLAB-LM: a session saved and restored", table(
+  ["bytes", "save, median", "restore, median"], [[snapshot.bytes.toLocaleString("en"), ms(snapshot.saveMs), ms(snapshot.restoreMs)]],
+), snapshot);
 
 const positions = await benchPositions(args.short ? 2000 : 20000, args.short ? [100, 1000, 4000] : [100, 1000, 10_000, 30_000, 100_000]);
 section("SLAB-LM: a token early and late in a text, one thread", table(

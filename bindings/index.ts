@@ -8,6 +8,7 @@ export type { Generated, GeneratedToken, GenerateOptions } from "./session.ts";
 export type { Sampling } from "./sampler.ts";
 export type { Tokenizer } from "./tokenizer/index.ts";
 export type { Caps } from "./kernels.ts";
+export type { OpProfile, Profile } from "./profile.ts";
 export type { MemoryReport } from "./memory.ts";
 export type { Build } from "./platform/platform.ts";
 export type { Image } from "./image/index.ts";

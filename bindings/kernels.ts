@@ -19,6 +19,35 @@ export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memo
   return instantiateSync(module, { env: { memory } }).exports as unknown as Kernels;
 }
 
+export interface Peak {
+  /** One sample of multiply-adds, `flops` of them. */
+  compute(): void;
+  readonly flops: number;
+  /** One sample of reading memory far larger than the caches, as four streams; `bytes` of it. */
+  read(): void;
+  readonly bytes: number;
+}
+
+/** The kernels that measure the machine's own limits: multiply-adds in registers, and reading memory. */
+export function instantiatePeak(module: WebAssembly.Module): Peak {
+  const size = 96 << 20, slice = 12 << 20, pages = size / 65536 + 1;
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+  const { peakMultiplyAdd, peakRead } = instantiateSync(module, { env: { memory } }).exports as unknown as Record<string, (...args: number[]) => void>;
+  // touched once, or every page read is the same page of zeros
+  new Float32Array(memory.buffer).fill(0.5);
+  const turns = 6000;
+  let at = 0;
+  return {
+    flops: turns * 96,
+    compute: () => peakMultiplyAdd!(turns, 0),
+    bytes: slice,
+    read() {
+      peakRead!(65536 + at, slice, 0);
+      at = (at + slice) % size;
+    },
+  };
+}
+
 /** f32x4.relaxed_madd on zeros, dropped: 40 bytes that only an engine with relaxed SIMD accepts. */
 const RELAXED_PROBE = new Uint8Array([
   0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 20, 1, 18, 0, 65, 0, 253, 15, 65, 0, 253, 15, 65, 0, 253, 15, 253, 133, 2, 26, 11,

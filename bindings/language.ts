@@ -139,6 +139,23 @@ export class Language {
     timeline.position = 0;
   }
 
+  /**
+   * Makes a program ready to run on `rows` rows of timelines of no account, and says which ops those are.
+   * @returns the program's ops, and the share of its capacity that is live
+   */
+  rehearse(name: "prefill" | "decode", rows: number): { first: number; last: number; share: number } {
+    const { prefill, decode } = this.#tensors, runtime = this.#runtime;
+    const program = runtime.plan.programs.find((p) => p.name === name)!, capacity = program.capacity!;
+    if (!(Number.isInteger(rows) && rows >= 1 && rows <= capacity)) throw new RangeError(`rows is ${rows}, expected a whole number from 1 to ${capacity}`);
+    const timelines = Array.from({ length: name === "prefill" ? 1 : rows }, (): Timeline => ({ position: 0, slot: undefined, parked: undefined }));
+    this.#occupy(timelines);
+    runtime.ints((name === "prefill" ? prefill : decode).ids.address, rows).fill(0);
+    runtime.ints((name === "prefill" ? prefill : decode).states.address, timelines.length).set(timelines.map((t) => this.#addressOf(t)));
+    runtime.runProgram(name, rows);
+    for (const timeline of timelines) this.forget(timeline);
+    return { first: program.first, last: program.last, share: rows / capacity };
+  }
+
   /** Token ids are whole numbers within the vocabulary. */
   check(ids: ArrayLike<number>): void {
     if (typeof ids !== "object" || ids === null || typeof ids.length !== "number") throw new TypeError(`ids is ${describe(ids)}, expected an Int32Array or an array of token ids`);

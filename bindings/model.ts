@@ -6,6 +6,8 @@ import type { Caps } from "./kernels.ts";
 import type { Language } from "./language.ts";
 import type { MemoryReport } from "./memory.ts";
 import type { Plan } from "./plan.ts";
+import type { Profile } from "./profile.ts";
+import { profileOps } from "./profile.ts";
 import type { Runtime } from "./runtime.ts";
 import type { Session } from "./session.ts";
 import type { Tokenizer } from "./tokenizer/index.ts";
@@ -79,6 +81,18 @@ export class Model {
   /** Text to token ids and back; undefined when the model came without tokenizer.json. */
   get tokenizer(): Tokenizer | undefined {
     return this.#language("tokenizer").tokenizer;
+  }
+
+  /**
+   * Times every op of a pass on this thread, against the limits of the machine measured in the same run.
+   * @param program  of a language model, "decode" (default, `rows` timelines, default 1) or "prefill" (`rows` tokens, default all it takes)
+   */
+  async profile({ program = "decode", rows, rounds = 30 }: { program?: "prefill" | "decode"; rows?: number; rounds?: number } = {}): Promise<Profile> {
+    if (!(Number.isInteger(rounds) && rounds >= 1)) throw new RangeError(`rounds is ${rounds}, expected a whole number of at least 1`);
+    if (this.#task instanceof Classifier) return profileOps(this.#runtime, 0, this.plan.ops.length, 1, rounds);
+    const capacity = this.plan.programs.find((p) => p.name === program)?.capacity ?? 1;
+    const { first, last, share } = this.#task.rehearse(program, rows ?? (program === "decode" ? 1 : capacity));
+    return profileOps(this.#runtime, first, last, share, rounds);
   }
 
   /** Gives the memory back and leaves the thread pool. Safe to call twice. */

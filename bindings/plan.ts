@@ -48,7 +48,7 @@ interface Live {
 }
 
 /** What an op's arguments may be beside integers: an address in a tensor, 32-bit float bits, live rows. */
-type Argument = number | Tensor | { tensor: Tensor; offset: number } | { f32: number } | Live;
+export type Argument = number | Tensor | { tensor: Tensor; offset: number } | { f32: number } | Live;
 
 interface Op {
   readonly code: number;
@@ -68,7 +68,8 @@ export interface Fold {
 }
 
 const alignUp = (n: number, to: number): number => Math.ceil(n / to) * to;
-const tensorOf = (a: Argument): Tensor | undefined =>
+/** The tensor that an argument points into. */
+export const tensorOf = (a: Argument): Tensor | undefined =>
   typeof a === "object" ? ("tensor" in a ? a.tensor : "f32" in a || "live" in a ? undefined : a) : undefined;
 const most = (n: number | Live, capacity: number | undefined): number => (typeof n === "number" ? n : n.live * (capacity ?? 1));
 
@@ -415,6 +416,11 @@ export class Plan {
       end = Math.max(end, at + t.tensor.bytes);
     }
     return end;
+  }
+
+  /** Bytes of one op record. */
+  get opBytes(): number {
+    return OP_BYTES;
   }
 
   /** The op records, once every tensor has its address. */

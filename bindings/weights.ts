@@ -137,6 +137,9 @@ export function packedLinear(layer: Linear, headDim: number, onFold: (fold: Fold
         small.set(before.scale, 3 * outDim);
         small.set(before.shift, 3 * outDim + inDim);
       }
+      // biases and folded norms tell models apart too
+      arena.sample(arena.bytes(arena.stage, outDim * 8));
+      arena.sample(arena.bytes(arena.stage + 3 * outDim * 8, 2 * inDim * 8));
       const at = (index: number): number => arena.stage + index * 8;
       const rowsBefore = (panel: number): number => Math.floor(panel / panelsPerHead) * headDim + Math.min(headDim, (panel % panelsPerHead) * PANEL);
       let change = 0;

@@ -1,5 +1,5 @@
 // Builds everything that a user runs: the WebAssembly modules (wasm/) and the JavaScript and types (dist/).
-// Usage: node scripts/build.mjs [wasm | js | bench]   without an argument: wasm and js
+// Usage: node scripts/build.mjs [wasm | js | debug]   without an argument: wasm and js
 import { spawnSync } from "node:child_process";
 import { chmodSync, cpSync, mkdirSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -25,14 +25,10 @@ if (what === "all" || what === "wasm") {
   for (const target of ["simd", "relaxed"]) {
     await compile(["assembly/index.ts", "--target", target]);
     await compile(["assembly/threads.ts", "--target", `${target}-threads`]);
+    await compile(["assembly/peak.ts", "--target", target, "--outFile", `wasm/peak-${target}.wasm`]);
   }
 }
 if (what === "debug") await compile(["assembly/index.ts", "--target", "debug"]);
-if (what === "bench") {
-  for (const target of ["simd", "relaxed"]) {
-    await compile(["assembly/bench/peak.ts", "--target", target, "--outFile", `wasm/peak-${target}.wasm`]);
-  }
-}
 if (what === "all" || what === "js") {
   rmSync("dist", { recursive: true, force: true });
   const tsc = createRequire(import.meta.url).resolve("typescript/package.json");
@@ -53,8 +49,8 @@ if (what === "all" || what === "js") {
   });
   await esbuild({ ...common, entryPoints: { "slab": "cli/slab.ts", "demo": "cli/demo.ts" } });
   mkdirSync("dist/wasm", { recursive: true });
-  for (const build of ["simd", "relaxed", "simd-threads", "relaxed-threads"]) {
-    cpSync(`wasm/slab-${build}.wasm`, `dist/wasm/slab-${build}.wasm`);
+  for (const module of ["slab-simd", "slab-relaxed", "slab-simd-threads", "slab-relaxed-threads", "peak-simd", "peak-relaxed"]) {
+    cpSync(`wasm/${module}.wasm`, `dist/wasm/${module}.wasm`);
   }
   for (const command of ["slab", "demo"]) chmodSync(`dist/js/node/${command}.js`, 0o755);
 }

@@ -10,6 +10,8 @@ const FILES: Record<Build, URL> = {
   "relaxed-threads": new URL("../../wasm/slab-relaxed-threads.wasm", import.meta.url),
 };
 
+const PEAK = { relaxed: new URL("../../wasm/peak-relaxed.wasm", import.meta.url), simd: new URL("../../wasm/peak-simd.wasm", import.meta.url) };
+
 const compiled = new Map<Build, WebAssembly.Module>();
 const [nodeMajor = 0] = process.versions.node.split(".").map(Number);
 const [v8Major = 0] = process.versions.v8.split(".").map(Number);
@@ -26,6 +28,9 @@ export const platform: Platform = {
       compiled.set(build, module);
     }
     return module;
+  },
+  async peak(relaxed) {
+    return new WebAssembly.Module(readFileSync(PEAK[relaxed ? "relaxed" : "simd"]));
   },
   // V8 before 13 hoists every load of a loop body, which leaves fewer registers for accumulators;
   // an unfused multiply-add needs one more register than a fused one

@@ -16,6 +16,8 @@ export interface Platform {
   cores(): number;
   /** The compiled module of a build; compiled once per process. */
   kernels(build: Build): Promise<WebAssembly.Module>;
+  /** The compiled module that measures the machine's limits. */
+  peak(relaxed: boolean): Promise<WebAssembly.Module>;
   /** Why relaxed SIMD must not be used although the engine accepts it, or undefined. */
   readonly distrustRelaxed: string | undefined;
   /** Why threads cannot be used, or undefined. */

@@ -168,6 +168,22 @@ test("maxTokens 0 reads the prompt and says nothing; 1 says one token", () =>
     assert.is(session.position, PROMPT.length + 2);
   }));
 
+test("what ended it is said", () =>
+  withModel(async (model) => {
+    const finish = async (of: Model, options: GenerateOptions): Promise<unknown> => {
+      const running = of.session().generate(PROMPT, { temperature: 0, maxTokens: 12, ...options });
+      for (;;) {
+        const step = await running.next();
+        if (step.done) return step.value;
+      }
+    };
+    const { ids, text } = await collect(model.session().generate(PROMPT, { temperature: 0, maxTokens: 12 }));
+    assert.equal(await finish(model, {}), { finish: "length" });
+    assert.equal(await finish(model, { maxTokens: 0 }), { finish: "length" });
+    assert.equal(await finish(model, { stop: text.slice(2, 6) }), { finish: "stop" });
+    await withModel(async (ending) => assert.equal(await finish(ending, {}), { finish: "eos" }), { eos_token_id: ids[7]! });
+  }));
+
 test("a prompt of no tokens: a new session begins with bos, an old one goes on from its last token", () =>
   withModel(async (model) => {
     const how = { maxTokens: 8, seed: 2 }, begun = await collect(model.session().generate([0], how));

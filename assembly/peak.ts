@@ -1,5 +1,5 @@
-// The machine's own limits, for benchmarks to measure kernels against: built apart, never shipped.
-import { madd } from "../simd";
+// The machine's own limits, that profiles and benchmarks measure kernels against: a module of its own.
+import { madd } from "./simd";
 
 /** Arithmetic peak: 12 independent chains of multiply-add, 96 FLOP per turn. */
 export function peakMultiplyAdd(turns: i32, out: usize): void {

@@ -1,0 +1,80 @@
+// Where a pass spends its time: every op timed in place, against the machine's limits measured in the same run.
+import { instantiatePeak } from "./kernels.ts";
+import type { Argument } from "./plan.ts";
+import { tensorOf } from "./plan.ts";
+import { platform } from "./platform/node.ts";
+import type { Runtime } from "./runtime.ts";
+
+export interface OpProfile {
+  readonly op: string;
+  /** The part of the network it belongs to. */
+  readonly label: string;
+  /** What it makes. */
+  readonly output: string;
+  /** Best of the rounds. */
+  readonly timeMs: number;
+  readonly gflops: number;
+  readonly gigabytesPerSecond: number;
+  /** Which limit is nearer for this op: the multiply-add peak, or reading its bytes from memory. */
+  readonly bound: "arithmetic" | "bandwidth";
+  /** The time that limit allows over the time taken. */
+  readonly fraction: number;
+}
+
+export interface Profile {
+  readonly peakGflops: number;
+  readonly bandwidthGbps: number;
+  readonly totalMs: number;
+  readonly ops: readonly OpProfile[];
+}
+
+/** Bytes that an op must move: each tensor once, weights in full, of row tensors the live share. */
+function bytesOf(args: readonly Argument[], name: string, share: number): number {
+  const seen = new Set<object>();
+  let bytes = 0;
+  for (const tensor of args.map(tensorOf)) {
+    if (!tensor || seen.has(tensor)) continue;
+    seen.add(tensor);
+    if (name === "embed" && tensor.region === "weights") continue;
+    bytes += tensor.region === "weights" ? tensor.bytes : tensor.bytes * share;
+  }
+  return bytes;
+}
+
+/**
+ * Times ops [first, last) on one thread, one after another in their own order, `rounds` times.
+ * @param share  live rows over the capacity of the program
+ */
+export async function profileOps(runtime: Runtime, first: number, last: number, share: number, rounds: number): Promise<Profile> {
+  const { plan, caps } = runtime, { kernels, planAddress } = runtime.memory;
+  const peak = instantiatePeak(await platform.peak(caps.relaxed));
+  const times = plan.ops.slice(first, last).map(() => Infinity);
+  let computeMs = Infinity, readMs = Infinity;
+  // the engine optimises a function after it has run for some milliseconds
+  for (let until = performance.now() + 60; performance.now() < until; await new Promise((resolve) => setTimeout(resolve))) peak.compute();
+  for (let round = 0; round < rounds; round++) {
+    for (let i = first; i < last; i++) {
+      const begin = performance.now();
+      kernels.runPlan(planAddress + i * plan.opBytes, 1);
+      times[i - first] = Math.min(times[i - first]!, performance.now() - begin);
+    }
+    let begin = performance.now();
+    peak.compute();
+    computeMs = Math.min(computeMs, performance.now() - begin);
+    begin = performance.now();
+    peak.read();
+    readMs = Math.min(readMs, performance.now() - begin);
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+  const peakGflops = peak.flops / computeMs / 1e6, bandwidthGbps = peak.bytes / readMs / 1e6;
+  const ops = times.map((timeMs, i): OpProfile => {
+    const { name, label, args, flops: most } = plan.ops[first + i]!;
+    const flops = most * share, bytes = bytesOf(args, name, share);
+    const arithmeticMs = flops / peakGflops / 1e6, bandwidthMs = bytes / bandwidthGbps / 1e6;
+    return {
+      op: name, label, output: args.map(tensorOf).find((t) => t !== undefined)?.name ?? "", timeMs, gflops: flops / timeMs / 1e6, gigabytesPerSecond: bytes / timeMs / 1e6,
+      bound: arithmeticMs >= bandwidthMs ? "arithmetic" : "bandwidth", fraction: Math.max(arithmeticMs, bandwidthMs) / timeMs,
+    };
+  });
+  return { peakGflops, bandwidthGbps, totalMs: times.reduce((a, b) => a + b, 0), ops };
+}
