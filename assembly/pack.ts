@@ -104,24 +104,27 @@ function copyRowBF16(out: usize, raw: usize, k: i32): f32 { return copyRow(out, 
 function foldRowF64(out: usize, raw: usize, k: i32, a: usize, b: usize, s: f64, shift: usize): f32 { return foldRow(out, raw, RAW_F64, k, a, b, s, shift); }
 function copyRowF64(out: usize, raw: usize, k: i32): f32 { return copyRow(out, raw, RAW_F64, k); }
 
-/** Eight rows of k floats → [k][8]. */
+/** Eight rows of k floats → [k][8], written front to back. */
 export function transposeRows(out: usize, rows: usize, k: i32): void {
   const row = <usize>k * 4;
-  for (let half: usize = 0; half < 2; ++half) {
-    let r0 = rows + half * 4 * row, r1 = r0 + row, r2 = r1 + row, r3 = r2 + row, target = out + half * 16;
-    for (let i = k >> 2; i > 0; --i) {
-      const v0 = v128.load(r0), v1 = v128.load(r1), v2 = v128.load(r2), v3 = v128.load(r3);
-      const a = i32x4.shuffle(v0, v1, 0, 4, 1, 5), b = i32x4.shuffle(v2, v3, 0, 4, 1, 5);
-      const c = i32x4.shuffle(v0, v1, 2, 6, 3, 7), d = i32x4.shuffle(v2, v3, 2, 6, 3, 7);
-      v128.store(target, i32x4.shuffle(a, b, 0, 1, 4, 5)); v128.store(target, i32x4.shuffle(a, b, 2, 3, 6, 7), 32);
-      v128.store(target, i32x4.shuffle(c, d, 0, 1, 4, 5), 64); v128.store(target, i32x4.shuffle(c, d, 2, 3, 6, 7), 96);
-      r0 += 16; r1 += 16; r2 += 16; r3 += 16; target += 128;
-    }
-    for (let i = k & 3; i > 0; --i) {
-      store<f32>(target, load<f32>(r0)); store<f32>(target, load<f32>(r1), 4);
-      store<f32>(target, load<f32>(r2), 8); store<f32>(target, load<f32>(r3), 12);
-      r0 += 4; r1 += 4; r2 += 4; r3 += 4; target += 32;
-    }
+  let r0 = rows, r1 = r0 + row, r2 = r1 + row, r3 = r2 + row, r4 = r3 + row, r5 = r4 + row, r6 = r5 + row, r7 = r6 + row;
+  for (let i = k >> 2; i > 0; --i) {
+    let v0 = v128.load(r0), v1 = v128.load(r1), v2 = v128.load(r2), v3 = v128.load(r3);
+    const a = i32x4.shuffle(v0, v1, 0, 4, 1, 5), b = i32x4.shuffle(v2, v3, 0, 4, 1, 5);
+    const c = i32x4.shuffle(v0, v1, 2, 6, 3, 7), d = i32x4.shuffle(v2, v3, 2, 6, 3, 7);
+    v0 = v128.load(r4); v1 = v128.load(r5); v2 = v128.load(r6); v3 = v128.load(r7);
+    const e = i32x4.shuffle(v0, v1, 0, 4, 1, 5), f = i32x4.shuffle(v2, v3, 0, 4, 1, 5);
+    const g = i32x4.shuffle(v0, v1, 2, 6, 3, 7), h = i32x4.shuffle(v2, v3, 2, 6, 3, 7);
+    v128.store(out, i32x4.shuffle(a, b, 0, 1, 4, 5)); v128.store(out, i32x4.shuffle(e, f, 0, 1, 4, 5), 16);
+    v128.store(out, i32x4.shuffle(a, b, 2, 3, 6, 7), 32); v128.store(out, i32x4.shuffle(e, f, 2, 3, 6, 7), 48);
+    v128.store(out, i32x4.shuffle(c, d, 0, 1, 4, 5), 64); v128.store(out, i32x4.shuffle(g, h, 0, 1, 4, 5), 80);
+    v128.store(out, i32x4.shuffle(c, d, 2, 3, 6, 7), 96); v128.store(out, i32x4.shuffle(g, h, 2, 3, 6, 7), 112);
+    r0 += 16; r1 += 16; r2 += 16; r3 += 16; r4 += 16; r5 += 16; r6 += 16; r7 += 16; out += 128;
+  }
+  for (let i = k & 3; i > 0; --i) {
+    store<f32>(out, load<f32>(r0)); store<f32>(out, load<f32>(r1), 4); store<f32>(out, load<f32>(r2), 8); store<f32>(out, load<f32>(r3), 12);
+    store<f32>(out, load<f32>(r4), 16); store<f32>(out, load<f32>(r5), 20); store<f32>(out, load<f32>(r6), 24); store<f32>(out, load<f32>(r7), 28);
+    r0 += 4; r1 += 4; r2 += 4; r3 += 4; r4 += 4; r5 += 4; r6 += 4; r7 += 4; out += 32;
   }
 }
 

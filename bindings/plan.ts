@@ -287,8 +287,9 @@ export class Plan {
     const layout = this.tensor(taps.name, "weights", 25, width, PANEL * 4, 25 * PANEL * 4, 25 * width * 4);
     // [headDim, 25] → [25, headDim], whose panels are the layout wanted
     const turned = async (): Promise<Float32Array> => {
-      const values = await taps.read();
-      return Float32Array.from({ length: 25 * headDim }, (_, n) => values[(n % headDim) * 25 + Math.floor(n / headDim)]!);
+      const values = await taps.read(), out = new Float32Array(25 * headDim);
+      for (let c = 0; c < headDim; c++) for (let i = 0; i < 25; i++) out[i * headDim + c] = values[c * 25 + i]!;
+      return out;
     };
     const w = this.once(taps.name, layout, (tensor) => unpackedTable(taps.name, tensor, turned, 25, headDim, headDim));
     this.threadScratch = Math.max(this.threadScratch, (height + 4) * (side + 4) * PANEL * 4);

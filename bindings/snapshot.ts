@@ -41,10 +41,11 @@ export function readSnapshot(bytes: Uint8Array, expected: { fingerprint: number;
   if (bytes.length < HEADER_BYTES) throw new RangeError(`the snapshot has ${bytes.length} bytes, expected at least ${HEADER_BYTES}: ${remedy}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.getBigUint64(0, true) !== MAGIC) throw new RangeError(`these bytes are not a session's snapshot: ${remedy}`);
-  // a later version may have another header, so its number is looked at before anything else
   const version = view.getUint32(8, true);
-  if (version !== VERSION) throw new RangeError(`the snapshot has version ${version}, this release reads ${VERSION}: update slab-wasm, or ${remedy}`);
   if (headerChecksum(bytes) !== view.getUint32(60, true)) throw new RangeError(`the snapshot's header is damaged: ${remedy}`);
+  if (version !== VERSION || view.getUint32(12, true) !== HEADER_BYTES) {
+    throw new RangeError(`the snapshot has version ${version}, this release reads ${VERSION}: ${version > VERSION ? "update slab-wasm" : "save it again"}`);
+  }
   const header = {
     fingerprint: view.getUint32(16, true), stateBytes: view.getUint32(20, true), position: view.getFloat64(24, true), checksum: view.getUint32(32, true),
   };

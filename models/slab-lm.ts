@@ -61,8 +61,9 @@ export function slabLm(plan: Plan, tensors: Tensors, config: SlabLmConfig, { pre
       : plan.recurrentStep(q, k, v, states, memory, heads, decays, SLA_EPS);
     const kernel = attn.scope("dwc").tensor("weight", [headDim, 1, taps]);
     const shared = plan.table(kernel.name, taps, dim, async () => {
-      const values = toFloat32(await kernel.read(), kernel.dtype);
-      return Float32Array.from({ length: taps * dim }, (_, n) => values[((n % dim) % headDim) * taps + Math.floor(n / dim)]!);
+      const values = toFloat32(await kernel.read(), kernel.dtype), out = new Float32Array(taps * dim);
+      for (let j = 0; j < taps; j++) for (let c = 0; c < dim; c++) out[j * dim + c] = values[(c % headDim) * taps + j]!;
+      return out;
     });
     plan.causalConv(mixed, v, shared, states, plan.state(`layers.${i}.conv`, (taps - 1) * dim * 4), sequence);
     const bias = biasOfHeads(attn.scope("dwc").tensor("bias", [headDim]), heads);

@@ -59,7 +59,8 @@ const scalarVariants: Variant[] = [false, true].flatMap((perToken) => [false, tr
 
 function caseOf(variant: Variant, tokens: number, keyDim: number, valueDim: number, factors: Case["factors"] = "slow"): Case {
   const { kernel, decayKind, perToken, normalise, read } = variant;
-  const name = `${kernel} tokens=${tokens} keyDim=${keyDim} valueDim=${valueDim} decay=${decayKind}${decayKind === "none" ? "" : ` ${factors}`}${perToken ? " by token" : ""}${normalise ? " normalised" : ""} reading ${read}`;
+  const decay = `${decayKind}${decayKind === "none" ? "" : ` ${factors}`}${perToken ? " by token" : ""}`;
+  const name = `${kernel} tokens=${tokens} keyDim=${keyDim} valueDim=${valueDim} decay=${decay}${normalise ? " normalised" : ""} reading ${read}`;
   const bonus = read === "before, with bonus" ? { bonus: uniform("bonus", HEADS * keyDim, 0, 1) } : {};
   return { ...variant, name, tokens, factors, recurrence: { heads: HEADS, keyDim, valueDim, decayKind, readBefore: read !== "after", ...bonus, ...(normalise ? { eps: EPS } : {}) } };
 }
