@@ -1,6 +1,7 @@
 // One WebAssembly.Memory per model: header | plan | weights | state | scratch, sized before it is made, never grown.
 import { HEADER_BYTES, THREAD_SCRATCH, THREAD_SCRATCH_BYTES, TILE_ROWS } from "../assembly/header.ts";
 import { OP_BYTES } from "../assembly/opcodes.ts";
+import { breathe } from "./breathe.ts";
 import type { Caps, Kernels } from "./kernels.ts";
 import { instantiate } from "./kernels.ts";
 import type { Plan, Tensor } from "./plan.ts";
@@ -90,7 +91,7 @@ export async function materialise(
   for (const [i, weight] of plan.weights.entries()) {
     // timers and aborts are served now and then
     if (performance.now() - breath > 20) {
-      await new Promise((resolve) => setTimeout(resolve));
+      await breathe();
       breath = performance.now();
     }
     signal?.throwIfAborted();

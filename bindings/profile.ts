@@ -1,4 +1,5 @@
 // Where a pass spends its time: every op timed in place, against the machine's limits measured in the same run.
+import { breathe } from "./breathe.ts";
 import { instantiatePeak } from "./kernels.ts";
 import type { Argument } from "./plan.ts";
 import { tensorOf } from "./plan.ts";
@@ -51,7 +52,7 @@ export async function profileOps(runtime: Runtime, first: number, last: number, 
   const times = plan.ops.slice(first, last).map(() => Infinity);
   let computeMs = Infinity, readMs = Infinity;
   // the engine optimises a function after it has run for some milliseconds
-  for (let until = performance.now() + 60; performance.now() < until; await new Promise((resolve) => setTimeout(resolve))) peak.compute();
+  for (let until = performance.now() + 60; performance.now() < until; await breathe()) peak.compute();
   for (let round = 0; round < rounds; round++) {
     for (let i = first; i < last; i++) {
       const begin = performance.now();
@@ -64,7 +65,7 @@ export async function profileOps(runtime: Runtime, first: number, last: number, 
     begin = performance.now();
     peak.read();
     readMs = Math.min(readMs, performance.now() - begin);
-    await new Promise((resolve) => setTimeout(resolve));
+    await breathe();
   }
   const peakGflops = peak.flops / computeMs / 1e6, bandwidthGbps = peak.bytes / readMs / 1e6;
   const ops = times.map((timeMs, i): OpProfile => {

@@ -1,4 +1,5 @@
 // One timeline of a language model: read tokens, continue them, save and restore. Its size never changes.
+import { breathe } from "./breathe.ts";
 import type { Language, Timeline } from "./language.ts";
 import type { Sampling } from "./sampler.ts";
 import { Sampler } from "./sampler.ts";
@@ -24,9 +25,6 @@ export interface Generated {
   /** maxTokens were generated, a stop string was met, or the model ended its text. */
   readonly finish: "length" | "stop" | "eos";
 }
-
-/** Lets timers, input and aborts be served between tokens. */
-const breathe = (): Promise<void> => new Promise((resolve) => (typeof setImmediate === "function" ? setImmediate(resolve) : setTimeout(resolve)));
 
 export class Session {
   readonly #language: Language;

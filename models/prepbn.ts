@@ -15,21 +15,25 @@ export function repBN(norm: Tensors, dim: number, eps: number): Affine {
     repbn.tensor("alpha", [1]), repbn.tensor("bn.weight", [dim]), repbn.tensor("bn.bias", [dim]),
     repbn.tensor("bn.running_mean", [dim]), repbn.tensor("bn.running_var", [dim]),
   ];
+  // one norm may go into several layers (q, k, v): it is read once
+  let folded: ReturnType<Affine["read"]> | undefined;
   return {
     norm: norm.prefix,
-    async read() {
-      const values: Float64Array[] = [];
-      for (const tensor of tensors) values.push(await float64(tensor));
-      const [alpha, gain, bias, mean, variance] = values as [Float64Array, Float64Array, Float64Array, Float64Array, Float64Array];
-      const scale = new Float64Array(dim), shift = new Float64Array(dim);
-      for (let c = 0; c < dim; c++) {
-        const g = gain[c]! / Math.sqrt(variance[c]! + eps);
-        scale[c] = g + alpha[0]!;
-        shift[c] = bias[c]! - g * mean[c]!;
-      }
-      return { scale, shift };
-    },
+    read: () => (folded ??= fold()),
   };
+
+  async function fold(): ReturnType<Affine["read"]> {
+    const values: Float64Array[] = [];
+    for (const tensor of tensors) values.push(await float64(tensor));
+    const [alpha, gain, bias, mean, variance] = values as [Float64Array, Float64Array, Float64Array, Float64Array, Float64Array];
+    const scale = new Float64Array(dim), shift = new Float64Array(dim);
+    for (let c = 0; c < dim; c++) {
+      const g = gain[c]! / Math.sqrt(variance[c]! + eps);
+      scale[c] = g + alpha[0]!;
+      shift[c] = bias[c]! - g * mean[c]!;
+    }
+    return { scale, shift };
+  }
 }
 
 /** Folds the norm into the linear layer that reads it. */
