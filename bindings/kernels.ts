@@ -35,7 +35,7 @@ export function instantiatePeak(module: WebAssembly.Module): Peak {
   const { peakMultiplyAdd, peakRead } = instantiateSync(module, { env: { memory } }).exports as unknown as Record<string, (...args: number[]) => void>;
   // touched once, or every page read is the same page of zeros
   new Float32Array(memory.buffer).fill(0.5);
-  const turns = 6000;
+  const turns = 20_000;
   let at = 0;
   return {
     flops: turns * 96,

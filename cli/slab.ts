@@ -13,6 +13,7 @@ interface Command {
 
 // each is loaded when it is called
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  bench: () => import("./bench.ts"),
   classify: () => import("./classify.ts"),
   generate: () => import("./generate.ts"),
   info: () => import("./info.ts"),
