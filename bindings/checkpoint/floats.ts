@@ -2,9 +2,6 @@
 // little-endian in practice, as are the files, so F32 and F64 are copies.
 import type { FloatDType } from "./dtype.ts";
 
-/** The engine's own half-precision array, where there is one. */
-const HalfArray = (globalThis as { Float16Array?: new (buffer: ArrayBufferLike, offset: number, length: number) => ArrayLike<number> }).Float16Array;
-
 const bytesPerElement = { F32: 4, F16: 2, BF16: 2, F64: 8 } as const;
 
 /** A new Float32Array, whatever the alignment of `bytes`; F64 is rounded to nearest. */
@@ -18,10 +15,6 @@ export function toFloat32(bytes: Uint8Array, dtype: FloatDType): Float32Array<Ar
   }
   const words = new Uint32Array(out.buffer);
   const halves = aligned(bytes, length);
-  if (dtype === "F16" && HalfArray) {
-    out.set(new HalfArray(halves.buffer, halves.byteOffset, length));
-    return out;
-  }
   if (dtype === "BF16") {
     for (let i = 0; i < length; i++) words[i] = halves[i] << 16;
   } else {

@@ -2,6 +2,7 @@
 import { OP_BYTES } from "../../assembly/opcodes.ts";
 import type { Plan, Tensor } from "../../bindings/plan.ts";
 import type { Build } from "../../bindings/platform/platform.ts";
+import { memoryCheckpoint } from "../../bindings/checkpoint/index.ts";
 import type { Arena, Linear } from "../../bindings/weights.ts";
 import { alignUp, loadKernels, uniform } from "../harness.ts";
 import * as naive from "../naive.ts";
@@ -10,10 +11,9 @@ import { uniform01 } from "../golden/generator.ts";
 /** A seeded layer; its numbers are the references' too. */
 function layerOf(name: string, inDim: number, outDim: number) {
   const w = uniform(`${name} weight`, outDim * inDim, -1, 1).map((value) => value / Math.sqrt(inDim)), bias = uniform(`${name} bias`, outDim);
-  const tensor = (part: string, shape: number[], values: Float32Array) =>
-    ({ name: `${name}.${part}`, dtype: "F32" as const, shape, byteLength: values.byteLength, read: async () => new Uint8Array(values.buffer) });
+  const tensors = memoryCheckpoint({ [`${name}.weight`]: { shape: [outDim, inDim], data: w }, [`${name}.bias`]: { shape: [outDim], data: bias } });
   const layer: Linear = {
-    name, inDim, outDim, weight: tensor("weight", [outDim, inDim], w), bias: tensor("bias", [outDim], bias),
+    name, inDim, outDim, weight: tensors.tensor(`${name}.weight`, [outDim, inDim]), bias: tensors.tensor(`${name}.bias`, [outDim]),
     firstRow: 0, before: [], after: [],
   };
   return { layer, w, bias };
