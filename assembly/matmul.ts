@@ -242,9 +242,10 @@ export function linear(
   if (m == 1) for (let q = begin; q < end; ++q) finishPanel(out + <usize>q * outPanel, outRow, addend + <usize>q * addendPanel, addendRow, 1, act);
 }
 
+/** The activation or the gate of one panel. */
 // @ts-ignore: decorator
 @inline
-function finishPanel(out: usize, outRow: usize, by: usize, byRow: usize, m: i32, act: i32): void {
+export function finishPanel(out: usize, outRow: usize, by: usize, byRow: usize, m: i32, act: i32): void {
   if (act == ACT_GATE) gatePanel(out, outRow, by, byRow, m);
   else if (act != ACT_NONE) activatePanel(out, outRow, m, act);
 }

@@ -21,6 +21,10 @@ export const RECURRENT_CHUNKS = 14;
 export const CAUSAL_CONV = 15;
 export const RMS_NORM = 16;
 export const RECURRENT_CHUNKS_BY_CHANNEL = 17;
+export const QUANTIZE_ROWS = 18;
+export const LINEAR_INT8 = 19;
+export const QUANTIZE_VECTOR = 20;
+export const LINEAR_INT4 = 21;
 
 /** Activation of a linear layer. */
 export const ACT_NONE = 0;
@@ -33,6 +37,11 @@ export const ACT_GATE = 4;
 /** How score attention turns a row of scores into weights. */
 export const WEIGH_LINEAR = 0;
 export const WEIGH_SOFTMAX = 1;
+
+/** How weights are kept. */
+export const WEIGHTS_F32 = 0;
+export const WEIGHTS_INT8 = 1;
+export const WEIGHTS_INT4 = 2;
 
 /** Number formats of a checkpoint that the packing kernel reads. */
 export const RAW_F32 = 0;

@@ -1,6 +1,8 @@
 // Load time: raw checkpoint bytes → folded, packed panels. Folding is done in float64 and rounded once.
 import { PANEL } from "./header";
-import { RAW_BF16, RAW_F16, RAW_F32, RAW_F64 } from "./opcodes";
+import { int4RowBytes, quantizeRowInt4 } from "./int4";
+import { int8PanelBytes, quantizePanelInt8 } from "./int8";
+import { RAW_BF16, RAW_F16, RAW_F32, RAW_F64, WEIGHTS_INT4, WEIGHTS_INT8 } from "./opcodes";
 import { max4, sum4 } from "./simd";
 
 // @ts-ignore: decorator
@@ -139,10 +141,13 @@ export function transposeRows(out: usize, rows: usize, k: i32): void {
  * @param a, b      f64 [k]: the affine map on the input; a = 0: none
  * @param s, t      f64 [8]: the affine map on the output; s = 0: none
  * @param stage     8·k floats of scratch
- * @returns the largest |w' − w|; NaN if any number is not finite
+ * @param kind      WEIGHTS_F32: out is f32 [k, 8]. WEIGHTS_INT8, WEIGHTS_INT4: as quantizePanelInt8, quantizeRowInt4 leave it
+ * @param scales    with WEIGHTS_INT8, f32 [8]; sums i32 [8]
+ * @returns the largest |w' − w| before quantisation; NaN if any number is not finite
  */
 export function packPanel(
   out: usize, outBias: usize, raw: usize, format: i32, rows: i32, k: i32, bias: usize, a: usize, b: usize, s: usize, t: usize, stage: usize,
+  kind: i32, scales: usize, sums: usize,
 ): f32 {
   let change: f32 = 0;
   const rawRow = <usize>k * bytesOf(format), row = <usize>k * 4;
@@ -171,8 +176,15 @@ export function packPanel(
     // Math.max semantics keep a NaN; so does this sum
     change = max(change, moved) + (moved - moved) + shifted * 0;
   }
-  transposeRows(out, stage, k);
+  if (kind == WEIGHTS_INT8) quantizePanelInt8(out, scales, sums, stage, k);
+  else if (kind == WEIGHTS_INT4) for (let r: usize = 0; r < <usize>PANEL; ++r) quantizeRowInt4(out + r * int4RowBytes(k), stage + r * row, k);
+  else transposeRows(out, stage, k);
   return change;
+}
+
+/** Bytes of a packed panel. */
+function panelBytes(kind: i32, k: i32): usize {
+  return kind == WEIGHTS_INT8 ? int8PanelBytes(k) : kind == WEIGHTS_INT4 ? PANEL * int4RowBytes(k) : <usize>k * (PANEL * 4);
 }
 
 /**
@@ -181,15 +193,16 @@ export function packPanel(
  */
 export function packPanels(
   out: usize, outBias: usize, raw: usize, format: i32, firstPanel: i32, panels: i32, headDim: i32, k: i32,
-  bias: usize, a: usize, b: usize, s: usize, t: usize, stage: usize,
+  bias: usize, a: usize, b: usize, s: usize, t: usize, stage: usize, kind: i32, scales: usize, sums: usize,
 ): f32 {
   const panelsPerHead = (headDim + PANEL - 1) / PANEL;
   let change: f32 = 0;
   for (let i = 0; i < panels; ++i) {
     const rows = min(PANEL, headDim - ((firstPanel + i) % panelsPerHead) * PANEL);
-    const moved = packPanel(out, outBias, raw, format, rows, k, bias, a, b, s, t, stage);
+    const moved = packPanel(out, outBias, raw, format, rows, k, bias, a, b, s, t, stage, kind, scales, sums);
     change = max(change, moved) + (moved - moved);
-    out += <usize>k * (PANEL * 4); outBias += PANEL * 4;
+    out += panelBytes(kind, k); outBias += PANEL * 4;
+    if (kind == WEIGHTS_INT8) { scales += PANEL * 4; sums += PANEL * 4; }
     raw += <usize>(rows * k) * bytesOf(format);
     const done = <usize>rows * 8;
     bias += done;

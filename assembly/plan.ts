@@ -6,6 +6,9 @@ import * as op from "./opcodes";
 import { OP_ARGS, OP_BYTES } from "./opcodes";
 import { depthwiseConv, gatherPatches } from "./conv";
 import { copyBlocks, meanRows } from "./elementwise";
+import { linearInt8, quantizeRows } from "./int8";
+import { quantizeVectorInt8 } from "./int4";
+import { linearInt4Rows } from "./int4-rows";
 import { keyValueState, linearAttention } from "./linear-attention";
 import { linear } from "./matmul";
 import { causalConv } from "./causal-conv";
@@ -86,6 +89,18 @@ function runOp(r: usize, begin: i32, end: i32, thread: i32): void {
       break;
     case op.RMS_NORM:
       rmsNorm(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), argF32(r, 6));
+      break;
+    case op.QUANTIZE_ROWS:
+      quantizeRows(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5));
+      break;
+    case op.LINEAR_INT8:
+      linearInt8(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14), arg(r, 15));
+      break;
+    case op.QUANTIZE_VECTOR:
+      quantizeVectorInt8(arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3));
+      break;
+    case op.LINEAR_INT4:
+      linearInt4Rows(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14), scratch);
       break;
     default:
       unreachable();

@@ -10,6 +10,18 @@ export function madd(a: v128, b: v128, c: v128): v128 {
   else return f32x4.add(f32x4.mul(a, b), c);
 }
 
+/** Whether products of bytes are one instruction: decides the layout of everything quantised. */
+// @ts-ignore: decorator
+@inline
+export const BYTE_DOT: bool = ASC_FEATURE_RELAXED_SIMD;
+
+/** Products of the bytes of a, signed, and b, 0 … 127, added in pairs: exact while no pair is beyond i16. Only where BYTE_DOT. */
+// @ts-ignore: decorator
+@inline
+export function bytePairs(a: v128, b: v128): v128 {
+  return i16x8.relaxed_dot_i8x16_i7x16_s(a, b);
+}
+
 /** Sum of the four lanes, always in the same order. */
 // @ts-ignore: decorator
 @inline
@@ -36,6 +48,14 @@ function constant(index: usize, value: f32): void {
 export function constantAt(index: usize): v128 {
   return v128.load(<usize>CONSTANTS + index * 16);
 }
+
+/** Indices of constants that quantised kernels load. */
+export const ROUND: usize = 17;
+export const ONES: usize = 26;
+export const BYTE_NIBBLES: usize = 27;
+export const WORD_NIBBLES: usize = 28;
+export const NIBBLE_LOW: usize = 29;
+export const NIBBLE_HIGH: usize = 30;
 
 /** Writes the constants into the header. Once per memory, before any kernel runs. */
 export function initialise(): void {
@@ -66,6 +86,12 @@ export function initialise(): void {
   constant(23, 0.0013930436);
   constant(24, 88.0);
   constant(25, -87.0);
+  // quantised products: ones that add pairs of i16, masks of a nibble in bytes and in i16, the ends of a signed nibble
+  v128.store(<usize>CONSTANTS + ONES * 16, i16x8.splat(1));
+  v128.store(<usize>CONSTANTS + BYTE_NIBBLES * 16, i8x16.splat(15));
+  v128.store(<usize>CONSTANTS + WORD_NIBBLES * 16, i16x8.splat(15));
+  constant(NIBBLE_LOW, -8);
+  constant(NIBBLE_HIGH, 7);
 }
 
 /** GELU in its erf form, x·Φ(x): within 2.3e-7·|x| of exact. */

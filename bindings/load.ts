@@ -9,6 +9,8 @@ import { Classifier } from "./classifier.ts";
 import { openFolder, parseJson } from "./folder.ts";
 import type { Caps } from "./kernels.ts";
 import { chooseBuild } from "./kernels.ts";
+import type { WeightType } from "./dtype.ts";
+import { WEIGHT_TYPES } from "./dtype.ts";
 import { Language } from "./language.ts";
 import { materialise } from "./memory.ts";
 import { Model } from "./model.ts";
@@ -41,6 +43,8 @@ export interface LoadOptions {
   readonly threads?: number;
   /** The same bits on every runtime and for any number of threads: the plain SIMD build. */
   readonly deterministic?: boolean;
+  /** How weights are kept: "f32" (default), "int8" (a quarter of the memory), "int4" (an eighth, for decoding). */
+  readonly dtype?: WeightType;
   /** A preset's name or config object, for a folder without config.json (or instead of it). */
   readonly config?: unknown;
   /** Language models: sessions whose state stays in the model's memory, and most of one decodeBatch step; default 16. More are parked. */
@@ -71,6 +75,8 @@ const PREFILL_ROWS = 256;
  */
 export async function load(source: string | URL | ModelParts, options: LoadOptions = {}): Promise<Model> {
   options.signal?.throwIfAborted();
+  const { dtype = "f32" } = options;
+  if (!WEIGHT_TYPES.includes(dtype)) throw new RangeError(`dtype is ${describe(dtype)}, expected one of ${WEIGHT_TYPES.join(", ")}`);
   const caps = chooseBuild(platform, options);
   const opened = typeof source === "string" || source instanceof URL ? await openFolder(source, options) : await openParts(source, options);
   try {
@@ -95,7 +101,7 @@ const materialiseOptions = ({ signal, onProgress }: LoadOptions) => ({
 });
 
 async function loadImages(config: ImageModelConfig, checkpoint: Checkpoint, caps: Caps, options: LoadOptions): Promise<Model> {
-  const plan = new Plan();
+  const plan = new Plan({ type: options.dtype ?? "f32", relaxed: caps.relaxed });
   const logits = build(plan, checkpoint, config);
   const runtime = new Runtime(plan, caps, await materialise(plan, [logits], caps, platform, materialiseOptions(options)));
   return new Model(config, runtime, new Classifier(config, runtime, logits));
@@ -113,7 +119,7 @@ async function loadLanguage(config: LanguageModelConfig, checkpoint: Checkpoint,
       throw new RangeError(`tokenizer.json has ${tokenizer.vocabSize} tokens, the config's vocab_size is ${config.network.vocab}: they belong to different models`);
     }
   }
-  const plan = new Plan();
+  const plan = new Plan({ type: options.dtype ?? "f32", relaxed: caps.relaxed });
   const tensors = slabLm(plan, checkpoint, config.network, { prefillRows: PREFILL_ROWS, batch: sessions });
   const memory = await materialise(plan, [tensors.hidden, tensors.logits, tensors.prefill.hidden], caps, platform, { ...materialiseOptions(options), slots: sessions });
   const runtime = new Runtime(plan, caps, memory);

@@ -3,6 +3,8 @@
 import { PANEL } from "../assembly/header.ts";
 import * as opcodes from "../assembly/opcodes.ts";
 import { OP_ARGS, OP_BYTES } from "../assembly/opcodes.ts";
+import type { WeightType } from "./dtype.ts";
+import { rowBytes } from "./dtype.ts";
 import type { TensorRef } from "./checkpoint/index.ts";
 import type { Linear, PackedLinear, TableSource, Weight } from "./weights.ts";
 import { packedLinear, rawTable, unpackedTable } from "./weights.ts";
@@ -67,6 +69,9 @@ export interface Fold {
   change: number;
 }
 
+/** Layers with fewer channels in or out stay f32. */
+const SMALLEST_QUANTISED = 64;
+
 const alignUp = (n: number, to: number): number => Math.ceil(n / to) * to;
 /** The tensor that an argument points into. */
 export const tensorOf = (a: Argument): Tensor | undefined =>
@@ -92,6 +97,15 @@ export class Plan {
   private readonly packed = new Map<string, PackedLinear>();
   private readonly constants = new Map<string, Tensor>();
   private label = "";
+  /** The tensor that was quantised last and has not been written to since, with its quantised form. */
+  private quantised: { x: Tensor; type: WeightType; q: Tensor; params: Tensor } | undefined;
+  /** How weights are to be kept, and whether the build multiplies bytes. */
+  readonly type: WeightType;
+  readonly relaxed: boolean;
+
+  constructor({ type = "f32", relaxed = false }: { type?: WeightType; relaxed?: boolean } = {}) {
+    [this.type, this.relaxed] = [type, relaxed];
+  }
 
   // tensors
 
@@ -132,6 +146,7 @@ export class Plan {
 
   /** Ops that follow belong to this program. With `capacity`, tensors of so many rows may be partly live. */
   program(name: string, capacity?: number): void {
+    this.quantised = undefined;
     this.programs.push({ name, first: this.ops.length, last: this.ops.length, capacity });
   }
 
@@ -204,6 +219,7 @@ export class Plan {
       if (seen) seen.last = this.ops.length;
       else this.lifetimes.set(tensor, { first: this.ops.length, last: this.ops.length });
     }
+    if (this.quantised && args.length > 0 && tensorOf(args[0]!) === this.quantised.x) this.quantised = undefined;
     const wholeUnits = most(units, this.current?.capacity);
     this.ops.push({ code, name, label: this.label, units, grain: grain || grainFor(wholeUnits, flops), args, flops });
     if (this.current) this.current.last = this.ops.length;
@@ -225,11 +241,33 @@ export class Plan {
     const panels = packed.panels;
     const at = (t: Tensor): Argument => (rowOffset ? { tensor: t, offset: rowOffset * t.rowBytes } : t);
     const flops = 2 * x.rows * layer.inDim * layer.outDim;
-    this.op(opcodes.LINEAR, "linear", panels, flops, [
-      at(target), target.rowBytes, target.panelBytes, x, x.rowBytes, packed.panelsTensor, packed.biasTensor,
-      add ? at(add) : 0, add?.rowBytes ?? 0, add?.panelBytes ?? 0, this.liveRows(x), layer.inDim, ACTIVATIONS[act],
-    ], x.rows === 1 ? alignUp(grainFor(panels, flops), 4) : 0);
+    const grain = x.rows === 1 || this.current?.capacity !== undefined ? alignUp(grainFor(panels, flops), 4) : 0;
+    const into = [at(target), target.rowBytes, target.panelBytes] as const;
+    const addend = [add ? at(add) : 0, add?.rowBytes ?? 0, add?.panelBytes ?? 0] as const, size = [this.liveRows(x), layer.inDim, ACTIVATIONS[act]] as const;
+    const { type, panelsTensor, biasTensor, scalesTensor, sumsTensor } = packed;
+    if (type === "int8") {
+      const { q, params } = this.quantise(x, type);
+      this.op(opcodes.LINEAR_INT8, "linearInt8", panels, flops, [...into, q, q.rowBytes, params, panelsTensor, scalesTensor!, sumsTensor!, biasTensor, ...addend, ...size], grain);
+    } else if (type === "int4") {
+      const { q, params } = this.quantise(x, type);
+      this.threadScratch = Math.max(this.threadScratch, layer.inDim * PANEL * 4);
+      this.op(opcodes.LINEAR_INT4, "linearInt4", panels, flops, [...into, x, x.rowBytes, q, params, panelsTensor, biasTensor, ...addend, ...size], grain);
+    } else {
+      this.op(opcodes.LINEAR, "linear", panels, flops, [...into, x, x.rowBytes, panelsTensor, biasTensor, ...addend, ...size], grain);
+    }
     return target;
+  }
+
+  /** x as quantised layers take it, once for all of them that read it: rows for int8, the first row alone for int4. */
+  private quantise(x: Tensor, type: WeightType): { q: Tensor; params: Tensor } {
+    if (this.quantised?.x === x && this.quantised.type === type) return this.quantised;
+    const bytes = rowBytes(type, x.columns, this.relaxed), rows = type === "int8" ? x.rows : 1;
+    const q = this.tensor(`${x.name} quantised`, "scratch", rows, x.columns, bytes.row, PANEL * 4, rows * bytes.row);
+    const params = this.tensor(`${x.name} scales`, "scratch", rows, 2, bytes.params, PANEL * 4, rows * bytes.params);
+    if (type === "int8") this.op(opcodes.QUANTIZE_ROWS, "quantizeRows", this.liveRows(x), 0, [q, q.rowBytes, params, x, x.rowBytes, x.columns], rowGrain(x.rows));
+    else this.op(opcodes.QUANTIZE_VECTOR, "quantizeVector", 1, 0, [q, params, x, x.columns]);
+    this.quantised = { x, type, q, params };
+    return this.quantised;
   }
 
   /** A layer's packed form, once for all programs: heads of whole panels pack as if there were none. */
@@ -239,7 +277,9 @@ export class Plan {
     const key = `${layer.name} ${layer.firstRow} ${dim} ${folds}`;
     let packed = this.packed.get(key);
     if (!packed) {
-      packed = packedLinear(layer, dim, (fold) => this.folds.push(fold));
+      // a layer of a few channels has little to gain and most to lose
+      const type = Math.min(layer.inDim, layer.outDim) >= SMALLEST_QUANTISED ? this.type : "f32";
+      packed = packedLinear(layer, dim, type, this.relaxed, (fold) => this.folds.push(fold));
       this.packed.set(key, packed);
       this.weights.push(packed);
     }

@@ -4,6 +4,8 @@ import { PANEL } from "../assembly/header.ts";
 import { RAW_BF16, RAW_F16, RAW_F32, RAW_F64 } from "../assembly/opcodes.ts";
 import type { DType, TensorRef, Tensors } from "./checkpoint/index.ts";
 import { toFloat64 } from "./checkpoint/floats.ts";
+import type { WeightType } from "./dtype.ts";
+import { KINDS, panelBytes } from "./dtype.ts";
 import type { Fold, Tensor } from "./plan.ts";
 import { notFinite } from "./plan.ts";
 
@@ -76,9 +78,13 @@ export interface Weight {
 }
 
 export interface PackedLinear extends Weight {
+  readonly type: WeightType;
   readonly panels: number;
   readonly panelsTensor: Tensor;
   readonly biasTensor: Tensor;
+  /** Only of int8: f32 scales and i32 sums [panels, 8]. */
+  readonly scalesTensor?: Tensor;
+  readonly sumsTensor?: Tensor;
 }
 
 /** How the packing kernel calls a checkpoint's number formats. */
@@ -109,22 +115,24 @@ async function compose(maps: readonly Affine[], channels: number): Promise<{ sca
 }
 
 /**
- * Packs a layer into panels of eight output channels, f32 [panels][inDim][8] and bias [panels][8]; channels are grouped in heads of
- * `headDim`, each padded to whole panels with zeros.
+ * Packs a layer into panels of eight output channels, f32 [panels][inDim][8] or quantised, and bias [panels][8]; channels are grouped in
+ * heads of `headDim`, each padded to whole panels with zeros.
  */
-export function packedLinear(layer: Linear, headDim: number, onFold: (fold: Fold) => void): PackedLinear {
+export function packedLinear(layer: Linear, headDim: number, type: WeightType, relaxed: boolean, onFold: (fold: Fold) => void): PackedLinear {
   const { inDim, outDim } = layer;
   const heads = outDim / headDim, panelsPerHead = Math.ceil(headDim / PANEL), panels = heads * panelsPerHead;
   const { format, size } = formatOf(layer.weight);
   const region = (name: string, bytes: number): Tensor =>
     ({ name, region: "weights", rows: panels, columns: bytes / 4 / panels, rowBytes: bytes / panels, panelBytes: bytes / panels, bytes: Math.ceil(bytes / 64) * 64, address: -1 });
-  const panelsTensor = region(layer.name, panels * inDim * PANEL * 4), biasTensor = region(`${layer.name}.bias`, panels * PANEL * 4);
+  const bytesPerPanel = panelBytes(type, inDim, relaxed);
+  const panelsTensor = region(layer.name, panels * bytesPerPanel), biasTensor = region(`${layer.name}.bias`, panels * PANEL * 4);
+  const quantised = type === "int8" ? { scalesTensor: region(`${layer.name}.scales`, panels * PANEL * 4), sumsTensor: region(`${layer.name}.sums`, panels * PANEL * 4) } : {};
   const mapped = layer.before.length + layer.after.length > 0, rowBytes = inDim * size;
   const panelsAtOnce = Math.min(panels, Math.max(1, Math.floor(STAGE_BYTES / (PANEL * rowBytes))));
   // stage: bias, s, t [outDim] and a, b [inDim] as f64; eight rows as f32; raw rows of the panels packed at once
   const doubles = 3 * outDim + 2 * inDim, rowsOffset = doubles * 8, rawOffset = rowsOffset + PANEL * inDim * 4;
   return {
-    name: layer.name, panels, panelsTensor, biasTensor, tensors: [panelsTensor, biasTensor],
+    name: layer.name, type, panels, panelsTensor, biasTensor, ...quantised, tensors: [panelsTensor, biasTensor, ...Object.values(quantised)],
     stageBytes: rawOffset + panelsAtOnce * PANEL * rowBytes,
     async fill(arena) {
       const bias = layer.bias && toFloat64(await layer.bias.read(), layer.bias.dtype);
@@ -148,8 +156,9 @@ export function packedLinear(layer: Linear, headDim: number, onFold: (fold: Fold
         const raw = await layer.weight.read(arena.bytes(arena.stage + rawOffset, (last - first) * rowBytes), (layer.firstRow + first) * rowBytes);
         if (panel === 0) arena.sample(raw);
         const moved = arena.packPanels(
-          panelsTensor.address + panel * inDim * PANEL * 4, biasTensor.address + panel * PANEL * 4, arena.stage + rawOffset, format, panel, count, headDim, inDim,
+          panelsTensor.address + panel * bytesPerPanel, biasTensor.address + panel * PANEL * 4, arena.stage + rawOffset, format, panel, count, headDim, inDim,
           at(first), mapped ? at(3 * outDim) : 0, at(3 * outDim + inDim), mapped ? at(outDim + first) : 0, mapped ? at(2 * outDim + first) : 0, arena.stage + rowsOffset,
+          KINDS[type], (quantised.scalesTensor?.address ?? 0) + panel * PANEL * 4, (quantised.sumsTensor?.address ?? 0) + panel * PANEL * 4,
         );
         if (Number.isNaN(moved)) throw notFinite(layer.name);
         change = Math.max(change, moved);
