@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { load } from "../bindings/index.ts";
-import type { Model, Session } from "../bindings/index.ts";
+import type { Model, Session, WeightType } from "../bindings/index.ts";
 import { loadPeak } from "./limits.ts";
 import { timeInTurn } from "./measure.ts";
 import { openStepPeer } from "./peers.ts";
@@ -13,6 +13,9 @@ const texts = ["../README.md", "../LICENSE", "../bindings/plan.ts", "../assembly
 
 export interface DecodeResult {
   readonly build: string;
+  readonly dtype: WeightType;
+  /** Tokens/s over those of f32 in the same build on one thread. */
+  readonly overF32: number;
   readonly threads: number;
   readonly bestMs: number;
   readonly medianMs: number;
@@ -51,18 +54,19 @@ export async function benchDecode(budgetMs: number, kinds: readonly ("simd" | "r
   const results: DecodeResult[] = [];
   const peer = await openStepPeer("slab_lm_step");
   for (const kind of kinds) {
-    const models = [await load(folder, { threads: 1, build: kind, sessions: 1 }), await load(folder, { threads: 2, build: `${kind}-threads`, sessions: 1 })];
-    const sessions = [await sessionAt(models[0]!, 100), await sessionAt(models[1]!, 100)];
+    const variants = ([[1, "f32"], [2, "f32"], [1, "int8"], [1, "int4"]] as const).map(([threads, dtype]) => ({ key: `${dtype} ${threads}`, threads, dtype }));
+    const models = await Promise.all(variants.map(({ threads, dtype }) => load(folder, { threads, dtype, build: threads > 1 ? `${kind}-threads` : kind, sessions: 1 })));
+    const sessions = await Promise.all(models.map((model) => sessionAt(model, 100)));
     const peak = loadPeak(kind);
     const times = await timeInTurn({
-      read: () => peak.read(), one: () => sessions[0]!.decode(17), two: () => sessions[1]!.decode(17), ...(peer ? { peer: () => peer.run() } : {}),
+      read: () => peak.read(), ...Object.fromEntries(variants.map(({ key }, i) => [key, () => sessions[i]!.decode(17)])), ...(peer ? { peer: () => peer.run() } : {}),
     }, budgetMs);
     const bandwidth = peak.bytes / times.read!.bestMs / 1e6;
-    for (const [model, name] of [[models[0]!, "one"], [models[1]!, "two"]] as const) {
-      const { bestMs, medianMs } = times[name]!;
+    for (const [i, { key, dtype }] of variants.entries()) {
+      const model = models[i]!, { bestMs, medianMs } = times[key]!;
       const rate = bytesPerToken(model) / bestMs / 1e6;
       results.push({
-        build: model.caps.build, threads: model.caps.threads, bestMs, medianMs, gigabytesPerSecond: rate, fraction: rate / bandwidth,
+        build: model.caps.build, dtype, overF32: times["f32 1"]!.bestMs / bestMs, threads: model.caps.threads, bestMs, medianMs, gigabytesPerSecond: rate, fraction: rate / bandwidth,
         ...(peer ? { peer: { name: peer.name, ratio: times.peer!.bestMs / bestMs, medianRatio: times.peer!.medianMs / medianMs } } : {}),
       });
       model.dispose();

@@ -56,18 +56,18 @@ section("Two threads on one matrix product", table(
 
 const models = await benchModels(args.short ? 3000 : 20000, args.short ? 1 : 3, relaxed);
 section("Whole models, a picture of 224×224", table(
-  ["model", "build", "threads", "best", "median", "GFLOP/s", "of the peak", "peer's best", "times faster", "by medians"],
+  ["model", "build", "weights", "threads", "best", "median", "GFLOP/s", "of the f32 peak", "over f32", "peer's best", "times faster", "by medians"],
   models.map((m) => [
-    m.model, m.build, String(m.threads), ms(m.bestMs), ms(m.medianMs), m.gflops.toFixed(1), percent(m.fraction),
+    m.model, m.build, m.dtype, String(m.threads), ms(m.bestMs), ms(m.medianMs), m.gflops.toFixed(1), percent(m.fraction), `${m.overF32.toFixed(2)}×`,
     m.peer ? ms(m.peer.bestMs) : "–", m.peer ? `${m.peer.ratio.toFixed(2)}×` : "–", m.peer ? `${m.peer.medianRatio.toFixed(2)}×` : "–",
   ]),
 ) + (models.some((m) => m.peer) ? `\n\nPeer: ${[...new Set(models.flatMap((m) => (m.peer ? [m.peer.name] : [])))].join("; ")}, one thread.` : ""), models);
 
 const decode = await benchDecode(args.short ? 2500 : 15000, builds);
-section("SLAB-LM, 13.7M parameters: decoding a token, f32", table(
-  ["build", "threads", "best", "median", "tokens/s", "GB/s", "of the bandwidth", "times faster", "by medians"],
+section("SLAB-LM, 13.7M parameters: decoding a token", table(
+  ["build", "weights", "threads", "best", "median", "tokens/s", "over f32", "GB/s", "of the bandwidth", "times faster", "by medians"],
   decode.map((d) => [
-    d.build, String(d.threads), ms(d.bestMs), ms(d.medianMs), (1000 / d.bestMs).toFixed(0), d.gigabytesPerSecond.toFixed(1), percent(d.fraction),
+    d.build, d.dtype, String(d.threads), ms(d.bestMs), ms(d.medianMs), (1000 / d.bestMs).toFixed(0), `${d.overF32.toFixed(2)}×`, d.gigabytesPerSecond.toFixed(1), percent(d.fraction),
     d.peer ? `${d.peer.ratio.toFixed(2)}×` : "–", d.peer ? `${d.peer.medianRatio.toFixed(2)}×` : "–",
   ]),
 ) + (decode[0]?.peer ? `\n\nPeer: ${decode[0].peer.name}, one thread.` : ""), decode);

@@ -1,7 +1,7 @@
 // Whole image models: ms a picture at one and two threads, GFLOP/s, the fraction of the multiply-add peak, and the ratio to
 // onnxruntime-web on the same network, all in one run.
 import { load } from "../bindings/index.ts";
-import type { Model } from "../bindings/index.ts";
+import type { Model, WeightType } from "../bindings/index.ts";
 import { Plan } from "../bindings/plan.ts";
 import { build } from "../bindings/load.ts";
 import { parseConfig } from "../models/config.ts";
@@ -13,11 +13,14 @@ import { randomCheckpoint } from "./random-checkpoint.ts";
 export interface ModelResult {
   readonly model: string;
   readonly build: string;
+  readonly dtype: WeightType;
   readonly threads: number;
   readonly bestMs: number;
   readonly medianMs: number;
   readonly gflops: number;
-  /** Of one thread's peak, times the threads. */
+  /** How many times faster than f32 of the same build on one thread. */
+  readonly overF32: number;
+  /** Of one thread's f32 peak, times the threads: above 1 where bytes are multiplied. */
   readonly fraction: number;
   /** How many times faster than the peer, by best and by median; undefined without a peer. */
   readonly peer?: { readonly name: string; readonly bestMs: number; readonly ratio: number; readonly medianRatio: number };
@@ -41,11 +44,11 @@ export async function benchModels(budgetMs: number, models: number, relaxed: boo
   const results: ModelResult[] = [];
   for (const { config, peer: peerName } of MODELS.slice(0, models)) {
     const flops = flopsOf(config);
-    const variants: { key: string; model: Model }[] = [];
+    const variants: { key: string; kind: "relaxed" | "simd"; dtype: WeightType; model: Model }[] = [];
     for (const kind of relaxed ? (["relaxed", "simd"] as const) : (["simd"] as const)) {
-      for (const threads of [1, 2]) {
-        const model = await load({ config, weights: randomCheckpoint(config) }, { threads, build: threads > 1 ? `${kind}-threads` : kind });
-        variants.push({ key: `${kind} ${threads}`, model });
+      for (const [threads, dtype] of [[1, "f32"], [2, "f32"], [1, "int8"]] as const) {
+        const model = await load({ config, weights: randomCheckpoint(config) }, { threads, dtype, build: threads > 1 ? `${kind}-threads` : kind });
+        variants.push({ key: `${kind} ${threads} ${dtype}`, kind, dtype, model });
       }
     }
     const { imageSize } = variants[0]!.model.config.network;
@@ -58,11 +61,11 @@ export async function benchModels(budgetMs: number, models: number, relaxed: boo
       ...Object.fromEntries(variants.map(({ key, model }) => [key, () => model.forward(pixels)])),
       ...(peer ? { peer: () => peer.run() } : {}),
     }, budgetMs);
-    for (const { key, model } of variants) {
+    for (const { key, kind, dtype, model } of variants) {
       const { bestMs, medianMs } = times[key]!;
       const [limit, flopsOfPeak] = key.startsWith("relaxed") ? [times.peak!, peak.flops] : [times.plain!, plain.flops];
       results.push({
-        model: config, build: model.caps.build, threads: model.caps.threads, bestMs, medianMs, gflops: flops / bestMs / 1e6,
+        model: config, build: model.caps.build, dtype, overF32: times[`${kind} 1 f32`]!.bestMs / bestMs, threads: model.caps.threads, bestMs, medianMs, gflops: flops / bestMs / 1e6,
         fraction: flops / bestMs / (flopsOfPeak / limit.bestMs) / model.caps.threads,
         ...(peer ? { peer: { name: peer.name, bestMs: times.peer!.bestMs, ratio: times.peer!.bestMs / bestMs, medianRatio: times.peer!.medianMs / medianMs } } : {}),
       });

@@ -8,6 +8,8 @@ export interface Kernels {
   packPanels(...args: number[]): number;
   unpackTable(...args: number[]): number;
   checksum(from: number, bytes: number): number;
+  /** 1 when this engine's relaxed products of bytes are exact. */
+  probeInt8(): number;
   runPlan(plan: number, length: number): void;
   /** Only in the threads builds. */
   openRun?(plan: number, length: number): void;
@@ -86,5 +88,21 @@ export function chooseBuild(platform: Platform, { threads, deterministic = false
   }
   return {
     build: build ?? `${relaxed ? "relaxed" : "simd"}${wanted > 1 ? "-threads" : ""}`, runtime: platform.runtime, threads: wanted, cores, relaxed, deterministic, reasons,
+  };
+}
+
+/**
+ * For quantised weights: the same build, or the plain one when this engine computes relaxed products of bytes wrongly, which some
+ * baseline compilers do. Measured on extreme values, not looked up.
+ */
+export async function trustedBytes(caps: Caps, platform: Platform): Promise<Caps> {
+  if (!caps.relaxed) return caps;
+  const memory = new WebAssembly.Memory({ initial: 1, maximum: 1 });
+  const kernels = instantiate(await platform.kernels("relaxed"), memory);
+  kernels.initialise();
+  if (kernels.probeInt8() === 1) return caps;
+  return {
+    ...caps, relaxed: false, build: caps.build.replace("relaxed", "simd") as Build,
+    reasons: [...caps.reasons, "plain SIMD: this engine computes relaxed products of bytes wrongly"],
   };
 }

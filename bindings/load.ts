@@ -8,7 +8,7 @@ import { blobSource, bytesSource, Checkpoint, streamSource } from "./checkpoint/
 import { Classifier } from "./classifier.ts";
 import { openFolder, parseJson } from "./folder.ts";
 import type { Caps } from "./kernels.ts";
-import { chooseBuild } from "./kernels.ts";
+import { chooseBuild, trustedBytes } from "./kernels.ts";
 import type { WeightType } from "./dtype.ts";
 import { WEIGHT_TYPES } from "./dtype.ts";
 import { Language } from "./language.ts";
@@ -77,7 +77,7 @@ export async function load(source: string | URL | ModelParts, options: LoadOptio
   options.signal?.throwIfAborted();
   const { dtype = "f32" } = options;
   if (!WEIGHT_TYPES.includes(dtype)) throw new RangeError(`dtype is ${describe(dtype)}, expected one of ${WEIGHT_TYPES.join(", ")}`);
-  const caps = chooseBuild(platform, options);
+  const chosen = chooseBuild(platform, options), caps = dtype === "f32" ? chosen : await trustedBytes(chosen, platform);
   const opened = typeof source === "string" || source instanceof URL ? await openFolder(source, options) : await openParts(source, options);
   try {
     const { config, checkpoint } = opened;
