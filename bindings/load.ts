@@ -12,8 +12,10 @@ import { chooseBuild, trustedBytes } from "./kernels.ts";
 import type { WeightType } from "./dtype.ts";
 import { WEIGHT_TYPES } from "./dtype.ts";
 import { Language } from "./language.ts";
+import type { MaterialiseOptions } from "./memory.ts";
 import { materialise } from "./memory.ts";
 import { Model } from "./model.ts";
+import { namesOnly, packedOf, readPacked } from "./packed.ts";
 import { Plan } from "./plan.ts";
 import { platform } from "./platform/node.ts";
 import type { Build } from "./platform/platform.ts";
@@ -75,18 +77,37 @@ const PREFILL_ROWS = 256;
  */
 export async function load(source: string | URL | ModelParts, options: LoadOptions = {}): Promise<Model> {
   options.signal?.throwIfAborted();
-  const { dtype = "f32" } = options;
-  if (!WEIGHT_TYPES.includes(dtype)) throw new RangeError(`dtype is ${describe(dtype)}, expected one of ${WEIGHT_TYPES.join(", ")}`);
-  const chosen = chooseBuild(platform, options), caps = dtype === "f32" ? chosen : await trustedBytes(chosen, platform);
+  const { dtype } = options;
+  if (dtype !== undefined && !WEIGHT_TYPES.includes(dtype)) throw new RangeError(`dtype is ${describe(dtype)}, expected one of ${WEIGHT_TYPES.join(", ")}`);
+  const chosen = chooseBuild(platform, options);
   const opened = typeof source === "string" || source instanceof URL ? await openFolder(source, options) : await openParts(source, options);
   try {
-    const { config, checkpoint } = opened;
-    return config.architecture === "slab_lm"
-      ? await loadLanguage(config, checkpoint, opened.tokenizer, caps, options)
-      : await loadImages(config, checkpoint, caps, options);
+    const { config, checkpoint } = opened, packed = packedOf(checkpoint), type = packed?.type ?? dtype ?? "f32";
+    if (packed && dtype !== undefined && dtype !== packed.type) {
+      throw new RangeError(`${checkpoint.name} is packed as ${packed.type}, asked for was ${dtype}: load the original checkpoint`);
+    }
+    const caps = type === "f32" ? chosen : await trustedBytes(chosen, platform);
+    if (packed && packed.layout !== "any" && (packed.layout === "relaxed") !== caps.relaxed) {
+      throw new RangeError(`${checkpoint.name} is packed for ${packed.layout} builds, this host runs ${caps.build} (${caps.reasons[0] ?? "as asked"}): load the original checkpoint, or convert it here`);
+    }
+    const plan = new Plan({ type, relaxed: caps.relaxed });
+    const context: Context = {
+      plan, caps, options, tensors: packed ? namesOnly((name) => packed.tables[name] ?? "F32") : checkpoint,
+      ...(packed ? { packed: { fingerprint: packed.fingerprint, read: (into) => readPacked(checkpoint, packed, plan, into) } } : {}),
+    };
+    return config.architecture === "slab_lm" ? await loadLanguage(config, opened.tokenizer, context) : await loadImages(config, context);
   } finally {
     if (opened.owned) await opened.checkpoint.close();
   }
+}
+
+/** What loading an image model and a language model have in common. */
+interface Context {
+  readonly plan: Plan;
+  readonly caps: Caps;
+  readonly options: LoadOptions;
+  readonly tensors: Tensors;
+  readonly packed?: NonNullable<MaterialiseOptions["packed"]>;
 }
 
 /** Records the network of an image model's config; returns its logits. */
@@ -95,20 +116,20 @@ export function build(plan: Plan, tensors: Tensors, config: ModelConfig): Return
   return slabDeit(plan, tensors, config.network);
 }
 
-const materialiseOptions = ({ signal, onProgress }: LoadOptions) => ({
-  ...(signal ? { signal } : {}),
+const materialiseOptions = ({ options: { signal, onProgress }, packed }: Context): MaterialiseOptions => ({
+  ...(signal ? { signal } : {}), ...(packed ? { packed } : {}),
   onWeight: (done: number, total: number, name: string) => onProgress?.({ stage: "weights", done, total, name }),
 });
 
-async function loadImages(config: ImageModelConfig, checkpoint: Checkpoint, caps: Caps, options: LoadOptions): Promise<Model> {
-  const plan = new Plan({ type: options.dtype ?? "f32", relaxed: caps.relaxed });
-  const logits = build(plan, checkpoint, config);
-  const runtime = new Runtime(plan, caps, await materialise(plan, [logits], caps, platform, materialiseOptions(options)));
+async function loadImages(config: ImageModelConfig, context: Context): Promise<Model> {
+  const { plan, caps, tensors } = context;
+  const logits = build(plan, tensors, config);
+  const runtime = new Runtime(plan, caps, await materialise(plan, [logits], caps, platform, materialiseOptions(context)));
   return new Model(config, runtime, new Classifier(config, runtime, logits));
 }
 
-async function loadLanguage(config: LanguageModelConfig, checkpoint: Checkpoint, json: unknown, caps: Caps, options: LoadOptions): Promise<Model> {
-  const { sessions = 16 } = options;
+async function loadLanguage(config: LanguageModelConfig, json: unknown, context: Context): Promise<Model> {
+  const { plan, caps, options: { sessions = 16 } } = context;
   if (!(Number.isInteger(sessions) && sessions >= 1 && sessions <= 1024)) throw new RangeError(`sessions is ${sessions}, expected a whole number from 1 to 1024`);
   let tokenizer: Tokenizer | undefined;
   if (json !== undefined) {
@@ -119,9 +140,8 @@ async function loadLanguage(config: LanguageModelConfig, checkpoint: Checkpoint,
       throw new RangeError(`tokenizer.json has ${tokenizer.vocabSize} tokens, the config's vocab_size is ${config.network.vocab}: they belong to different models`);
     }
   }
-  const plan = new Plan({ type: options.dtype ?? "f32", relaxed: caps.relaxed });
-  const tensors = slabLm(plan, checkpoint, config.network, { prefillRows: PREFILL_ROWS, batch: sessions });
-  const memory = await materialise(plan, [tensors.hidden, tensors.logits, tensors.prefill.hidden], caps, platform, { ...materialiseOptions(options), slots: sessions });
+  const tensors = slabLm(plan, context.tensors, config.network, { prefillRows: PREFILL_ROWS, batch: sessions });
+  const memory = await materialise(plan, [tensors.hidden, tensors.logits, tensors.prefill.hidden], caps, platform, { ...materialiseOptions(context), slots: sessions });
   const runtime = new Runtime(plan, caps, memory);
   return new Model(config, runtime, new Language(config, runtime, tensors, sessions, tokenizer));
 }

@@ -27,6 +27,8 @@ export interface ModelMemory {
   readonly module: WebAssembly.Module;
   readonly kernels: Kernels;
   readonly planAddress: number;
+  readonly weightsAddress: number;
+  readonly weightsBytes: number;
   /** State slots, one timeline each, slotBytes apart. */
   readonly stateAddress: number;
   readonly slotBytes: number;
@@ -35,10 +37,19 @@ export interface ModelMemory {
   readonly report: MemoryReport;
 }
 
+export interface MaterialiseOptions {
+  readonly signal?: AbortSignal;
+  readonly onWeight?: (done: number, total: number, name: string) => void;
+  /** Timelines with a place in memory. */
+  readonly slots?: number;
+  /** Weights that are packed already: their fingerprint, and how to read them all into place. */
+  readonly packed?: { readonly fingerprint: number; read(into: Uint8Array): Promise<void> };
+}
+
 /** Lays the plan out, makes the memory, writes the plan and fills the weights. */
 export async function materialise(
   plan: Plan, outputs: readonly Tensor[], caps: Caps, platform: Platform,
-  { signal, onWeight, slots = 0 }: { signal?: AbortSignal; onWeight?: (done: number, total: number, name: string) => void; slots?: number } = {},
+  { signal, onWeight, slots = 0, packed }: MaterialiseOptions = {},
 ): Promise<ModelMemory> {
   const planAddress = HEADER_BYTES;
   const planBytes = alignUp(plan.ops.length * OP_BYTES, 64);
@@ -48,7 +59,7 @@ export async function materialise(
     tensor.address = at;
     at += tensor.bytes;
   }
-  const stateAddress = alignUp(at, 64);
+  const weightsBytes = at - weightsAddress, stateAddress = alignUp(at, 64);
   const slotBytes = alignUp(plan.stateBytes, 64), stateBytes = slotBytes * slots;
   let scratch = stateAddress + stateBytes;
   for (const input of plan.inputs) {
@@ -88,7 +99,11 @@ export async function materialise(
     },
   };
   let breath = performance.now();
-  for (const [i, weight] of plan.weights.entries()) {
+  if (packed) {
+    await packed.read(arena.bytes(weightsAddress, weightsBytes));
+    fingerprint = packed.fingerprint;
+    onWeight?.(1, 1, "packed weights");
+  } else for (const [i, weight] of plan.weights.entries()) {
     // timers and aborts are served now and then
     if (performance.now() - breath > 20) {
       await breathe();
@@ -99,7 +114,7 @@ export async function materialise(
     onWeight?.(i + 1, plan.weights.length, weight.name);
   }
   return {
-    memory, module, kernels, planAddress, stateAddress, slotBytes, fingerprint: fingerprint >>> 0,
+    memory, module, kernels, planAddress, weightsAddress, weightsBytes, stateAddress, slotBytes, fingerprint: fingerprint >>> 0,
     report: {
       header: HEADER_BYTES, plan: planBytes, weights: stateAddress - weightsAddress, state: stateBytes, scratch: memory.buffer.byteLength - stateAddress - stateBytes,
       total: memory.buffer.byteLength,

@@ -5,6 +5,7 @@ import type { Label, Picture } from "./classifier.ts";
 import type { Caps } from "./kernels.ts";
 import type { Language } from "./language.ts";
 import type { MemoryReport } from "./memory.ts";
+import { packedFile } from "./packed.ts";
 import type { Plan } from "./plan.ts";
 import type { Profile } from "./profile.ts";
 import { profileOps } from "./profile.ts";
@@ -93,6 +94,15 @@ export class Model {
     const capacity = this.plan.programs.find((p) => p.name === program)?.capacity ?? 1;
     const { first, last, share } = this.#task.rehearse(program, rows ?? (program === "decode" ? 1 : capacity));
     return profileOps(this.#runtime, first, last, share, rounds);
+  }
+
+  /**
+   * The model's weights as they lie in memory, folded, packed and quantised: a model.safetensors that loads without any of this work,
+   * beside the same config.json. int8 weights are for builds of the same kind, relaxed or plain; others are for all.
+   */
+  pack(): Uint8Array<ArrayBuffer> {
+    const { weightsAddress, weightsBytes, fingerprint } = this.#runtime.memory;
+    return packedFile(this.plan, this.caps.relaxed, fingerprint, this.#runtime.bytes(weightsAddress, weightsBytes));
   }
 
   /** Gives the memory back and leaves the thread pool. Safe to call twice. */

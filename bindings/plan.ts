@@ -91,6 +91,8 @@ export class Plan {
   readonly stateParts: StatePart[] = [];
   /** Bytes of private scratch that the hungriest kernel needs on each thread. */
   threadScratch = 64;
+  /** Tables that are kept in the checkpoint's own number format, by name. */
+  readonly rawTables = new Map<string, string>();
   /** Filled by the caller before a run. */
   readonly inputs: Tensor[] = [];
   private readonly lifetimes = new Map<Tensor, { first: number; last: number }>();
@@ -387,6 +389,7 @@ export class Plan {
   /** Rows of an embedding table kept in the checkpoint's own number format: ids i32 [rows] → [rows, dim]. */
   embed(ids: Tensor, table: TensorRef, dim: number, out = this.rows("embedding", ids.rows, dim)): Tensor {
     const raw = rawTable(table);
+    this.rawTables.set(table.name, table.dtype);
     const like = this.tensor(table.name, "weights", table.shape[0]!, dim, table.byteLength / table.shape[0]!, 0, table.byteLength);
     const tensor = this.once(table.name, like, raw.weight);
     this.op(opcodes.EMBED, "embed", this.liveRows(out), 0, [out, out.rowBytes, ids, tensor, raw.format, dim], rowGrain(out.rows));

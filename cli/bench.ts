@@ -13,6 +13,7 @@ MODEL is a folder or URL of config.json beside model.safetensors, or a name of s
   --profile         every kind of op: time, GFLOP/s, GB/s, its bound and the fraction of the limit, on one thread
   --ops             with --profile, every single op
   --rounds N        runs that are timed; default 40
+  --dtype TYPE      how weights are kept: f32 (default), int8 or int4
   --config NAME     a preset of slab list, or the path of a config.json
   --threads N       default: one for every core
   --deterministic   the build that gives the same bits everywhere
@@ -98,8 +99,8 @@ export async function run(args: readonly string[]): Promise<void> {
     for (const program of programs) profiles[model.config.architecture === "slab_lm" ? program : "forward"] = await model.profile({ program, rounds });
   }
   progress.clear();
-  if (values.json) return outJson({ model: given, caps: model.caps, timings: results, ...(values.profile ? { profiles } : {}) });
-  out(`${printable(model.config.name)}: build ${model.caps.build} on ${model.caps.runtime}, ${model.caps.threads} of ${model.caps.cores} threads`);
+  if (values.json) return outJson({ model: given, dtype: model.plan.type, caps: model.caps, timings: results, ...(values.profile ? { profiles } : {}) });
+  out(`${printable(model.config.name)}: build ${model.caps.build} on ${model.caps.runtime}, ${model.caps.threads} of ${model.caps.cores} threads, weights ${model.plan.type}`);
   for (const line of table(["", "best", "median", "a second"], results.map((t) => [t.what, milliseconds(t.bestMs), milliseconds(t.medianMs), t.perSecond.toFixed(1)]))) out(line);
   for (const [name, profile] of Object.entries(profiles)) show(name, profile, values.ops === true);
 }

@@ -18,6 +18,7 @@ A picture that cannot be read is reported, the others go on, and the exit code i
   --model FOLDER|URL   config.json beside model.safetensors, or a name of slab list; default: slab-deit-cifar10 of a clone
   --config NAME        a preset of slab list, or the path of a config.json, for a folder without one (or instead of it)
   --top N              labels a picture; default 5
+  --dtype TYPE         how weights are kept: f32 (default), int8 or int4
   --threads N          default: one for every core
   --deterministic      the same bits on every runtime and for any number of threads
   --json               one JSON document
@@ -30,7 +31,7 @@ const STDIN = "-";
 type Result = { readonly path: string; readonly labels: Label[] } | { readonly path: string; readonly error: string };
 
 /** Something to classify, or why it cannot be. */
-interface Item {
+export interface Item {
   readonly path: string;
   readonly fault?: Error;
 }
@@ -78,12 +79,12 @@ export async function run(args: readonly string[]): Promise<void> {
   progress.clear();
   if (values.json) {
     const { name } = model.config, { build, threads, deterministic, runtime } = model.caps;
-    outJson({ model: name, build, threads, deterministic, runtime, pictures: results });
+    outJson({ model: name, build, threads, deterministic, runtime, dtype: model.plan.type, pictures: results });
   }
 }
 
 /** The pictures that an argument means: itself, or all below a folder, in the order of their paths. */
-async function expand(path: string): Promise<Item[]> {
+export async function expand(path: string): Promise<Item[]> {
   if (path === STDIN) return [{ path }];
   try {
     if (!(await stat(path)).isDirectory()) return [{ path }];
@@ -113,7 +114,7 @@ async function below(folder: string): Promise<Item[]> {
   return items;
 }
 
-async function read({ path, fault }: Item): Promise<Uint8Array> {
+export async function read({ path, fault }: Item): Promise<Uint8Array> {
   if (fault) throw fault;
   if (path === STDIN) {
     const chunks: Uint8Array[] = [];

@@ -29,6 +29,7 @@ Ctrl-C stops after the token at hand; the exit code is then 130.
   --resume FILE             goes on with a saved session of the same model: PROMPT is added to it and may be left out
   --echo                    shows the prompt too
   --stats                   speed and memory, to stderr
+  --dtype TYPE              how weights are kept: f32 (default), int8 or int4
   --config NAME             a preset of slab list, or the path of a config.json, for a folder without one (or instead of it)
   --threads N               default: one for every core
   --deterministic           the same bits on every runtime and for any number of threads
@@ -248,8 +249,8 @@ function restored(model: Model, snapshot: Uint8Array, file: string): Session {
 
 // numbers
 
-function about({ config, caps: { build, threads, deterministic, runtime } }: Model) {
-  return { model: config.name, build, threads, deterministic, runtime };
+function about({ config, plan, caps: { build, threads, deterministic, runtime } }: Model) {
+  return { model: config.name, build, threads, deterministic, runtime, dtype: plan.type };
 }
 
 const perSecond = (tokens: number, ms: number): number => (1000 * tokens) / ms;

@@ -3,7 +3,9 @@ import { existsSync } from "node:fs";
 import { AFFINE, LAYER_NORM, RMS_NORM } from "../assembly/opcodes.ts";
 import type { Model } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
+import type { WeightType } from "../bindings/dtype.ts";
 import type { Plan } from "../bindings/plan.ts";
+import type { PackedLinear } from "../bindings/weights.ts";
 import type { ModelConfig } from "../models/config.ts";
 import { parseConfig, PRESETS } from "../models/config.ts";
 import { loadOptions, MODEL_OPTIONS, modelSource, parse } from "./options.ts";
@@ -18,6 +20,7 @@ const HELP = `slab info MODEL [options]: ${summary}
 MODEL is a folder or URL of config.json beside model.safetensors, a name of slab list, or a preset (its sizes only).
 
   --config NAME     a preset of slab list, or the path of a config.json, for a folder without one (or instead of it)
+  --dtype TYPE      how weights are kept: f32 (default), int8 or int4
   --plan            also every op of a pass, with what it reads and writes
   --threads N       default: one for every core
   --deterministic   the build that gives the same bits everywhere
@@ -51,12 +54,13 @@ export async function run(args: readonly string[]): Promise<void> {
   const left = sizes.norms.filter((name) => !norms.some(({ norm }) => norm === name));
   if (values.json) {
     return outJson({
-      ...described(model.config, sizes), weights: given, caps: model.caps, memory: model.memory(), ...(slots > 0 ? { slots } : {}),
+      ...described(model.config, sizes), weights: given, dtype: model.plan.type, layers: layerTypes(model.plan), caps: model.caps, memory: model.memory(), ...(slots > 0 ? { slots } : {}),
       folded: norms.length, left, folds: norms, ...(values.plan ? { plan: planRows(model.plan) } : {}),
     });
   }
   network(model.config, sizes);
   if (slots > 0) line("sessions", `${bytes(sizes.stateBytes)} of state each, whatever their length; ${slots} at once in the model's memory, others are parked outside`);
+  line("weights", kept(model.plan));
   running(model);
   out("");
   // a tied output projection goes by the name of the embedding, which itself stays as it is
@@ -105,6 +109,23 @@ function running(model: Model): void {
 function described({ name, architecture, network }: ModelConfig, { parameters, flops, programs, stateBytes, norms, plan }: Sizes) {
   const language = architecture === "slab_lm" ? { programs, stateBytes } : {};
   return { name, architecture, network, parameters, flops, ...language, norms: norms.length, normalisationOps: normOps(plan), ops: plan.ops.length };
+}
+
+/** How many linear layers are kept in which way. */
+function layerTypes({ weights }: Plan): Partial<Record<WeightType, number>> {
+  const layers: Partial<Record<WeightType, number>> = {};
+  for (const weight of weights) {
+    if (!("panels" in weight)) continue;
+    const { type } = weight as PackedLinear;
+    layers[type] = (layers[type] ?? 0) + 1;
+  }
+  return layers;
+}
+
+function kept(plan: Plan): string {
+  const { [plan.type]: layers = 0, f32 = 0 } = layerTypes(plan);
+  if (plan.type === "f32") return `f32 in ${plural(layers, "linear layer")}`;
+  return `${plan.type} in ${plural(layers, "linear layer")}${f32 > 0 ? `, f32 in ${f32} with few channels` : ""}; embeddings and tables as they are`;
 }
 
 const normOps = (plan: Plan): number => plan.ops.filter(({ code }) => code === LAYER_NORM || code === AFFINE || code === RMS_NORM).length;

@@ -5,8 +5,10 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ParseArgsConfig } from "node:util";
 import { parseArgs } from "node:util";
-import type { LoadOptions } from "../bindings/index.ts";
 import { nearestNames, quote } from "../bindings/checkpoint/names.ts";
+import type { WeightType } from "../bindings/dtype.ts";
+import { WEIGHT_TYPES } from "../bindings/dtype.ts";
+import type { LoadOptions } from "../bindings/index.ts";
 
 type OptionSpecs = NonNullable<ParseArgsConfig["options"]>;
 
@@ -21,7 +23,9 @@ export interface Parsed {
 const COMMON: OptionSpecs = { help: { type: "boolean", short: "h" }, json: { type: "boolean" }, quiet: { type: "boolean", short: "q" } };
 
 /** Options of the commands that load a model. */
-export const MODEL_OPTIONS: OptionSpecs = { threads: { type: "string" }, deterministic: { type: "boolean" }, config: { type: "string" } };
+export const MODEL_OPTIONS: OptionSpecs = {
+  threads: { type: "string" }, deterministic: { type: "boolean" }, config: { type: "string" }, dtype: { type: "string" },
+};
 
 /** The arguments of a command. Throws one line for an unknown option or a missing value. */
 export function parse(command: string, specs: OptionSpecs, args: readonly string[]): Parsed {
@@ -69,12 +73,21 @@ export function decimal(option: string, text: string | boolean | undefined, good
   return value;
 }
 
+/** How weights are to be kept, one of `types`. */
+export function weightType(text: string | boolean | undefined, types = WEIGHT_TYPES): WeightType | undefined {
+  if (text === undefined) return undefined;
+  const type = types.find((t) => t === text);
+  if (!type) throw new RangeError(`--dtype is ${quote(String(text))}, expected ${types.slice(0, -1).join(", ")} or ${types.at(-1)}`);
+  return type;
+}
+
 /** load()'s options from the command line. --config names a preset, or a file like config.json. */
 export async function loadOptions({ values }: Parsed): Promise<LoadOptions> {
-  const threads = wholeNumber("threads", values.threads, 1, 64);
+  const threads = wholeNumber("threads", values.threads, 1, 64), dtype = weightType(values.dtype);
   const config = values.config === undefined ? undefined : await readConfig(String(values.config));
   return {
     ...(threads === undefined ? {} : { threads }), ...(values.deterministic ? { deterministic: true } : {}), ...(config === undefined ? {} : { config }),
+    ...(dtype === undefined ? {} : { dtype }),
   };
 }
 

@@ -15,9 +15,11 @@ interface Command {
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   bench: () => import("./bench.ts"),
   classify: () => import("./classify.ts"),
+  convert: () => import("./convert.ts"),
   generate: () => import("./generate.ts"),
   info: () => import("./info.ts"),
   list: () => import("./list.ts"),
+  quality: () => import("./quality.ts"),
 };
 
 async function help(): Promise<void> {

@@ -101,6 +101,13 @@ export class Checkpoint implements Tensors {
     return scopeOf(this, prefix);
   }
 
+  /** The bytes of a tensor of any kind. */
+  raw(name: string): Pick<TensorRef, "byteLength" | "read"> {
+    const found = this.#stored.get(name);
+    if (!found) throw new RangeError(`${this.name} has no tensor ${quote(name)}: download it again`);
+    return { byteLength: found.byteLength, read: found.read };
+  }
+
   close(): Promise<void> {
     return closeAll(this.#sources);
   }
