@@ -1,13 +1,11 @@
 // A model's folder, on disk or behind http(s): config.json beside model.safetensors, or beside an index of its shards.
-import { readFileSync, statSync } from "node:fs";
 import type { Stats } from "node:fs";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseConfig } from "../models/config.ts";
 import { fileSource } from "./checkpoint/file.ts";
 import type { ByteSource } from "./checkpoint/index.ts";
 import { Checkpoint, urlSource } from "./checkpoint/index.ts";
 import type { OpenedModel } from "./load.ts";
+import { fs, path as paths, url as urls } from "./platform/builtins.ts";
 
 /** The files of a folder by name. */
 interface Folder {
@@ -28,7 +26,7 @@ const LARGEST_JSON = 64 << 20;
 /** What is at a path; undefined for nothing. */
 function statOf(path: string): Stats | undefined {
   try {
-    return statSync(path);
+    return fs.statSync(path);
   } catch (error) {
     if (["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
     throw error;
@@ -42,12 +40,12 @@ function diskFolder(path: string, { signal }: FolderOptions): Folder {
   return {
     name: path,
     async text(file) {
-      const info = statOf(join(path, file));
+      const info = statOf(paths.join(path, file));
       if (!info) return undefined;
-      if (info.size > LARGEST_JSON) throw new RangeError(`${join(path, file)} has ${info.size} bytes, expected a small JSON file`);
-      return readFileSync(join(path, file), "utf8");
+      if (info.size > LARGEST_JSON) throw new RangeError(`${paths.join(path, file)} has ${info.size} bytes, expected a small JSON file`);
+      return fs.readFileSync(paths.join(path, file), "utf8");
     },
-    open: (file) => fileSource(join(path, file), signal ? { signal } : {}),
+    open: (file) => fileSource(paths.join(path, file), signal ? { signal } : {}),
   };
 }
 
@@ -88,7 +86,7 @@ export function parseJson(text: string, where: string): unknown {
 export async function openFolder(source: string | URL, options: FolderOptions): Promise<OpenedModel> {
   const url = source instanceof URL ? source : /^[a-z]{2,}:/i.test(source) ? new URL(source) : undefined;
   if (url && !["file:", "http:", "https:"].includes(url.protocol)) throw new RangeError(`"${url.href}" is not a file:, http: or https: URL`);
-  const folder = url && url.protocol !== "file:" ? urlFolder(url, options) : diskFolder(url ? fileURLToPath(url) : (source as string), options);
+  const folder = url && url.protocol !== "file:" ? urlFolder(url, options) : diskFolder(url ? urls.fileURLToPath(url) : (source as string), options);
   const where = `${folder.name.replace(/\/$/, "")}/config.json`;
   let given = options.config;
   if (given === undefined) {

@@ -1,6 +1,5 @@
 // Checkpoints on disk: Node, Deno and Bun. Nothing else in this folder may import from node:.
-import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { fs, url } from "../platform/builtins.ts";
 import { readAhead } from "./read-ahead.ts";
 import type { Read } from "./read-ahead.ts";
 import { checkedSource } from "./source.ts";
@@ -18,17 +17,17 @@ const mostAtOnce = 1 << 30;
  */
 export async function fileSource(path: string | URL, options: SourceOptions = {}): Promise<ByteSource> {
   const { signal } = options;
-  const name = typeof path === "string" ? path : fileURLToPath(path);
+  const name = typeof path === "string" ? path : url.fileURLToPath(path);
   signal?.throwIfAborted();
   let handle: number | undefined;
   try {
     // asked before opening, as opening a named pipe would wait for its writer
-    if (!statSync(name).isFile()) throw new TypeError(`${name} is not a regular file, expected one such as model.safetensors`);
-    handle = openSync(name, "r");
-    const { size } = fstatSync(handle), opened = handle;
-    return checkedSource(name, size, readAhead(reader(name, handle), size, pageBytes, pagesKept), () => closeSync(opened), options);
+    if (!fs.statSync(name).isFile()) throw new TypeError(`${name} is not a regular file, expected one such as model.safetensors`);
+    handle = fs.openSync(name, "r");
+    const { size } = fs.fstatSync(handle), opened = handle;
+    return checkedSource(name, size, readAhead(reader(name, handle), size, pageBytes, pagesKept), () => fs.closeSync(opened), options);
   } catch (error) {
-    if (handle !== undefined) closeSync(handle);
+    if (handle !== undefined) fs.closeSync(handle);
     throw explain(name, error);
   }
 }
@@ -36,7 +35,7 @@ export async function fileSource(path: string | URL, options: SourceOptions = {}
 function reader(name: string, handle: number): Read {
   return async (begin, end, into = new Uint8Array(end - begin)) => {
     for (let at = 0; at < into.byteLength;) {
-      const bytesRead = readSync(handle, into, at, Math.min(into.byteLength - at, mostAtOnce), begin + at);
+      const bytesRead = fs.readSync(handle, into, at, Math.min(into.byteLength - at, mostAtOnce), begin + at);
       if (bytesRead === 0) throw new RangeError(`${name} became shorter while it was read, it ends at byte ${begin + at}: load it again`);
       at += bytesRead;
     }

@@ -1,6 +1,5 @@
 // Node: modules from files, threads from node:worker_threads.
-import { readFileSync } from "node:fs";
-import { availableParallelism } from "node:os";
+import { fs, os } from "./builtins.ts";
 import type { Build, Platform } from "./platform.ts";
 
 const FILES: Record<Build, URL> = {
@@ -20,17 +19,17 @@ export const platform: Platform = {
   runtime: `node ${process.versions.node}`,
   distrustRelaxed: nodeMajor < 22 ? `Node ${nodeMajor} computes relaxed SIMD wrongly behind its flag; use Node 22 or later` : undefined,
   noThreads: undefined,
-  cores: () => availableParallelism(),
+  cores: () => os.availableParallelism(),
   async kernels(build) {
     let module = compiled.get(build);
     if (!module) {
-      module = new WebAssembly.Module(readFileSync(FILES[build]));
+      module = new WebAssembly.Module(fs.readFileSync(FILES[build]));
       compiled.set(build, module);
     }
     return module;
   },
   async peak(relaxed) {
-    return new WebAssembly.Module(readFileSync(PEAK[relaxed ? "relaxed" : "simd"]));
+    return new WebAssembly.Module(fs.readFileSync(PEAK[relaxed ? "relaxed" : "simd"]));
   },
   // V8 before 13 hoists every load of a loop body, which leaves fewer registers for accumulators;
   // an unfused multiply-add needs one more register than a fused one

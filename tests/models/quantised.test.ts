@@ -20,15 +20,21 @@ const images = new URL("../../../shared/data/cifar10-test-300/", import.meta.url
 const VOCAB = 4096, PIXELS = 32 * 32 * 3;
 
 /**
- * `logits`: of max|logit|. `perplexity`: of that of f32. `weights`: of the bytes of f32. `paths`: of max|logit|, between prompts and single
- * tokens. int8 rounds the same activations on both, which differ by float32 sums in another order: now and then by one step of 127.
- * int4 rounds activations only where one token is read alone, and its steps are coarser.
+ * `logits`: of max|logit|, from f32's. `perplexity`: of that of f32. `weights`: of the bytes of f32.
  */
 const LIMITS = {
-  int8: { logits: 0.06, perplexity: 0.008, weights: 0.3, paths: 0.01 },
-  int4: { logits: 0.3, perplexity: 0.03, weights: 0.2, paths: 0.04 },
+  int8: { logits: 0.06, perplexity: 0.008, weights: 0.3 },
+  int4: { logits: 0.3, perplexity: 0.03, weights: 0.2 },
 } as const;
 const QUANTISED = ["int8", "int4"] as const;
+
+/**
+ * How far prompts and single tokens may be apart, of max|logit|. Their float32 sums differ in the last bit, which now and then rounds an
+ * activation to the next step, and the state carries that on. In int8 a step is 1/2047 of the largest activation in plain builds, 1/127 of
+ * the range in relaxed ones: there, two ways to round are in the end as far apart as each is from f32. int4 rounds the activations of
+ * single tokens only.
+ */
+const pathLimit = (dtype: "int8" | "int4", build: string): number => (dtype === "int4" ? 0.04 : build.startsWith("relaxed") ? 0.08 : 0.01);
 
 const argmax = (values: ArrayLike<number>): number => Array.from(values).indexOf(Math.max(...Array.from(values)));
 
@@ -99,10 +105,10 @@ if (existsSync(images)) {
     const expected = await logitsOf("f32");
     for (const [dtype, least] of [["int8", 297], ["int4", 285]] as const) {
       const got = await logitsOf(dtype);
+      if (dtype === "int8") assertWithin("logits", got, expected, LIMITS.int8.logits);
       let same = 0;
       for (let i = 0; i < 10 * count; i += 10) {
         const [want, have] = [expected.subarray(i, i + 10), got.subarray(i, i + 10)];
-        if (dtype === "int8") assertWithin(`image ${i / 10}`, have, want, LIMITS.int8.logits);
         if (argmax(have) === argmax(want)) same++;
       }
       assert.ok(same >= least, `${dtype}: the label of f32 for ${same} of 300, expected at least ${least}`);
@@ -140,9 +146,10 @@ const words = await withModel(books, { deterministic: true, threads: 1, sessions
   perplexity: perplexity(await model.session().logits(ids)), weights: model.memory().weights,
 }));
 
+const sameBits = (a: Float32Array, b: Float32Array): boolean => Buffer.from(a.buffer).equals(Buffer.from(b.buffer));
 const textBits = new Map<string, { read: Float32Array; single: Float32Array }>();
-/** Tokens that every run decodes; the first run of a kind decodes them all. */
-const SOME = 48;
+/** Tokens that every run reads and decodes; the first run of a kind does so with them all. */
+const SOME = 72;
 
 for (const dtype of QUANTISED) for (const { build, threads } of runs) {
   test(`slab-lm-books in ${dtype} has the perplexity of f32, from prompts and token by token: ${build}, threads=${threads}`, () =>
@@ -150,20 +157,19 @@ for (const dtype of QUANTISED) for (const { build, threads } of runs) {
       const limits = LIMITS[dtype], key = `${dtype} ${build.split("-")[0]}`, before = textBits.get(key);
       const near = (what: string, got: number): void =>
         assert.ok(Math.abs(got / words.perplexity - 1) <= limits.perplexity, `${what}: perplexity ${got}, ${words.perplexity} with f32`);
-      const read = await model.session().logits(ids);
+      const some = { read: await model.session().logits(ids.subarray(0, SOME)), single: await decoded(model, SOME) };
       if (before) {
-        const single = await decoded(model, SOME);
-        assert.ok(Buffer.from(read.buffer).equals(Buffer.from(before.read.buffer)), "a prompt's bits are those of one thread");
-        assert.ok(Buffer.from(single.buffer).equals(Buffer.from(before.single.buffer, 0, single.byteLength)), "single tokens' bits are those of one thread");
+        assert.ok(sameBits(some.read, before.read), "a prompt's bits are those of one thread");
+        assert.ok(sameBits(some.single, before.single), "single tokens' bits are those of one thread");
         return;
       }
-      const single = await decoded(model, ids.length);
+      textBits.set(key, some);
+      const read = await model.session().logits(ids), single = await decoded(model, ids.length);
       near("prompt", perplexity(read));
       near("token by token", perplexity(single));
-      for (let t = 0; t < ids.length; t++) assertWithin(`token ${t}`, rowOf(single, t), rowOf(read, t), limits.paths);
+      for (let t = 0; t < ids.length; t++) assertWithin(`token ${t}`, rowOf(single, t), rowOf(read, t), pathLimit(dtype, build));
       const { weights } = model.memory();
       assert.ok(weights < limits.weights * words.weights, `${weights} bytes of weights, ${words.weights} in f32`);
-      textBits.set(key, { read, single });
     }));
 
   if (threads !== 2 && build !== "simd") continue;
@@ -179,7 +185,7 @@ for (const dtype of QUANTISED) for (const { build, threads } of runs) {
         for (const [i, session] of alone.entries()) {
           const expected = await session.decode(next[i]!), got = rowOf(together, i);
           // several tokens at once are read with f32 activations
-          if (dtype === "int4") assertWithin(`session ${i}`, got, expected, LIMITS.int4.paths);
+          if (dtype === "int4") assertWithin(`session ${i}`, got, expected, pathLimit(dtype, build));
           else assert.equal(got.slice(), expected, `session ${i}`);
         }
       }
@@ -202,11 +208,9 @@ for (const dtype of QUANTISED) {
       assert.equal(await session.decode(ids[71]!), ended.next);
       assert.equal(await session.prefill(ids.subarray(72, 140)), ended.prompt);
     });
-    for (const other of (["f32", "int8", "int4"] as const).filter((type) => type !== dtype)) {
-      await withModel(books, { deterministic: true, threads: 1, dtype: other, sessions: 1 }, async (model) => {
-        try { model.session(ended.bytes); console.log(dtype, "->", other, "accepted"); } catch (error) { console.log(dtype, "->", other, (error as Error).message); }
-      });
-    }
+    if (!runs.some(({ build }) => build === "relaxed")) return;
+    await withModel(books, { build: "relaxed", threads: 1, dtype, sessions: 1 }, async (model) =>
+      assertWithin("in another build", await model.session(ended.bytes).decode(ids[71]!), ended.next, pathLimit(dtype, "relaxed")));
   });
 }
 
@@ -217,7 +221,7 @@ test("the plan says how weights are kept, and f32 is the default", async () => {
 });
 
 test("a dtype that is none is refused before anything is read", async () => {
-  for (const [dtype, said] of [["fp16", '"fp16"'], ["INT8", '"INT8"'], ["", '""'], [8, "8"], [null, "null"]] as const) {
+  for (const [dtype, said] of [["fp16", '"fp16"'], ["INT8", '"INT8"'], ["", '""'], [8, "number 8"], [null, "null"]] as const) {
     let error: unknown;
     try {
       await load("no-such-folder", { dtype } as unknown as LoadOptions);
