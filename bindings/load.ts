@@ -45,7 +45,7 @@ export interface LoadOptions {
   readonly threads?: number;
   /** The same bits on every runtime and for any number of threads: the plain SIMD build. */
   readonly deterministic?: boolean;
-  /** How weights are kept: "f32" (default), "int8" (a quarter of the memory), "int4" (an eighth, for decoding). */
+  /** How weights are kept: "f32" (default), "int8" (a quarter of the memory), "int4" (a seventh, for decoding). */
   readonly dtype?: WeightType;
   /** A preset's name or config object, for a folder without config.json (or instead of it). */
   readonly config?: unknown;

@@ -57,7 +57,7 @@ export async function run(args: readonly string[]): Promise<void> {
   if (!language && values.text !== undefined) throw new TypeError(`${printable(f32.config.name)} is an image model: give --images instead of --text`);
   progress.show(`loading the model as ${dtype}`);
   using quantised = await load(source, { ...options, dtype }).finally(() => progress.clear());
-  const pair = { f32, quantised }, { build, threads, deterministic, runtime } = f32.caps;
+  const pair = { f32, quantised }, { build, threads, deterministic, runtime } = quantised.caps;
   const weightBytes = { f32: f32.memory().weights, [dtype]: quantised.memory().weights }, share = quantised.memory().weights / f32.memory().weights;
   const about = { model: f32.config.name, build, threads, deterministic, runtime, dtype, weightBytes };
   const weights = `${bytes(f32.memory().weights)} as f32, ${bytes(quantised.memory().weights)} as ${dtype}: ${percent(share)}`;
@@ -105,6 +105,7 @@ async function comparePictures({ f32, quantised }: Pair, folder: string, limit: 
   if (f32.config.architecture === "slab_lm") throw new TypeError("expected an image model");
   const { preprocessing } = f32.config.image;
   const items = (await expand(folder)).slice(0, limit);
+  if (items.length === 1 && items[0]!.fault) throw new RangeError(`${printable(folder)}: ${items[0]!.fault.message}`);
   let pictures = 0, same = 0, largest = 0, squares = 0, count = 0;
   for (const [i, item] of items.entries()) {
     progress.show(`${i} of ${items.length}: ${item.path}`);
@@ -128,7 +129,7 @@ async function comparePictures({ f32, quantised }: Pair, folder: string, limit: 
     pictures++;
     if (argmax(got) === argmax(expected)) same++;
   }
-  if (pictures === 0) throw new RangeError(`there is no picture to compare on in ${quote(folder)}: give a folder of PNG, JPEG or WebP files`);
+  if (pictures === 0) throw new RangeError(`no picture of ${quote(folder)} can be read: give a folder of PNG, JPEG or WebP files`);
   return { pictures, same, agreement: same / pictures, largest, rms: Math.sqrt(squares / count) };
 }
 

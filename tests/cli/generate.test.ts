@@ -34,7 +34,7 @@ test("text is shown as it comes", async () => {
 test("--json: one document that tells the seed; - is standard input, its last newline left out", async () => {
   const options = ["--max-tokens", "12", "--temperature", "0.7", "--top-k", "40", "--top-p", "0.9", "--repetition-penalty", "1.1", "--deterministic"];
   const document = JSON.parse(await good(["generate", "-", "--json", "--threads", "1", ...options], { input: `${PROMPT}\n` }));
-  assert.equal(Object.keys(document), ["model", "build", "threads", "deterministic", "runtime", "prompt", "text", "ids", "finish", "seed", "stats"]);
+  assert.equal(Object.keys(document), ["model", "build", "threads", "deterministic", "runtime", "dtype", "prompt", "text", "ids", "finish", "seed", "stats"]);
   assert.equal([document.build, document.threads, document.deterministic, document.prompt], ["simd", 1, true, PROMPT]);
   // whatever the seed is, the text may end by itself
   assert.ok(document.ids.length === 12 ? document.finish === "length" : document.finish === "eos");
