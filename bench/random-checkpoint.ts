@@ -28,5 +28,5 @@ export function randomCheckpoint(name: string): Checkpoint {
     },
     scope: (inner) => scopeOf(prefix ? `${prefix}.${inner}` : inner),
   });
-  return Object.assign(Object.create(Checkpoint.prototype) as Checkpoint, { name, ...scopeOf(""), close: async () => {} });
+  return Object.assign(Object.create(Checkpoint.prototype) as Checkpoint, { name, metadata: new Map<string, string>(), ...scopeOf(""), close: async () => {} });
 }
