@@ -60,6 +60,9 @@ export class Classifier {
   async activation(mark: string, pixels: Float32Array): Promise<Float32Array> {
     const { plan } = this.#runtime, place = plan.marks.get(mark);
     if (!place) throw new RangeError(`the plan has no mark "${mark}": use one of ${[...plan.marks.keys()].join(", ")}`);
+    const { length } = this.#runtime.row(plan.inputs[0]!, 0);
+    if (!(pixels instanceof Float32Array)) throw new TypeError(`pixels is ${describe(pixels)}, expected a Float32Array of ${length} numbers`);
+    if (pixels.length !== length) throw new RangeError(`pixels has ${pixels.length} numbers, expected ${length}: one image`);
     this.#input(pixels);
     this.#runtime.run(0, place.ops);
     return this.#runtime.dense(place.tensor);

@@ -70,9 +70,9 @@ export class Model {
    */
   async decodeBatch(sessions: readonly Session[], ids: ArrayLike<number>): Promise<Float32Array> {
     const language = this.#language("decodeBatch");
+    language.check(ids);
     if (ids.length !== sessions.length) throw new RangeError(`${ids.length} ids for ${sessions.length} sessions, expected one each`);
     if (new Set(sessions).size !== sessions.length) throw new RangeError("a session is there twice: one step gives each session one token");
-    language.check(ids);
     const { vocab } = language.config.network;
     const out = new Float32Array(sessions.length * vocab);
     language.decode(sessions.map((s) => s.settle(language)), ids, (i, logits) => out.set(logits, i * vocab));

@@ -229,7 +229,7 @@ export class Plan {
 
   /**
    * out = act(x · Wᵀ + bias + add), [x.rows, outDim]. `heads` asks for head panels instead of rows; `add` has the output's layout
-   * (a residual, a position table) and may be the output itself; `room` and `rowOffset` place the rows inside a larger `out`.
+   * (a residual, a position table) and may be the output itself; `rowOffset` places the rows inside a larger `out`.
    */
   linear(
     x: Tensor, layer: Linear,

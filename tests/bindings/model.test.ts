@@ -221,4 +221,15 @@ test("threads end with the last model that uses them", async () => {
   assert.is(text.replace(/\u001b\[\d+m/g, ""), "true true");
 });
 
+test("activation takes exactly one image", async () => {
+  const model = await load({ config: tinyConfig, weights: tinyFile }, { threads: 1 });
+  for (const length of [0, tinyPixels.length - 1, 2 * tinyPixels.length]) {
+    let caught: unknown;
+    await model.activation("embed", new Float32Array(length)).catch((error: unknown) => (caught = error));
+    assert.instance(caught, RangeError);
+    assert.match((caught as Error).message, /expected 3072: one image/);
+  }
+  model.dispose();
+});
+
 test.run();
