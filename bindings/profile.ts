@@ -1,8 +1,8 @@
 // Where a pass spends its time: every op timed in place, against the machine's limits measured in the same run.
 import { breathe } from "./breathe.ts";
 import { instantiatePeak } from "./kernels.ts";
-import type { Argument } from "./plan.ts";
-import { tensorOf } from "./plan.ts";
+import type { Argument } from "./plan-record.ts";
+import { tensorOf } from "./plan-record.ts";
 import { platform } from "./platform/node.ts";
 import type { Runtime } from "./runtime.ts";
 

@@ -6,8 +6,8 @@ import type { DType, TensorRef, Tensors } from "./checkpoint/index.ts";
 import { toFloat64 } from "./checkpoint/floats.ts";
 import type { WeightType } from "./dtype.ts";
 import { KINDS, panelBytes } from "./dtype.ts";
-import type { Fold, Tensor } from "./plan.ts";
-import { notFinite } from "./plan.ts";
+import type { Fold, Tensor } from "./plan-record.ts";
+import { notFinite } from "./plan-record.ts";
 
 /** y = scale ⊙ x + shift, per channel. `norm` names the norm it came from, for the report of folds. */
 export interface Affine {

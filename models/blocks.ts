@@ -1,7 +1,7 @@
 // What the papers' networks share: patch embedding, simplified linear attention, softmax attention, the MLP.
 import type { TensorRef, Tensors } from "../bindings/checkpoint/index.ts";
 import { toFloat32, toFloat64 } from "../bindings/checkpoint/floats.ts";
-import { notFinite } from "../bindings/plan.ts";
+import { notFinite } from "../bindings/plan-record.ts";
 import type { Plan, Tensor } from "../bindings/plan.ts";
 import type { Affine, Linear } from "../bindings/weights.ts";
 import { foldAfter, foldBefore, linearOf, sliceOutputs } from "../bindings/weights.ts";
