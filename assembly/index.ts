@@ -8,6 +8,7 @@ export { int4RowBytes, int4VectorBytes, linearInt4, quantizeRowInt4, quantizeVec
 export { keyValueState, linearAttention } from "./linear-attention";
 export { scoreAttention, transposeKeys } from "./score-attention";
 export { depthwiseConv, gatherPatches } from "./conv";
+export { depthwiseConvChannels } from "./depthwise";
 export { affine, layerNorm, rmsNorm } from "./norm";
 export { linearInt4Rows } from "./int4-rows";
 export { checksum, copyBlocks, meanRows } from "./elementwise";

@@ -25,6 +25,7 @@ export const QUANTIZE_ROWS = 18;
 export const LINEAR_INT8 = 19;
 export const QUANTIZE_VECTOR = 20;
 export const LINEAR_INT4 = 21;
+export const DEPTHWISE_CONV_CHANNELS = 22;
 
 /** Activation of a linear layer. */
 export const ACT_NONE = 0;

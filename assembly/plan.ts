@@ -5,6 +5,7 @@ import { CLAIM, DONE, RUN_EPOCH, RUN_LENGTH, RUN_PLAN, SLEEPERS, THREAD_SCRATCH,
 import * as op from "./opcodes";
 import { OP_ARGS, OP_BYTES } from "./opcodes";
 import { depthwiseConv, gatherPatches } from "./conv";
+import { depthwiseConvChannels } from "./depthwise";
 import { copyBlocks, meanRows } from "./elementwise";
 import { linearInt8, quantizeRows } from "./int8";
 import { quantizeVectorInt8 } from "./int4";
@@ -101,6 +102,9 @@ function runOp(r: usize, begin: i32, end: i32, thread: i32): void {
       break;
     case op.LINEAR_INT4:
       linearInt4Rows(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14), scratch);
+      break;
+    case op.DEPTHWISE_CONV_CHANNELS:
+      depthwiseConvChannels(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14), arg(r, 15), arg(r, 16), scratch);
       break;
     default:
       unreachable();

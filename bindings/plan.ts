@@ -16,6 +16,15 @@ export type { Argument, Fold, Program, Region, StatePart, Tensor } from "./plan-
 export type Activation = "none" | "relu" | "gelu" | "silu" | "gate";
 const ACTIVATIONS = { none: opcodes.ACT_NONE, relu: opcodes.ACT_RELU, gelu: opcodes.ACT_GELU, silu: opcodes.ACT_SILU, gate: opcodes.ACT_GATE };
 
+/** Kernels of a depthwise convolution, row-major, by name. */
+export interface Taps {
+  readonly name: string;
+  read(): Promise<Float32Array>;
+}
+
+/** Padded rows of a depthwise convolution that one thread has at hand: enough to stay in its second-level cache. */
+const WINDOW_BYTES = 128 << 10;
+
 /** Layers with fewer channels in or out stay f32. */
 const SMALLEST_QUANTISED = 64;
 
@@ -119,20 +128,52 @@ export class Plan extends PlanRecord {
   }
 
   /** out += depthwise 5×5 of the map v (head panels), its taps [headDim, 1, 5, 5] shared by the heads. */
-  depthwiseConv(out: Tensor, v: Tensor, taps: { name: string; read(): Promise<Float32Array> }, height: number, side: number, heads: number, headDim: number): void {
+  depthwiseConv(out: Tensor, v: Tensor, taps: Taps, height: number, side: number, heads: number, headDim: number): void {
     const width = headWidth(headDim);
-    const layout = this.tensor(taps.name, "weights", 25, width, PANEL * 4, 25 * PANEL * 4, 25 * width * 4);
-    // [headDim, 25] → [25, headDim], whose panels are the layout wanted
-    const turned = async (): Promise<Float32Array> => {
-      const values = await taps.read(), out = new Float32Array(25 * headDim);
-      for (let c = 0; c < headDim; c++) for (let i = 0; i < 25; i++) out[i * headDim + c] = values[c * 25 + i]!;
-      return out;
-    };
-    const w = this.once(taps.name, layout, (tensor) => unpackedTable(taps.name, tensor, turned, 25, headDim, headDim));
     this.threadScratch = Math.max(this.threadScratch, (height + 4) * (side + 4) * PANEL * 4);
     this.op(opcodes.DEPTHWISE_CONV, "depthwiseConv", heads * (width / PANEL), 50 * height * side * heads * headDim, [
-      out, out.rowBytes, v, w, height, side, headDim, width,
+      out, out.rowBytes, v, this.taps(taps, 5, headDim), height, side, headDim, width,
     ]);
+  }
+
+  /**
+   * act(bias + add + depthwise convolution size×size of x), stride 1, zeros around every map; taps [channels, 1, size, size], every
+   * channel's own. x: maps of height × side one after another, in rows, or in head panels of whole panels. out: rows unless given.
+   * @param bias  [1, channels]
+   * @param add   has the output's layout, and may be the output itself
+   */
+  depthwiseConvChannels(
+    x: Tensor, taps: Taps, size: 3 | 5, height: number, side: number,
+    { bias, act = "none", add, out = this.rows("depthwise", x.rows, x.columns) }: { bias?: Tensor; act?: Exclude<Activation, "gate">; add?: Tensor; out?: Tensor } = {},
+  ): Tensor {
+    const channels = x.columns, panels = Math.ceil(channels / PANEL);
+    if (x.rows % (height * side)) throw new RangeError(`${x.name} has ${x.rows} rows, expected whole maps of ${height}×${side}`);
+    if (out === x) throw new RangeError(`the convolution of ${x.name} cannot be written over it: neighbours are read again`);
+    if (out.rows !== x.rows || out.columns !== channels) throw new RangeError(`the convolution of ${x.name} is [${x.rows}, ${channels}], but ${out.name} is [${out.rows}, ${out.columns}]`);
+    const none = bias ?? this.table(`${taps.name} no bias`, 1, channels, async () => new Float32Array(channels));
+    const pairBytes = 2 * PANEL * 4 * size * (side + size - 1), group = 2 * Math.max(1, Math.min(Math.ceil(panels / 2), Math.floor(WINDOW_BYTES / pairBytes)));
+    this.threadScratch = Math.max(this.threadScratch, (group / 2) * pairBytes);
+    const flops = 2 * size * size * x.rows * channels, units = x.rows / side;
+    // rows above and below a chunk are copied once more for it
+    this.op(opcodes.DEPTHWISE_CONV_CHANNELS, "depthwiseChannels", units, flops, [
+      out, out.rowBytes, out.panelBytes, x, x.rowBytes, x.panelBytes, this.taps(taps, size, channels), none, add ?? 0, add?.rowBytes ?? 0, add?.panelBytes ?? 0,
+      height, side, panels, size, ACTIVATIONS[act], group,
+    ], Math.min(units, Math.max(grainFor(units, flops), 2 * size)));
+    return out;
+  }
+
+  /** Taps [channels, 1, size, size] as panels [channels/8][size²][8]. */
+  private taps(taps: Taps, size: number, channels: number): Tensor {
+    const count = size * size, width = headWidth(channels);
+    const layout = this.tensor(taps.name, "weights", count, width, PANEL * 4, count * PANEL * 4, count * width * 4);
+    // [channels, taps] → [taps, channels], whose panels are the layout wanted
+    const turned = async (): Promise<Float32Array> => {
+      const values = await taps.read(), out = new Float32Array(count * channels);
+      if (values.length !== out.length) throw new RangeError(`"${taps.name}" has ${values.length} taps, expected ${size}×${size} for each of ${channels} channels`);
+      for (let c = 0; c < channels; c++) for (let i = 0; i < count; i++) out[i * channels + c] = values[c * count + i]!;
+      return out;
+    };
+    return this.once(taps.name, layout, (tensor) => unpackedTable(taps.name, tensor, turned, count, channels, channels));
   }
 
   /** Image [channels, height, side] → patches [tokens, channels·patch²]. */

@@ -17,6 +17,7 @@ export interface AllKernels extends Kernels {
   scoreAttention: Kernel;
   transposeKeys: Kernel;
   depthwiseConv: Kernel;
+  depthwiseConvChannels: Kernel;
   gatherPatches: Kernel;
   layerNorm: Kernel;
   affine: Kernel;

@@ -132,6 +132,26 @@ export function depthwiseConv(out: Numbers, map: Numbers, taps: Numbers, height:
   return result;
 }
 
+/** act(bias + addend + depthwise size×size of maps [height·side, dim], taps [dim, size, size], zeros outside each map). */
+export function depthwiseConvChannels(
+  maps: Numbers, taps: Numbers, size: number, height: number, side: number, { bias, addend, act = "none" }: { bias?: Numbers; addend?: Numbers; act?: Activation } = {},
+): Float64Array {
+  const dim = taps.length / size ** 2, pixels = height * side, reach = (size - 1) / 2, out = zeros(maps.length);
+  for (let at = 0; at < maps.length; at++) {
+    const c = at % dim, pixel = (at - c) / dim, first = pixel - (pixel % pixels), y = Math.floor((pixel - first) / side), x = (pixel - first) % side;
+    let total = (bias?.[c] ?? 0) + (addend?.[at] ?? 0);
+    for (let i = 0; i < size; i++) {
+      for (let j = 0; j < size; j++) {
+        const [sy, sx] = [y + i - reach, x + j - reach];
+        if (sy < 0 || sy >= height || sx < 0 || sx >= side) continue;
+        total += taps[(c * size + i) * size + j]! * maps[(first + sy * side + sx) * dim + c]!;
+      }
+    }
+    out[at] = activations[act](total);
+  }
+  return out;
+}
+
 /** Image [channels, height, side] → patches [(height/patch)·(side/patch), channels·patch·patch]. */
 export function gatherPatches(image: Numbers, channels: number, height: number, side: number, patch: number): Float64Array {
   const [down, across] = [height / patch, side / patch], out: number[] = [];

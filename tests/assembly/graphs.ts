@@ -90,6 +90,11 @@ export function everyOp(plan: Plan, { height = 3, side = 5, heads = 2, headDim =
     x = { tensor: plan.affine(x.tensor, weight.tensor, bias.tensor, x.tensor), values: naive.affine(x.values, weight.values, bias.values) };
     x = linear(`so${b}`, scored, dim, { add: x });
     x = linear(`fc2${b}`, linear(`fc1${b}`, x, 3 * dim, { act: "gelu" }), dim, { act: "silu", add: x });
+    const own = constantOf(`own${b}`, dim * 9, -0.2, 0.2);
+    x = {
+      tensor: plan.depthwiseConvChannels(x.tensor, { name: `own${b}`, read: own.read }, 3, height, side, { bias: bias.tensor, act: "gelu", add: y.tensor }),
+      values: naive.depthwiseConvChannels(x.values, own.values, 3, height, side, { bias: bias.values, act: "gelu", addend: y.values }),
+    };
   }
   const mean: Both = { tensor: plan.mean(x.tensor), values: naive.meanRows(x.values, dim) };
   const row: Both = { tensor: plan.row(x.tensor, 2), values: x.values.slice(2 * dim, 3 * dim) };

@@ -40,6 +40,7 @@ function callByHand({ kernels, memory }: Installed, op: Op): void {
     case opcodes.TRANSPOSE_KEYS: return kernels.transposeKeys(0, n, ...args);
     case opcodes.SCORE_ATTENTION: return kernels.scoreAttention(0, n, ...args, scratch);
     case opcodes.DEPTHWISE_CONV: return kernels.depthwiseConv(0, n, ...args, scratch);
+    case opcodes.DEPTHWISE_CONV_CHANNELS: return kernels.depthwiseConvChannels(0, n, ...args, scratch);
     case opcodes.GATHER_PATCHES: return kernels.gatherPatches(0, n, ...args);
     case opcodes.MEAN_ROWS: return kernels.meanRows(0, n, ...args);
     case opcodes.AFFINE: return kernels.affine(0, n, ...args);
@@ -90,9 +91,9 @@ for (const build of builds) {
 test("the test network has every op of an image network", () => {
   const plan = new Plan();
   everyOp(plan);
-  const { LINEAR, KEY_VALUE_STATE, LINEAR_ATTENTION, TRANSPOSE_KEYS, SCORE_ATTENTION, DEPTHWISE_CONV, GATHER_PATCHES, MEAN_ROWS, AFFINE, LAYER_NORM, COPY } = opcodes;
+  const { LINEAR, KEY_VALUE_STATE, LINEAR_ATTENTION, TRANSPOSE_KEYS, SCORE_ATTENTION, DEPTHWISE_CONV, DEPTHWISE_CONV_CHANNELS, GATHER_PATCHES, MEAN_ROWS, AFFINE, LAYER_NORM, COPY } = opcodes;
   const used = new Set(plan.ops.map((op) => op.code));
-  for (const code of [LINEAR, KEY_VALUE_STATE, LINEAR_ATTENTION, TRANSPOSE_KEYS, SCORE_ATTENTION, DEPTHWISE_CONV, GATHER_PATCHES, MEAN_ROWS, AFFINE, LAYER_NORM, COPY]) {
+  for (const code of [LINEAR, KEY_VALUE_STATE, LINEAR_ATTENTION, TRANSPOSE_KEYS, SCORE_ATTENTION, DEPTHWISE_CONV, DEPTHWISE_CONV_CHANNELS, GATHER_PATCHES, MEAN_ROWS, AFFINE, LAYER_NORM, COPY]) {
     assert.ok(used.has(code), `op ${code} is not in the network`);
   }
 });
