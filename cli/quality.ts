@@ -20,7 +20,7 @@ Language models: the perplexity of both over a text, and how often both have the
 
   --dtype TYPE      int8 or int4: what is compared with f32
   --images FOLDER   pictures of an image model; default: models/samples of a clone
-  --text FILE       text of a language model, UTF-8; default: README.md of a clone
+  --text FILE       text of a language model, UTF-8; default: models/samples/harbour.txt of a clone
   --limit N         most pictures (default: all) or tokens (default: 2048), at least 2
   --config NAME     a preset of slab list, or the path of a config.json, for a folder without one (or instead of it)
   --threads N       default: one for every core
@@ -63,7 +63,7 @@ export async function run(args: readonly string[]): Promise<void> {
   const weights = `${bytes(f32.memory().weights)} as f32, ${bytes(quantised.memory().weights)} as ${dtype}: ${percent(share)}`;
 
   if (language) {
-    const file = values.text === undefined ? ofClone("README.md", "--text FILE") : String(values.text);
+    const file = values.text === undefined ? ofClone("models/samples/harbour.txt", "--text FILE") : String(values.text);
     const result = await compareText(pair, await tokensOf(f32, file, limit ?? 2048), progress).finally(() => progress.clear());
     if (values.json) return outJson({ ...about, text: file, ...result });
     const { tokens, perplexity, difference, agreement } = result;

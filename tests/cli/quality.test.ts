@@ -34,7 +34,7 @@ test("quality of a language model: perplexity of both, and agreement", async () 
   });
   const text = await slab(["quality", "slab-lm-books", "--dtype", "int4", "--limit", "20"]);
   assert.equal([text.code, text.stderr], [0, ""]);
-  assert.match(text.stdout, /^text +20 tokens of .*README\.md$/m);
+  assert.match(text.stdout, /^text +20 tokens of .*harbour\.txt$/m);
   assert.match(text.stdout, /^perplexity +[\d.]+ with f32, [\d.]+ with int4: [-+]\d+\.\d\d%$/m);
   assert.match(text.stdout, /^next token +the same one first after [\d.]+% of 19 tokens$/m);
 });
