@@ -7,6 +7,8 @@ export { int8PanelBytes, int8RowBytes, linearInt8, probeInt8, quantizePanelInt8,
 export { int4RowBytes, int4VectorBytes, linearInt4, quantizeRowInt4, quantizeVectorInt8, unpackPanelInt4 } from "./int4";
 export { keyValueState, linearAttention } from "./linear-attention";
 export { scoreAttention, transposeKeys } from "./score-attention";
+export { gatherRows } from "./gather";
+export { windowAttention } from "./window-attention";
 export { depthwiseConv, gatherPatches } from "./conv";
 export { depthwiseConvChannels } from "./depthwise";
 export { affine, layerNorm, rmsNorm } from "./norm";

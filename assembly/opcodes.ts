@@ -26,6 +26,8 @@ export const LINEAR_INT8 = 19;
 export const QUANTIZE_VECTOR = 20;
 export const LINEAR_INT4 = 21;
 export const DEPTHWISE_CONV_CHANNELS = 22;
+export const WINDOW_ATTENTION = 23;
+export const GATHER_ROWS = 24;
 
 /** Activation of a linear layer. */
 export const ACT_NONE = 0;

@@ -17,7 +17,7 @@ function sumRow(at: usize, count: i32): f32 {
 }
 
 /** Scores → e^(score − max), in place; the padding after `tokens` becomes 0. Returns their sum. */
-function exponentiateRow(row: usize, tokens: i32, padded: i32): f32 {
+export function exponentiateRow(row: usize, tokens: i32, padded: i32): f32 {
   for (let i = tokens; i < padded; ++i) store<f32>(row + <usize>i * 4, -f32.MAX_VALUE);
   let top = v128.load(row);
   for (let i = 4; i < padded; i += 4) top = f32x4.pmax(top, v128.load(row + <usize>i * 4));

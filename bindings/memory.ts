@@ -102,6 +102,7 @@ export async function materialise(
   let breath = performance.now();
   if (packed) {
     await packed.read(arena.bytes(weightsAddress, weightsBytes));
+    for (const weight of plan.weights) if (weight.computed) await weight.fill(arena);
     fingerprint = packed.fingerprint;
     onWeight?.(1, 1, "packed weights");
   } else for (const [i, weight] of plan.weights.entries()) {

@@ -4,7 +4,7 @@ import { PANEL } from "../assembly/header.ts";
 import { OP_ARGS, OP_BYTES } from "../assembly/opcodes.ts";
 import type { WeightType } from "./dtype.ts";
 import type { TableSource, Weight } from "./weights.ts";
-import { unpackedTable } from "./weights.ts";
+import { indexTable, unpackedTable } from "./weights.ts";
 
 export type Region = "input" | "weights" | "scratch";
 
@@ -173,6 +173,11 @@ export class PlanRecord {
   /** A constant [rows, heads·headDim] in head panels. */
   headTable(name: string, rows: number, heads: number, headDim: number, source: TableSource): Tensor {
     return this.unpacked(name, this.headPanels(name, rows, heads, headDim), source, heads * headDim, headDim);
+  }
+
+  /** A constant of indices, i32 [1, values]; the name says what they depend on. */
+  indices(name: string, values: Int32Array): Tensor {
+    return this.once(name, this.rows(name, 1, values.length), (tensor) => indexTable(name, tensor, values));
   }
 
   private unpacked(name: string, like: Tensor, source: TableSource, columns: number, headDim: number): Tensor {

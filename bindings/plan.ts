@@ -25,8 +25,28 @@ export interface Taps {
 /** Padded rows of a depthwise convolution that one thread has at hand: enough to stay in its second-level cache. */
 const WINDOW_BYTES = 128 << 10;
 
+/** Rows in groups, one group after another: of a map, the tokens of its windows. */
+export interface RowGroups {
+  /** Tells these groups from any others. */
+  readonly name: string;
+  readonly groups: number;
+  /** Rows in a group. */
+  readonly size: number;
+  /** i32 [groups][size padded to 8]: a row, or −1 for one that is not there; the padding repeats the last. */
+  readonly members: Int32Array;
+}
+
+/** Groups whose tokens attend to one another. */
+export interface Windows extends RowGroups {
+  /** i32 of members' shape: tokens with different labels are masked from one another. */
+  readonly regions?: Int32Array;
+}
+
 /** Layers with fewer channels in or out stay f32. */
 const SMALLEST_QUANTISED = 64;
+
+/** The tensor from a byte on. */
+const part = (tensor: Tensor, offset: number): Argument => (offset ? { tensor, offset } : tensor);
 
 export class Plan extends PlanRecord {
   private readonly packed = new Map<string, PackedLinear>();
@@ -100,12 +120,14 @@ export class Plan extends PlanRecord {
     return state;
   }
 
-  /** φ(q)·state / (φ(q)·Σφ(k) + eps), [tokens, heads·headDim]. */
-  linearAttention(q: Tensor, state: Tensor, heads: number, headDim: number, eps: number): Tensor {
-    const out = this.attentionOutput(q.rows, heads, headDim);
-    this.op(opcodes.LINEAR_ATTENTION, "linearAttention", q.rows, 2 * q.rows * heads * headDim * headDim, [
-      out, out.rowBytes, q, q.rowBytes, state, heads, headDim, headWidth(headDim), { f32: eps },
-    ], rowGrain(q.rows));
+  /** φ(q)·state / (φ(q)·Σφ(k) + eps), [tokens, heads·headDim]; of windows one after another, each with its own state. */
+  linearAttention(q: Tensor, state: Tensor, heads: number, headDim: number, eps: number, windows = 1): Tensor {
+    const out = this.attentionOutput(q.rows, heads, headDim), rows = q.rows / windows, width = headWidth(headDim);
+    for (let w = 0; w < windows; w++) {
+      this.op(opcodes.LINEAR_ATTENTION, "linearAttention", rows, 2 * rows * heads * headDim * headDim, [
+        part(out, w * rows * out.rowBytes), out.rowBytes, part(q, w * rows * q.rowBytes), q.rowBytes, part(state, w * heads * (width * width + width) * 4), heads, headDim, width, { f32: eps },
+      ], rowGrain(rows));
+    }
     return out;
   }
 
@@ -127,13 +149,66 @@ export class Plan extends PlanRecord {
     return out;
   }
 
-  /** out += depthwise 5×5 of the map v (head panels), its taps [headDim, 1, 5, 5] shared by the heads. */
-  depthwiseConv(out: Tensor, v: Tensor, taps: Taps, height: number, side: number, heads: number, headDim: number): void {
+  /**
+   * Softmax attention inside windows of a map, [tokens, dim].
+   * @param qkv      [tokens, 3·dim], columns q | k | v, the scale folded into q
+   * @param windows  which tokens attend to one another
+   * @param bias     [heads·size, size], added to the scores
+   * @param padding  [1, 3·dim], the row of members that are not there
+   * @param out      with firstHead: `heads` heads of a wider tensor, the others being for other windows
+   */
+  windowAttention(
+    qkv: Tensor, windows: Windows, heads: number, headDim: number,
+    { bias, padding, firstHead = 0, out = this.rows("attention", qkv.rows, qkv.columns / 3) }: { bias?: Tensor; padding?: Tensor; firstHead?: number; out?: Tensor } = {},
+  ): Tensor {
+    const { name, groups, size, members, regions } = windows, dim = qkv.columns / 3, padded = alignUp(size, PANEL);
+    if (headDim % PANEL) throw new RangeError(`windows of ${headDim} channels a head: expected a multiple of ${PANEL}`);
+    if (!padding && members.includes(-1)) throw new RangeError(`${name} reach outside the map: they need a padding row`);
+    const at = (tensor: Tensor, which: number): Argument => part(tensor, 4 * (which * dim + firstHead * headDim));
+    // keys, values, and up to 23 queries with their scores and sums
+    this.threadScratch = Math.max(this.threadScratch, 4 * (headDim * (padded + size + 23) + 23 * padded + 24));
+    this.op(opcodes.WINDOW_ATTENTION, "windowAttention", groups * heads, 4 * groups * size * size * heads * headDim, [
+      at(out, 0), out.rowBytes, at(qkv, 0), at(qkv, 1), at(qkv, 2), qkv.rowBytes, padding ? at(padding, 1) : 0, padding ? at(padding, 2) : 0,
+      this.indices(name, members), regions ? this.indices(`${name}, regions`, regions) : 0, bias ?? 0, size, heads, headDim,
+    ]);
+    return out;
+  }
+
+  /**
+   * Rows of `from` in the order of `picked`: act(row + table), [groups·size, columns].
+   * @param first    the first column taken, of `columns`
+   * @param padding  [1, columns from `first` on], the row of members that are not there
+   * @param table    [size, columns], added to every group
+   * @param beside   this many rows side by side make a row of the output
+   * @param panels   the output as head panels, group after group: [groups][columns/8][size][8]
+   */
+  gatherRows(
+    from: Tensor, picked: RowGroups,
+    { first = 0, columns = from.columns, padding, table, act = "none", beside = 1, panels = false }:
+    { first?: number; columns?: number; padding?: Tensor; table?: Tensor; act?: "none" | "relu"; beside?: number; panels?: boolean } = {},
+  ): Tensor {
+    const { name, groups, size, members } = picked, rows = groups * size;
+    if (columns % PANEL || first % PANEL) throw new RangeError(`${from.name} gathered by ${columns} columns from ${first}: expected multiples of ${PANEL}`);
+    if (!padding && members.includes(-1)) throw new RangeError(`${name} reach outside ${from.name}: they need a padding row`);
+    const out = panels ? this.headPanels(`${from.name} in ${name}`, size, (groups * columns) / PANEL, PANEL) : this.rows(`${from.name} in ${name}`, rows / beside, columns * beside);
+    const rowBytes = out.rowBytes / beside;
+    this.op(opcodes.GATHER_ROWS, "gatherRows", rows, 0, [
+      out, size * (panels ? columns * 4 : rowBytes), rowBytes, out.panelBytes, part(from, first * 4), from.rowBytes, padding ? part(padding, first * 4) : 0,
+      this.indices(name, members), size, table ?? 0, table?.rowBytes ?? 0, columns, ACTIVATIONS[act],
+    ], rowGrain(rows));
+    return out;
+  }
+
+  /** out += depthwise 5×5 of the map v (head panels), its taps [headDim, 1, 5, 5] shared by the heads; of windows one after another. */
+  depthwiseConv(out: Tensor, v: Tensor, taps: Taps, height: number, side: number, heads: number, headDim: number, windows = 1): void {
     const width = headWidth(headDim);
     this.threadScratch = Math.max(this.threadScratch, (height + 4) * (side + 4) * PANEL * 4);
-    this.op(opcodes.DEPTHWISE_CONV, "depthwiseConv", heads * (width / PANEL), 50 * height * side * heads * headDim, [
-      out, out.rowBytes, v, this.taps(taps, 5, headDim), height, side, headDim, width,
-    ]);
+    const w = this.taps(taps, 5, headDim);
+    for (let i = 0; i < windows; i++) {
+      this.op(opcodes.DEPTHWISE_CONV, "depthwiseConv", heads * (width / PANEL), 50 * height * side * heads * headDim, [
+        part(out, i * height * side * out.rowBytes), out.rowBytes, part(v, i * heads * width * height * side * 4), w, height, side, headDim, width,
+      ]);
+    }
   }
 
   /**

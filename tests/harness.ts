@@ -18,6 +18,8 @@ export interface AllKernels extends Kernels {
   transposeKeys: Kernel;
   depthwiseConv: Kernel;
   depthwiseConvChannels: Kernel;
+  windowAttention: Kernel;
+  gatherRows: Kernel;
   gatherPatches: Kernel;
   layerNorm: Kernel;
   affine: Kernel;
@@ -114,6 +116,11 @@ export function loadKernels(build: Build, { tileRows = 6, threadScratch = 0, thr
     put(values: ArrayLike<number>): number {
       const address = reserveBytes(values.length * 4);
       floats.set(values, address / 4);
+      return address;
+    },
+    putInts(values: ArrayLike<number>): number {
+      const address = reserveBytes(values.length * 4);
+      new Int32Array(memory.buffer, address, values.length).set(values);
       return address;
     },
     putDoubles(values: ArrayLike<number>): number {

@@ -100,6 +100,44 @@ export function scoreAttention(q: Numbers, k: Numbers, v: Numbers, heads: number
   return out;
 }
 
+/**
+ * Softmax attention among the members of each window; q, k, v [map tokens, dim], members and regions [windows][size], bias [heads][size][size].
+ * Members of −1 are the rows padKey and padValue. Tokens of no window stay 0.
+ */
+export function windowAttention(
+  q: Numbers, k: Numbers, v: Numbers, members: Numbers, size: number, heads: number, headDim: number,
+  { regions, bias, padKey = [], padValue = [] }: { regions?: Numbers; bias?: Numbers; padKey?: Numbers; padValue?: Numbers } = {},
+): Float64Array {
+  const dim = heads * headDim, out = zeros(q.length);
+  for (let first = 0; first < members.length; first += size) {
+    for (let n = 0; n < size; n++) {
+      const query = members[first + n]!;
+      if (query < 0) continue;
+      for (let h = 0; h < heads; h++) {
+        const of = (map: Numbers, padding: Numbers, t: number, i: number): number => {
+          const token = members[first + t]!, channel = h * headDim + i;
+          return token < 0 ? padding[channel]! : map[token * dim + channel]!;
+        };
+        const scores = Array.from({ length: size }, (_, t) => sum(headDim, (i) => q[query * dim + h * headDim + i]! * of(k, padKey, t, i))
+          + (bias?.[(h * size + n) * size + t] ?? 0) - (regions && regions[first + n] !== regions[first + t] ? 100 : 0));
+        const top = Math.max(...scores), weights = scores.map((s) => Math.exp(s - top)), scale = sum(size, (t) => weights[t]!);
+        for (let j = 0; j < headDim; j++) out[query * dim + h * headDim + j] = sum(size, (t) => weights[t]! * of(v, padValue, t, j)) / scale;
+      }
+    }
+  }
+  return out;
+}
+
+/** act(from[members] + table), members of −1 being `padding`: from [rows, columns], table [size, columns], out [members, columns]. */
+export function gatherRows(
+  from: Numbers, members: Numbers, columns: number, { padding = [], table, act = "none" }: { padding?: Numbers; table?: Numbers; act?: Activation } = {},
+): Float64Array {
+  return Float64Array.from({ length: members.length * columns }, (_, i) => {
+    const row = members[Math.floor(i / columns)]!, c = i % columns;
+    return activations[act]((row < 0 ? padding[c]! : from[row * columns + c]!) + (table ? table[i % table.length]! : 0));
+  });
+}
+
 /** k [tokens, heads·headDim] → [heads][⌈tokens/8⌉][headDim][8], zeros after the last token. */
 export function transposeKeys(k: Numbers, heads: number, headDim: number): Float64Array {
   const dim = heads * headDim, tokens = k.length / dim, panels = Math.ceil(tokens / 8), out = zeros(heads * panels * headDim * 8);

@@ -89,6 +89,22 @@ export function everyOp(plan: Plan, { height = 3, side = 5, heads = 2, headDim =
     };
     x = { tensor: plan.affine(x.tensor, weight.tensor, bias.tensor, x.tensor), values: naive.affine(x.values, weight.values, bias.values) };
     x = linear(`so${b}`, scored, dim, { add: x });
+    // windows of two tokens in reverse, the last with one that is not there; then pairs of rows, side by side and apart again
+    const pairs = Math.ceil(tokens / 2), last = 2 * pairs - 1, order = Int32Array.from({ length: 2 * pairs }, (_, i) => (i === last && tokens % 2 ? -1 : tokens - 1 - i));
+    const qkv = linear(`wqkv${b}`, x, 48), pad = table(`wp${b}`, 1, 48), relative = table(`wb${b}`, 4, 2);
+    const column = (from: number, { values }: Both): Float64Array => values.filter((_, i) => Math.floor((i % 48) / 16) === from);
+    const windowed: Both = {
+      tensor: plan.windowAttention(qkv.tensor, { name: "pairs", groups: pairs, size: 2, members: groupsOf(order, 2), regions: groupsOf(order.map((t) => t % 3), 2) }, 2, 8, { bias: relative.tensor, padding: pad.tensor }),
+      values: naive.windowAttention(column(0, qkv), column(1, qkv), column(2, qkv), order, 2, 2, 8, { regions: order.map((t) => t % 3), bias: relative.values, padKey: column(1, pad), padValue: column(2, pad) }),
+    };
+    const zeros = table(`zeros${b}`, 1, 16), groups = { name: "one group", groups: 1, size: order.length, members: groupsOf(order, order.length) };
+    const merged: Both = { tensor: plan.gatherRows(windowed.tensor, groups, { padding: zeros.tensor, beside: 2 }), values: naive.gatherRows(windowed.values, order, 16, { padding: zeros.values }) };
+    const reduced = linear(`merge${b}`, merged, 16), back = Int32Array.from({ length: tokens }, (_, i) => i >> 1);
+    const spread: Both = {
+      tensor: plan.gatherRows(reduced.tensor, { name: "spread", groups: 1, size: tokens, members: groupsOf(back, tokens) }, { act: "relu" }),
+      values: naive.gatherRows(reduced.values, back, 16, { act: "relu" }),
+    };
+    x = linear(`spread${b}`, spread, dim, { add: x });
     x = linear(`fc2${b}`, linear(`fc1${b}`, x, 3 * dim, { act: "gelu" }), dim, { act: "silu", add: x });
     const own = constantOf(`own${b}`, dim * 9, -0.2, 0.2);
     x = {
@@ -102,6 +118,12 @@ export function everyOp(plan: Plan, { height = 3, side = 5, heads = 2, headDim =
   const [top, bottom] = [linear("head", mean, 10, { out: both }), linear("head2", row, 10, { out: both, rowOffset: 1 })];
   return { image, outputs: [x, { tensor: both, values: Float64Array.from([...top.values, ...bottom.values]) }] };
 }
+
+/** Groups of `size` padded to whole panels by their last. */
+const groupsOf = (values: Int32Array, size: number): Int32Array => {
+  const padded = alignUp(size, 8);
+  return Int32Array.from({ length: (values.length / size) * padded }, (_, i) => values[Math.floor(i / padded) * size + Math.min(i % padded, size - 1)]!);
+};
 
 const linearOnly = (name: string, x: Both, outDim: number, act: naive.Activation): Float64Array => {
   const { w, bias } = layerOf(name, x.tensor.columns, outDim);

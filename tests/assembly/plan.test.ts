@@ -46,6 +46,8 @@ function callByHand({ kernels, memory }: Installed, op: Op): void {
     case opcodes.AFFINE: return kernels.affine(0, n, ...args);
     case opcodes.LAYER_NORM: return kernels.layerNorm(0, n, ...args);
     case opcodes.COPY: return kernels.copyBlocks(0, n, ...args);
+    case opcodes.WINDOW_ATTENTION: return kernels.windowAttention(0, n, ...args, scratch);
+    case opcodes.GATHER_ROWS: return kernels.gatherRows(0, n, ...args);
     default: throw new RangeError(`op ${op.name} has code ${op.code}: add it here`);
   }
 }
