@@ -1,5 +1,5 @@
 // What the WebAssembly module exports: the executor, the packing of weights, and every kernel, for tests and benchmarks.
-export { initialise } from "./simd";
+export { initialise, relaxedSimd } from "./simd";
 export { embed, packPanel, packPanels, unpackTable } from "./pack";
 export { runPlan } from "./plan";
 export { linear } from "./matmul";

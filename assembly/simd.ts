@@ -22,6 +22,11 @@ export function bytePairs(a: v128, b: v128): v128 {
   return i16x8.relaxed_dot_i8x16_i7x16_s(a, b);
 }
 
+/** 1 in the relaxed builds: for a host that was handed a module and does not know which it is. */
+export function relaxedSimd(): i32 {
+  return ASC_FEATURE_RELAXED_SIMD ? 1 : 0;
+}
+
 /** Sum of the four lanes, always in the same order. */
 // @ts-ignore: decorator
 @inline

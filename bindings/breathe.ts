@@ -1,2 +1,4 @@
+import { platform } from "#platform";
+
 /** Lets timers, input and aborts be served in the middle of long work. */
-export const breathe = (): Promise<void> => new Promise((resolve) => (typeof setImmediate === "function" ? setImmediate(resolve) : setTimeout(resolve)));
+export const breathe = (): Promise<void> => platform.breathe();

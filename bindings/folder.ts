@@ -1,52 +1,21 @@
 // A model's folder, on disk or behind http(s): config.json beside model.safetensors, or beside an index of its shards.
-import type { Stats } from "node:fs";
+import { platform } from "#platform";
 import { parseConfig } from "../models/config.ts";
-import { fileSource } from "./checkpoint/file.ts";
 import type { ByteSource } from "./checkpoint/index.ts";
 import { Checkpoint, urlSource } from "./checkpoint/index.ts";
 import type { OpenedModel } from "./load.ts";
-import { fs, path as paths, url as urls } from "./platform/builtins.ts";
 
 /** The files of a folder by name. */
-interface Folder {
+export interface Folder {
   readonly name: string;
   /** A small file's text, or undefined when there is no such file. */
   text(file: string): Promise<string | undefined>;
   open(file: string): Promise<ByteSource>;
 }
 
-interface FolderOptions {
+export interface FolderOptions {
   readonly config?: unknown;
   readonly signal?: AbortSignal;
-}
-
-/** A config.json of this size is not one. */
-const LARGEST_JSON = 64 << 20;
-
-/** What is at a path; undefined for nothing. */
-function statOf(path: string): Stats | undefined {
-  try {
-    return fs.statSync(path);
-  } catch (error) {
-    if (["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
-    throw error;
-  }
-}
-
-function diskFolder(path: string, { signal }: FolderOptions): Folder {
-  const found = statOf(path);
-  if (!found) throw new RangeError(`there is no folder "${path}": give the folder that holds config.json and model.safetensors`);
-  if (!found.isDirectory()) throw new RangeError(`"${path}" is a file: give the folder that holds config.json and model.safetensors`);
-  return {
-    name: path,
-    async text(file) {
-      const info = statOf(paths.join(path, file));
-      if (!info) return undefined;
-      if (info.size > LARGEST_JSON) throw new RangeError(`${paths.join(path, file)} has ${info.size} bytes, expected a small JSON file`);
-      return fs.readFileSync(paths.join(path, file), "utf8");
-    },
-    open: (file) => fileSource(paths.join(path, file), signal ? { signal } : {}),
-  };
 }
 
 function urlFolder(url: URL, { signal }: FolderOptions): Folder {
@@ -82,11 +51,21 @@ export function parseJson(text: string, where: string): unknown {
   }
 }
 
+function folderAt(source: string | URL, options: FolderOptions): Folder {
+  const { disk, base } = platform;
+  // one letter and a colon is a drive of Windows
+  const isUrl = source instanceof URL || /^[a-z][a-z\d+.-]+:/i.test(source);
+  if (!isUrl && disk) return disk(source, options);
+  if (!isUrl && base === undefined) throw new RangeError(`"${source}" is not a URL, and ${platform.runtime} has no files: give a URL, or { config, weights, tokenizer }`);
+  const url = new URL(source, base);
+  if (url.protocol === "http:" || url.protocol === "https:") return urlFolder(url, options);
+  if (url.protocol === "file:" && disk) return disk(url, options);
+  throw new RangeError(`"${url.href}" is not a ${disk ? "file:, http: or https:" : "http: or https:"} URL`);
+}
+
 /** Opens the checkpoint of a folder and reads its config, or takes the one given. */
 export async function openFolder(source: string | URL, options: FolderOptions): Promise<OpenedModel> {
-  const url = source instanceof URL ? source : /^[a-z]{2,}:/i.test(source) ? new URL(source) : undefined;
-  if (url && !["file:", "http:", "https:"].includes(url.protocol)) throw new RangeError(`"${url.href}" is not a file:, http: or https: URL`);
-  const folder = url && url.protocol !== "file:" ? urlFolder(url, options) : diskFolder(url ? urls.fileURLToPath(url) : (source as string), options);
+  const folder = folderAt(source, options);
   const where = `${folder.name.replace(/\/$/, "")}/config.json`;
   let given = options.config;
   if (given === undefined) {

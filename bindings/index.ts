@@ -11,6 +11,7 @@ export type { Caps } from "./kernels.ts";
 export type { OpProfile, Profile } from "./profile.ts";
 export type { MemoryReport } from "./memory.ts";
 export type { WeightType } from "./dtype.ts";
+export type { WasmSource } from "./given-module.ts";
 export type { Build } from "./platform/platform.ts";
 export type { Image } from "./image/index.ts";
 export { PRESETS as presets } from "../models/config.ts";

@@ -1,4 +1,5 @@
 // load(): from a folder, a URL or objects to a model that is ready to run.
+import { platform } from "#platform";
 import type { ImageModelConfig, LanguageModelConfig, ModelConfig } from "../models/config.ts";
 import { parseConfig } from "../models/config.ts";
 import { slabDeit } from "../models/slab-deit.ts";
@@ -7,6 +8,8 @@ import type { ByteSource, Tensors } from "./checkpoint/index.ts";
 import { blobSource, bytesSource, Checkpoint, streamSource } from "./checkpoint/index.ts";
 import { Classifier } from "./classifier.ts";
 import { openFolder, parseJson } from "./folder.ts";
+import type { WasmSource } from "./given-module.ts";
+import { givenModule } from "./given-module.ts";
 import type { Caps } from "./kernels.ts";
 import { chooseBuild, trustedBytes } from "./kernels.ts";
 import type { WeightType } from "./dtype.ts";
@@ -17,7 +20,6 @@ import { materialise } from "./memory.ts";
 import { Model } from "./model.ts";
 import { namesOnly, packedOf, readPacked } from "./packed.ts";
 import { Plan } from "./plan.ts";
-import { platform } from "./platform/node.ts";
 import type { Build } from "./platform/platform.ts";
 import { describe, Runtime } from "./runtime.ts";
 import type { Tokenizer } from "./tokenizer/index.ts";
@@ -53,6 +55,8 @@ export interface LoadOptions {
   readonly sessions?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: Progress) => void;
+  /** The kernels, where this host or a bundler cannot find them: one of the files slab-wasm/wasm/*.wasm, compiled, as bytes, or where to fetch it. */
+  readonly wasm?: WasmSource;
   /** Forces a build; for tests and benchmarks. */
   readonly build?: Build;
 }
@@ -79,20 +83,22 @@ export async function load(source: string | URL | ModelParts, options: LoadOptio
   options.signal?.throwIfAborted();
   const { dtype } = options;
   if (dtype !== undefined && !WEIGHT_TYPES.includes(dtype)) throw new RangeError(`dtype is ${describe(dtype)}, expected one of ${WEIGHT_TYPES.join(", ")}`);
-  const chosen = chooseBuild(platform, options);
+  const given = options.wasm === undefined ? undefined : await givenModule(options.wasm);
+  const chosen = chooseBuild(platform, options, given);
   const opened = typeof source === "string" || source instanceof URL ? await openFolder(source, options) : await openParts(source, options);
   try {
     const { config, checkpoint } = opened, packed = packedOf(checkpoint), type = packed?.type ?? dtype ?? "f32";
     if (packed && dtype !== undefined && dtype !== packed.type) {
       throw new RangeError(`${checkpoint.name} is packed as ${packed.type}, asked for was ${dtype}: load the original checkpoint`);
     }
-    const caps = type === "f32" ? chosen : await trustedBytes(chosen, platform);
+    const caps = type === "f32" ? chosen : await trustedBytes(chosen, platform, given);
     if (packed && packed.layout !== "any" && (packed.layout === "relaxed") !== caps.relaxed) {
       throw new RangeError(`${checkpoint.name} is packed for ${packed.layout} builds, this host runs ${caps.build} (${caps.reasons[0] ?? "as asked"}): load the original checkpoint, or convert it here`);
     }
     const plan = new Plan({ type, relaxed: caps.relaxed });
     const context: Context = {
       plan, caps, options, tensors: packed ? namesOnly((name) => packed.tables[name] ?? "F32") : checkpoint,
+      ...(given ? { module: given.module } : {}),
       ...(packed ? { packed: { fingerprint: packed.fingerprint, read: (into) => readPacked(checkpoint, packed, plan, into) } } : {}),
     };
     return config.architecture === "slab_lm" ? await loadLanguage(config, opened.tokenizer, context) : await loadImages(config, context);
@@ -107,6 +113,7 @@ interface Context {
   readonly caps: Caps;
   readonly options: LoadOptions;
   readonly tensors: Tensors;
+  readonly module?: WebAssembly.Module;
   readonly packed?: NonNullable<MaterialiseOptions["packed"]>;
 }
 
@@ -116,8 +123,8 @@ export function build(plan: Plan, tensors: Tensors, config: ModelConfig): Return
   return slabDeit(plan, tensors, config.network);
 }
 
-const materialiseOptions = ({ options: { signal, onProgress }, packed }: Context): MaterialiseOptions => ({
-  ...(signal ? { signal } : {}), ...(packed ? { packed } : {}),
+const materialiseOptions = ({ options: { signal, onProgress }, module, packed }: Context): MaterialiseOptions => ({
+  ...(module ? { module } : {}), ...(signal ? { signal } : {}), ...(packed ? { packed } : {}),
   onWeight: (done: number, total: number, name: string) => onProgress?.({ stage: "weights", done, total, name }),
 });
 
@@ -133,8 +140,7 @@ async function loadLanguage(config: LanguageModelConfig, json: unknown, context:
   if (!(Number.isInteger(sessions) && sessions >= 1 && sessions <= 1024)) throw new RangeError(`sessions is ${sessions}, expected a whole number from 1 to 1024`);
   let tokenizer: Tokenizer | undefined;
   if (json !== undefined) {
-    // only language models pay for the tokenizer library
-    const { tokenizerFrom } = await import("./tokenizer/index.ts");
+    const { tokenizerFrom } = await platform.tokenizers();
     tokenizer = tokenizerFrom(json);
     if (tokenizer.vocabSize > config.network.vocab) {
       throw new RangeError(`tokenizer.json has ${tokenizer.vocabSize} tokens, the config's vocab_size is ${config.network.vocab}: they belong to different models`);

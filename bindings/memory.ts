@@ -38,6 +38,8 @@ export interface ModelMemory {
 }
 
 export interface MaterialiseOptions {
+  /** The compiled build, when it is not the platform's own. */
+  readonly module?: WebAssembly.Module;
   readonly signal?: AbortSignal;
   readonly onWeight?: (done: number, total: number, name: string) => void;
   /** Timelines with a place in memory. */
@@ -49,7 +51,7 @@ export interface MaterialiseOptions {
 /** Lays the plan out, makes the memory, writes the plan and fills the weights. */
 export async function materialise(
   plan: Plan, outputs: readonly Tensor[], caps: Caps, platform: Platform,
-  { signal, onWeight, slots = 0, packed }: MaterialiseOptions = {},
+  { module: given, signal, onWeight, slots = 0, packed }: MaterialiseOptions = {},
 ): Promise<ModelMemory> {
   const planAddress = HEADER_BYTES;
   const planBytes = alignUp(plan.ops.length * OP_BYTES, 64);
@@ -77,7 +79,7 @@ export async function materialise(
 
   const shared = caps.build.endsWith("threads");
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared });
-  const module = await platform.kernels(caps.build);
+  const module = given ?? (await platform.kernels(caps.build));
   const kernels = instantiate(module, memory);
   kernels.initialise();
   const view = new DataView(memory.buffer);

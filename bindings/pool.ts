@@ -1,6 +1,6 @@
 // The threads of a process, shared by its models. A thread that is still starting, or busy elsewhere, is simply not waited for:
 // a run hands out its work chunk by chunk to whoever asks.
-import { platform } from "./platform/node.ts";
+import { platform } from "#platform";
 import type { Thread } from "./platform/platform.ts";
 import { JOB, MAIL, MODEL, MOST_THREADS } from "./thread.js";
 

@@ -1,9 +1,9 @@
 // Where a pass spends its time: every op timed in place, against the machine's limits measured in the same run.
+import { platform } from "#platform";
 import { breathe } from "./breathe.ts";
 import { instantiatePeak } from "./kernels.ts";
 import type { Argument } from "./plan-record.ts";
 import { tensorOf } from "./plan-record.ts";
-import { platform } from "./platform/node.ts";
 import type { Runtime } from "./runtime.ts";
 
 export interface OpProfile {

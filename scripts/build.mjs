@@ -1,7 +1,7 @@
 // Builds everything that a user runs: the WebAssembly modules (wasm/) and the JavaScript and types (dist/).
 // Usage: node scripts/build.mjs [wasm | js | debug]   without an argument: wasm and js
 import { spawnSync } from "node:child_process";
-import { chmodSync, cpSync, mkdirSync, rmSync } from "node:fs";
+import { chmodSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,6 +10,8 @@ import { build as esbuild } from "esbuild";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 process.chdir(root);
+const MODULES = ["slab-simd", "slab-relaxed", "slab-simd-threads", "slab-relaxed-threads", "peak-simd", "peak-relaxed", "codec-jpeg", "codec-png", "codec-webp"];
+const CODECS = { jpeg: "jpeg/codec/dec/mozjpeg_dec.wasm", png: "png/codec/pkg/squoosh_png_bg.wasm", webp: "webp/codec/dec/webp_dec.wasm" };
 const what = process.argv[2] ?? "all";
 
 async function compile(args) {
@@ -20,6 +22,45 @@ async function compile(args) {
   }
 }
 
+/**
+ * A few files in place of a hundred, for each kind of host, with everything in them: importing the package takes a third of the time, and a
+ * page without a bundler can do it. They lie as deep below dist/ as bindings/platform/ lies below the root, so that literal URLs of wasm/
+ * hold in both.
+ */
+async function bundle() {
+  const options = { bundle: true, format: "esm", minifyWhitespace: true, minifySyntax: true, logLevel: "warning", plugins: [emscriptenGlue], legalComments: "none" };
+  const api = { "index": "bindings/index.ts", "image": "bindings/image/index.ts" };
+  const neutral = { "checkpoint": "bindings/checkpoint/index.ts", "tokenizer": "bindings/tokenizer/index.ts" };
+  const node = { ...options, platform: "node", target: "node20", splitting: true, chunkNames: "chunk-[hash]", outdir: "dist/js/node" };
+  await esbuild({ ...node, entryPoints: { ...api, ...neutral, "node-thread": "bindings/platform/node-thread.js" } });
+  await esbuild({ ...node, entryPoints: { "slab": "cli/slab.ts", "demo": "cli/demo.ts" } });
+  const web = { ...options, platform: "neutral", mainFields: ["module", "main"], target: "es2022", splitting: true, chunkNames: "chunk-[hash]" };
+  await esbuild({
+    ...web, conditions: ["browser"], outdir: "dist/js/browser", entryPoints: { ...api, ...neutral, "web-thread": "bindings/platform/web-thread.js" },
+  });
+  await esbuild({ ...web, conditions: ["workerd"], outdir: "dist/js/workerd", entryPoints: api, external: ["*.wasm"] });
+  await esbuild({ ...web, conditions: ["slab-inline"], splitting: false, outdir: "dist/js/inline", entryPoints: { "index": "bindings/index.ts" }, loader: { ".wasm": "binary" } });
+}
+
+/** We hand the glue of the image codecs their modules; what it would do to find them itself only misleads bundlers, and breaks where modules have no URL. */
+const emscriptenGlue = {
+  name: "emscripten-glue",
+  setup: (build) => build.onLoad({ filter: /@jsquash.(jpeg|webp).codec.dec.\w+\.js$/ }, ({ path }) => {
+    const contents = readFileSync(path, "utf8")
+      .replace(/new URL\("\w+\.wasm",\s*import\.meta\.url\)\.href/g, '""')
+      .replace(/if\(import\.meta\.url===undefined\)\{.*?\}/, "")
+      .replace("_scriptDir = import.meta.url", '_scriptDir = ""');
+    if (contents.includes("import.meta")) throw new Error(`${path} has changed: the replacements in scripts/build.mjs do not fit`);
+    return { contents, loader: "js" };
+  }),
+};
+
+/** The licences of what is built in. */
+function licences() {
+  const parts = ["@huggingface/tokenizers/LICENSE", "@jsquash/jpeg/LICENSE", ...["jpeg", "png", "webp"].map((name) => `@jsquash/${name}/codec/LICENSE.codec.md`)];
+  return ["Licences of what slab-wasm is built with.", ...parts.map((file) => `${"=".repeat(80)}\n${file}\n\n${readFileSync(join("node_modules", file), "utf8").trim()}`)].join("\n\n") + "\n";
+}
+
 if (what === "all" || what === "wasm") {
   mkdirSync("wasm", { recursive: true });
   for (const target of ["simd", "relaxed"]) {
@@ -27,6 +68,7 @@ if (what === "all" || what === "wasm") {
     await compile(["assembly/threads.ts", "--target", `${target}-threads`]);
     await compile(["assembly/peak.ts", "--target", target, "--outFile", `wasm/peak-${target}.wasm`]);
   }
+  for (const [name, file] of Object.entries(CODECS)) cpSync(join("node_modules/@jsquash", file), `wasm/codec-${name}.wasm`);
 }
 if (what === "debug") await compile(["assembly/index.ts", "--target", "debug"]);
 if (what === "all" || what === "js") {
@@ -34,23 +76,9 @@ if (what === "all" || what === "js") {
   const tsc = createRequire(import.meta.url).resolve("typescript/package.json");
   const result = spawnSync(process.execPath, [join(dirname(tsc), "bin", "tsc"), "-p", ".", "--emitDeclarationOnly", "--outDir", "dist/types"], { stdio: "inherit" });
   if (result.status !== 0) process.exit(result.status ?? 1);
-  // a few files in place of forty: importing the package takes a third of the time. They lie as deep below dist/ as
-  // bindings/platform/ lies below the root, so that literal URLs of wasm/ hold in both
-  const common = {
-    outdir: "dist/js/node", chunkNames: "chunk-[hash]", bundle: true, splitting: true, format: "esm", platform: "node", target: "node20",
-    minifyWhitespace: true, minifySyntax: true, external: ["@huggingface/tokenizers", "@jsquash/*"], logLevel: "warning",
-  };
-  await esbuild({
-    ...common,
-    entryPoints: {
-      "index": "bindings/index.ts", "checkpoint": "bindings/checkpoint/index.ts", "image": "bindings/image/index.ts", "tokenizer": "bindings/tokenizer/index.ts",
-      "node-thread": "bindings/platform/node-thread.js",
-    },
-  });
-  await esbuild({ ...common, entryPoints: { "slab": "cli/slab.ts", "demo": "cli/demo.ts" } });
+  await bundle();
   mkdirSync("dist/wasm", { recursive: true });
-  for (const module of ["slab-simd", "slab-relaxed", "slab-simd-threads", "slab-relaxed-threads", "peak-simd", "peak-relaxed"]) {
-    cpSync(`wasm/${module}.wasm`, `dist/wasm/${module}.wasm`);
-  }
+  for (const module of MODULES) cpSync(`wasm/${module}.wasm`, `dist/wasm/${module}.wasm`);
+  writeFileSync("dist/THIRD-PARTY.md", licences());
   for (const command of ["slab", "demo"]) chmodSync(`dist/js/node/${command}.js`, 0o755);
 }

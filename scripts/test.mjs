@@ -42,9 +42,9 @@ function build(what) {
 }
 
 const isSource = (path) => /\.[jt]s$/.test(path) && !path.endsWith(".d.ts");
-const modules = BUILDS.map((build) => `wasm/slab-${build}.wasm`);
+const modules = [...BUILDS.map((build) => `wasm/slab-${build}.wasm`), ...["jpeg", "png", "webp"].map((codec) => `wasm/codec-${codec}.wasm`)];
 if (stale(modules, ["assembly", "asconfig.json"], (path) => isSource(path) || path === "asconfig.json")) build("wasm");
-const javascript = ["dist/js/node/index.js", "dist/js/node/slab.js", "dist/js/node/demo.js", ...BUILDS.map((build) => `dist/wasm/slab-${build}.wasm`)];
+const javascript = ["dist/js/node/index.js", "dist/js/node/slab.js", "dist/js/node/demo.js", ...["browser", "workerd", "inline"].map((host) => `dist/js/${host}/index.js`), ...BUILDS.map((build) => `dist/wasm/slab-${build}.wasm`)];
 const javascriptSources = ["bindings", "cli", "models", "assembly/header.ts", "assembly/opcodes.ts", "tsconfig.json", ...modules];
 if (stale(javascript, javascriptSources, (path) => isSource(path) || path === "tsconfig.json" || path.endsWith(".wasm"))) build("js");
 

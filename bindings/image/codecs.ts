@@ -1,4 +1,4 @@
-// Where the codecs come from. This file is all that depends on the host: here Node, Deno and Bun, which cannot fetch file: URLs.
+// Where the codecs come from: what a platform says of them, behind `#codecs` in package.json.
 export type CodecName = "jpeg" | "png" | "webp";
 
 /** The part of an Emscripten module that we use: it returns null, exits or traps when the data is bad. */
@@ -12,20 +12,9 @@ export type EmscriptenFactory = (options: {
   printErr(line: string): void;
 }) => Promise<EmscriptenCodec>;
 
-const files = {
-  jpeg: "@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm",
-  png: "@jsquash/png/codec/pkg/squoosh_png_bg.wasm",
-  webp: "@jsquash/webp/codec/dec/webp_dec.wasm",
-};
-
-/** The compiled WebAssembly module of a codec. */
-export async function compiledCodec(name: CodecName): Promise<WebAssembly.Module> {
-  const [{ createRequire }, { readFile }] = await Promise.all([import("node:module"), import("node:fs/promises")]);
-  return WebAssembly.compile(await readFile(createRequire(import.meta.url).resolve(files[name])));
-}
-
-/** The glue that Emscripten made for a codec; each call of the factory is a new instance. */
-export async function codecFactory(name: "jpeg" | "webp"): Promise<EmscriptenFactory> {
-  const glue = name === "jpeg" ? await import("@jsquash/jpeg/codec/dec/mozjpeg_dec.js") : await import("@jsquash/webp/codec/dec/webp_dec.js");
-  return glue.default as unknown as EmscriptenFactory;
+export interface Codecs {
+  /** The compiled WebAssembly module of a codec. */
+  compiled(name: CodecName): Promise<WebAssembly.Module>;
+  /** The glue that Emscripten made for a codec; each call of the factory is a new instance. */
+  factory(name: "jpeg" | "webp"): Promise<EmscriptenFactory>;
 }

@@ -1,5 +1,6 @@
 // Encoded bytes to pixels. A codec is loaded when the first picture of its format comes, and kept until it fails or has grown large.
-import { codecFactory, compiledCodec, type CodecName } from "./codecs.ts";
+import { codecs as host } from "#codecs";
+import type { CodecName } from "./codecs.ts";
 import { orient } from "./exif.ts";
 import { corrupt, readHeader, type Format } from "./header.ts";
 import { kindOf, type Image } from "./image.ts";
@@ -65,7 +66,7 @@ function decoderFor(format: Format): Promise<Decoder> {
 function moduleFor(name: CodecName): Promise<WebAssembly.Module> {
   let module = modules.get(name);
   if (!module) {
-    module = compiledCodec(name);
+    module = host.compiled(name);
     modules.set(name, module);
     module.catch(() => modules.delete(name));
   }
@@ -76,7 +77,7 @@ function moduleFor(name: CodecName): Promise<WebAssembly.Module> {
 class CodecError extends Error {}
 
 async function instantiateEmscripten(name: "jpeg" | "webp"): Promise<Decoder> {
-  const [module, factory] = await Promise.all([moduleFor(name), codecFactory(name)]);
+  const [module, factory] = await Promise.all([moduleFor(name), host.factory(name)]);
   let printed: string[] = [];
   const instance = await withImageData(() => factory({
     noInitialRun: true,

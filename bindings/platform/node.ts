@@ -1,5 +1,6 @@
-// Node: modules from files, threads from node:worker_threads.
+// Node, Deno and Bun: modules from files, threads from node:worker_threads.
 import { fs, os } from "./builtins.ts";
+import { diskFolder } from "./disk.ts";
 import type { Build, Platform } from "./platform.ts";
 
 const FILES: Record<Build, URL> = {
@@ -12,13 +13,16 @@ const FILES: Record<Build, URL> = {
 const PEAK = { relaxed: new URL("../../wasm/peak-relaxed.wasm", import.meta.url), simd: new URL("../../wasm/peak-simd.wasm", import.meta.url) };
 
 const compiled = new Map<Build, WebAssembly.Module>();
-const [nodeMajor = 0] = process.versions.node.split(".").map(Number);
-const [v8Major = 0] = process.versions.v8.split(".").map(Number);
+const { versions } = process;
+const runtime = versions.deno ? `deno ${versions.deno}` : versions.bun ? `bun ${versions.bun}` : `node ${versions.node}`;
+const [nodeMajor = 0] = versions.node.split(".").map(Number);
+// Bun gives the version of the V8 that it stands in for
+const [v8Major = 0] = versions.bun ? [] : versions.v8.split(".").map(Number);
 
 export const platform: Platform = {
-  runtime: `node ${process.versions.node}`,
+  runtime,
   distrustRelaxed: nodeMajor < 22 ? `Node ${nodeMajor} computes relaxed SIMD wrongly behind its flag; use Node 22 or later` : undefined,
-  noThreads: undefined,
+  noThreads: () => undefined,
   cores: () => os.availableParallelism(),
   async kernels(build) {
     let module = compiled.get(build);
@@ -31,9 +35,14 @@ export const platform: Platform = {
   async peak(relaxed) {
     return new WebAssembly.Module(fs.readFileSync(PEAK[relaxed ? "relaxed" : "simd"]));
   },
+  async compileAt(url) {
+    // fetch takes no file: URLs
+    return WebAssembly.compile(url.protocol === "file:" ? fs.readFileSync(url) : await (await fetch(url)).arrayBuffer());
+  },
   // V8 before 13 hoists every load of a loop body, which leaves fewer registers for accumulators;
   // an unfused multiply-add needs one more register than a fused one
   tileRows: (relaxed) => (v8Major < 13 ? 4 : relaxed ? 6 : 5),
+  breathe: () => new Promise((resolve) => void setImmediate(resolve)),
   spawn(onError) {
     // loading the module takes longer than compiling the kernels: only models with threads pay for it
     const { Worker } = process.getBuiltinModule("node:worker_threads");
@@ -42,4 +51,7 @@ export const platform: Platform = {
     worker.on("error", onError);
     return { post: (message) => worker.postMessage(message), end: () => void worker.terminate() };
   },
+  disk: diskFolder,
+  base: undefined,
+  tokenizers: () => import("../tokenizer/index.ts"),
 };

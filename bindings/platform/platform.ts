@@ -1,4 +1,6 @@
-// What differs between runtimes, behind one small interface.
+// What differs between runtimes, behind one small interface. `#platform` in package.json says which file a runtime takes.
+import type { Folder, FolderOptions } from "../folder.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
 
 /** One of the WebAssembly builds. Relaxed: fused multiply-add. Threads: over shared memory. */
 export type Build = "simd" | "relaxed" | "simd-threads" | "relaxed-threads";
@@ -18,11 +20,21 @@ export interface Platform {
   kernels(build: Build): Promise<WebAssembly.Module>;
   /** The compiled module that measures the machine's limits. */
   peak(relaxed: boolean): Promise<WebAssembly.Module>;
+  /** Compiles the module at an address. */
+  compileAt(url: URL): Promise<WebAssembly.Module>;
   /** Why relaxed SIMD must not be used although the engine accepts it, or undefined. */
   readonly distrustRelaxed: string | undefined;
   /** Why threads cannot be used, or undefined. */
-  readonly noThreads: string | undefined;
+  noThreads(): string | undefined;
   /** Rows of the matrix product's register tile that this engine's register allocator copes with. */
   tileRows(relaxed: boolean): 4 | 5 | 6;
+  /** Resolves when timers, input and aborts that were due have been served. */
+  breathe(): Promise<void>;
   spawn(onError: (error: Error) => void): Thread;
+  /** A folder on disk; undefined where there are only URLs. */
+  readonly disk: ((path: string | URL, options: FolderOptions) => Folder) | undefined;
+  /** What relative URLs are relative to, if anything. */
+  readonly base: string | undefined;
+  /** The tokenizer library. Where modules are files it is loaded when a language model is. */
+  tokenizers(): Promise<{ tokenizerFrom(json: unknown, config?: unknown): Tokenizer }>;
 }

@@ -1,0 +1,9 @@
+import jpeg from "../../wasm/codec-jpeg.wasm";
+import png from "../../wasm/codec-png.wasm";
+import webp from "../../wasm/codec-webp.wasm";
+import type { Codecs } from "../image/codecs.ts";
+import { factory } from "./codecs-glue.ts";
+
+const MODULES = { jpeg, png, webp };
+
+export const codecs: Codecs = { compiled: async (name) => MODULES[name], factory };

@@ -1,0 +1,35 @@
+// Folders on disk: Node, Deno and Bun.
+import type { Stats } from "node:fs";
+import { fileSource } from "../checkpoint/file.ts";
+import type { Folder, FolderOptions } from "../folder.ts";
+import { fs, path as paths, url as urls } from "./builtins.ts";
+
+/** A config.json of this size is not one. */
+const LARGEST_JSON = 64 << 20;
+
+/** What is at a path; undefined for nothing. */
+function statOf(path: string): Stats | undefined {
+  try {
+    return fs.statSync(path);
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
+    throw error;
+  }
+}
+
+export function diskFolder(given: string | URL, { signal }: FolderOptions): Folder {
+  const path = typeof given === "string" ? given : urls.fileURLToPath(given);
+  const found = statOf(path);
+  if (!found) throw new RangeError(`there is no folder "${path}": give the folder that holds config.json and model.safetensors`);
+  if (!found.isDirectory()) throw new RangeError(`"${path}" is a file: give the folder that holds config.json and model.safetensors`);
+  return {
+    name: path,
+    async text(file) {
+      const info = statOf(paths.join(path, file));
+      if (!info) return undefined;
+      if (info.size > LARGEST_JSON) throw new RangeError(`${paths.join(path, file)} has ${info.size} bytes, expected a small JSON file`);
+      return fs.readFileSync(paths.join(path, file), "utf8");
+    },
+    open: (file) => fileSource(paths.join(path, file), signal ? { signal } : {}),
+  };
+}

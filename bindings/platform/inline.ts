@@ -1,0 +1,20 @@
+// slab-wasm/inline: any web host, with the modules inside the JavaScript, for bundlers that lose files. One thread: a worker would need a file.
+import peakRelaxed from "../../wasm/peak-relaxed.wasm";
+import peakSimd from "../../wasm/peak-simd.wasm";
+import relaxed from "../../wasm/slab-relaxed.wasm";
+import simd from "../../wasm/slab-simd.wasm";
+import * as tokenizers from "../tokenizer/index.ts";
+import type { Platform } from "./platform.ts";
+import { compileInline, fetchModule, once, webHost } from "./web.ts";
+
+export const platform: Platform = {
+  ...webHost,
+  kernels: once((build) => compileInline(build.startsWith("relaxed") ? relaxed : simd)),
+  peak: (isRelaxed) => compileInline(isRelaxed ? peakRelaxed : peakSimd),
+  compileAt: fetchModule,
+  noThreads: () => "slab-wasm/inline has no file that a thread could start from: import slab-wasm",
+  spawn() {
+    throw new Error("slab-wasm/inline has no threads");
+  },
+  tokenizers: async () => tokenizers,
+};
