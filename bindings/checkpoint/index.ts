@@ -1,7 +1,8 @@
-// Checkpoints: named tensors in safetensors files, read when asked for. Imports nothing of the runtime above.
+// Checkpoints: named tensors in safetensors or PyTorch files, read when asked for. Imports nothing of the runtime above.
 import { formatShape, isDType, shapeFault, tensorBytes } from "./dtype.ts";
 import { checkShardName, quote } from "./names.ts";
-import { readExactly, readHeader } from "./safetensors.ts";
+import type { PthOptions } from "./pth.ts";
+import { isPth, readExactly, readHeader } from "./safetensors.ts";
 import type { Entry } from "./safetensors.ts";
 import type { ByteSource } from "./source.ts";
 import { findTensor, scopeOf } from "./tensors.ts";
@@ -9,6 +10,7 @@ import type { Stored, TensorInfo, TensorRef, Tensors } from "./tensors.ts";
 
 export type { DType, FloatDType } from "./dtype.ts";
 export { toFloat32, toFloat64 } from "./floats.ts";
+export type { PthOptions } from "./pth.ts";
 export { blobSource, bytesSource, streamSource } from "./source.ts";
 export type { ByteSource, SourceOptions } from "./source.ts";
 export type { Scope, TensorInfo, TensorRef, Tensors } from "./tensors.ts";
@@ -20,10 +22,11 @@ export type { WriteEntry } from "./write.ts";
 export class Checkpoint implements Tensors {
   readonly name: string;
   readonly prefix = "";
-  /** The files' own notes, such as format: "pt". */
+  /** The files' own notes, such as format: "pt"; of a PyTorch file "pth.format", "pth.dict" (the one taken) and "pth.dicts". */
   readonly metadata: ReadonlyMap<string, string>;
   readonly #stored: ReadonlyMap<string, Stored>;
   readonly #sources: readonly ByteSource[];
+  readonly #asked = new Set<string>();
 
   private constructor(name: string, stored: ReadonlyMap<string, Stored>, metadata: ReadonlyMap<string, string>, sources: readonly ByteSource[]) {
     this.name = name;
@@ -32,9 +35,18 @@ export class Checkpoint implements Tensors {
     this.#sources = sources;
   }
 
-  /** One safetensors file. Reads and checks its header; the source belongs to the checkpoint now, also on an error. */
-  static async open(source: ByteSource): Promise<Checkpoint> {
+  /**
+   * One file, safetensors or of torch.save, told apart by its first bytes. Reads and checks its header, or its pickle, of which nothing is run;
+   * the source belongs to the checkpoint now, also on an error.
+   */
+  static async open(source: ByteSource, options: PthOptions = {}): Promise<Checkpoint> {
     try {
+      if (await isPth(source)) {
+        // most checkpoints are none
+        const { openPth } = await import("./pth.ts");
+        const { stored, metadata } = await openPth(source, options);
+        return new Checkpoint(source.name, stored, metadata, [source]);
+      }
       const { entries, metadata } = await readHeader(source);
       const stored = new Map<string, Stored>();
       for (const entry of entries.values()) stored.set(entry.name, storedIn(source, entry));
@@ -94,7 +106,14 @@ export class Checkpoint implements Tensors {
   }
 
   tensor(name: string, shape: readonly number[]): TensorRef {
-    return findTensor(this.name, this.#stored, name, shape);
+    const found = findTensor(this.name, this.#stored, name, shape);
+    this.#asked.add(name);
+    return found;
+  }
+
+  /** The tensors that nobody has asked for by tensor(). */
+  unasked(): string[] {
+    return this.names().filter((name) => !this.#asked.has(name));
   }
 
   scope(prefix: string): Tensors {

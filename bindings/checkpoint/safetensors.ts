@@ -55,6 +55,14 @@ export async function readHeader(source: ByteSource): Promise<Header> {
   return { entries: new Map(entries.map((entry) => [entry.name, entry])), metadata };
 }
 
+/** Whether a file is one of torch.save, by its first bytes: a zip archive or a pickle, whose length of a header would be gigabytes. */
+export async function isPth(source: ByteSource): Promise<boolean> {
+  if (source.size < 8) return false;
+  const prefix = await readExactly(source, 0, 8), view = new DataView(prefix.buffer, prefix.byteOffset, 8);
+  if (view.getUint32(0, true) === 0x04034b50) return true;
+  return prefix[0] === 0x80 && prefix[1]! >= 2 && prefix[1]! <= 5 && view.getUint32(4, true) * 2 ** 32 + view.getUint32(0, true) > maxHeaderBytes;
+}
+
 /** Reads [begin, end), whatever the source was told to promise. */
 export async function readExactly(source: ByteSource, begin: number, end: number, into?: Uint8Array): Promise<Uint8Array> {
   const bytes = await source.read(begin, end, into);
@@ -141,7 +149,7 @@ function checkPlaces(file: string, size: number, sorted: readonly Entry[]): void
 function whatElse(prefix: Uint8Array): string {
   const text = String.fromCharCode(...prefix);
   if (text.startsWith("version ")) return "it is a Git LFS pointer, run `git lfs pull` for the weights";
-  if (text.startsWith("PK\x03\x04") || text.startsWith("\x80\x02")) return "it looks like a PyTorch .pth file, convert it to safetensors";
+  if (text.startsWith("PK\x03\x04") || text.startsWith("\x80\x02")) return "it looks like a PyTorch .pth file, give it by itself";
   if (text.startsWith("GGUF")) return "it is a GGUF file, use the safetensors file of the same model";
   if (/^\s*</.test(text)) return "it looks like a web page, check the address that it came from";
   return "check the path, or download it again";
