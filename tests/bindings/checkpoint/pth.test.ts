@@ -20,11 +20,11 @@ function decode(bytes: Uint8Array, dtype: string): number[] {
   const { buffer } = Uint8Array.from(bytes);
   if (["F32", "F64", "F16", "BF16"].includes(dtype)) return [...toFloat64(bytes, dtype as FloatDType)];
   if (dtype === "I64") return [...new BigInt64Array(buffer)].map(Number);
-  const kinds = { I32: Int32Array, I16: Int16Array, I8: Int8Array, U8: Uint8Array, BOOL: Uint8Array };
+  const kinds = { I32: Int32Array, I16: Int16Array, U16: Uint16Array, I8: Int8Array, U8: Uint8Array, BOOL: Uint8Array };
   return [...new kinds[dtype as keyof typeof kinds](buffer)];
 }
 const dtypes: Readonly<Record<string, string>> = {
-  float32: "F32", float64: "F64", float16: "F16", bfloat16: "BF16", int64: "I64", int32: "I32", int16: "I16", int8: "I8", uint8: "U8", bool: "BOOL",
+  float32: "F32", float64: "F64", float16: "F16", bfloat16: "BF16", int64: "I64", int32: "I32", int16: "I16", uint16: "U16", int8: "I8", uint8: "U8", bool: "BOOL",
 };
 
 for (const [file, content] of [
@@ -66,6 +66,10 @@ test("which dict was taken, and which there are", async () => {
 });
 
 const weight = { name: "a.weight", dtype: "F32", shape: [2, 2], data: f32Bytes(1, 2, 3, 4) } as const;
+
+test("a whole module is none", async () => {
+  await rejects(() => open(readFileSync(new URL("module.pth", golden))), /^m\.pth holds an object of "torch\.nn\.modules\.container\.Sequential", expected a dict of tensors/, TypeError);
+});
 
 test("state dicts where others put them", async () => {
   const wraps: [string, (dict: unknown) => unknown][] = [
