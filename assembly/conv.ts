@@ -1,4 +1,4 @@
-// Convolutions: depthwise 5×5 over head panels, and the patches of a strided convolution as rows of a matrix.
+// Depthwise convolution 5×5 over head panels.
 import { PANEL } from "./header";
 import { madd } from "./simd";
 
@@ -122,31 +122,6 @@ export function depthwiseConv(
           else if (left >= 4) { convTile4(target, outRow, source, paddedRow, taps + offset, lanes); x += 4; }
           else { convOne(target, source, paddedRow, taps + offset, lanes); x += 1; }
         }
-      }
-    }
-  }
-}
-
-/**
- * Patches of a stride = kernel convolution as matrix rows, patches [begin, end).
- *
- * @param out    f32 [(height/patch)·(side/patch), channels·patch·patch], row stride outRow bytes; columns in (channel, y, x) order
- * @param image  f32 [channels, height, side]
- */
-export function gatherPatches(
-  begin: i32, end: i32, out: usize, outRow: usize, image: usize, channels: i32, height: i32, side: i32, patch: i32,
-): void {
-  const across = side / patch;
-  const run = <usize>patch * 4;
-  for (let p = begin; p < end; ++p) {
-    const py = p / across, px = p - py * across;
-    let target = out + <usize>p * outRow;
-    for (let c = 0; c < channels; ++c) {
-      let source = image + <usize>((c * height + py * patch) * side + px * patch) * 4;
-      for (let y = 0; y < patch; ++y) {
-        memory.copy(target, source, run);
-        target += run;
-        source += <usize>side * 4;
       }
     }
   }

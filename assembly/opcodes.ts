@@ -28,6 +28,8 @@ export const LINEAR_INT4 = 21;
 export const DEPTHWISE_CONV_CHANNELS = 22;
 export const WINDOW_ATTENTION = 23;
 export const GATHER_ROWS = 24;
+export const GATHER_WINDOWS = 29;
+export const STRETCH_ROWS = 30;
 
 /** Activation of a linear layer. */
 export const ACT_NONE = 0;

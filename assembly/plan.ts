@@ -4,8 +4,9 @@
 import { CLAIM, DONE, RUN_EPOCH, RUN_LENGTH, RUN_PLAN, SLEEPERS, THREAD_SCRATCH, THREAD_SCRATCH_BYTES } from "./header";
 import * as op from "./opcodes";
 import { OP_ARGS, OP_BYTES } from "./opcodes";
-import { depthwiseConv, gatherPatches } from "./conv";
+import { depthwiseConv } from "./conv";
 import { depthwiseConvChannels } from "./depthwise";
+import { gatherPatches, gatherWindows, stretchRows } from "./patches";
 import { copyBlocks, meanRows } from "./elementwise";
 import { linearInt8, quantizeRows } from "./int8";
 import { quantizeVectorInt8 } from "./int4";
@@ -61,7 +62,13 @@ function runOp(r: usize, begin: i32, end: i32, thread: i32): void {
       depthwiseConv(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), scratch);
       break;
     case op.GATHER_PATCHES:
-      gatherPatches(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6));
+      gatherPatches(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9));
+      break;
+    case op.GATHER_WINDOWS:
+      gatherWindows(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10));
+      break;
+    case op.STRETCH_ROWS:
+      stretchRows(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3));
       break;
     case op.MEAN_ROWS:
       meanRows(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3));

@@ -4,6 +4,7 @@ import type { ImageModelConfig, LanguageModelConfig, ModelConfig } from "../mode
 import { parseConfig } from "../models/config.ts";
 import { slabDeit } from "../models/slab-deit.ts";
 import { slabLm } from "../models/slab-lm.ts";
+import { slabPvt } from "../models/slab-pvt.ts";
 import type { ByteSource, Tensors } from "./checkpoint/index.ts";
 import { blobSource, bytesSource, Checkpoint, streamSource } from "./checkpoint/index.ts";
 import { Classifier } from "./classifier.ts";
@@ -120,6 +121,7 @@ interface Context {
 /** Records the network of an image model's config; returns its logits. */
 export function build(plan: Plan, tensors: Tensors, config: ModelConfig): ReturnType<typeof slabDeit> {
   if (config.architecture === "slab_lm") return slabLm(plan, tensors, config.network, { prefillRows: PREFILL_ROWS, batch: 1 }).logits;
+  if (config.architecture === "slab_pvt") return slabPvt(plan, tensors, config.network);
   return slabDeit(plan, tensors, config.network);
 }
 

@@ -24,6 +24,8 @@ export interface Taps {
 
 /** Padded rows of a depthwise convolution that one thread has at hand: enough to stay in its second-level cache. */
 const WINDOW_BYTES = 128 << 10;
+/** Windows of a convolution along one side of a map. */
+export const windowsAlong = (length: number, kernel: number, stride: number, pad: number): number => Math.floor((length + 2 * pad - kernel) / stride) + 1;
 
 /** Rows in groups, one group after another: of a map, the tokens of its windows. */
 export interface RowGroups {
@@ -251,10 +253,29 @@ export class Plan extends PlanRecord {
     return this.once(taps.name, layout, (tensor) => unpackedTable(taps.name, tensor, turned, count, channels, channels));
   }
 
-  /** Image [channels, height, side] → patches [tokens, channels·patch²]. */
-  gatherPatches(image: Tensor, channels: number, height: number, side: number, patch: number): Tensor {
-    const out = this.rows("patches", (height / patch) * (side / patch), channels * patch * patch);
-    this.op(opcodes.GATHER_PATCHES, "gatherPatches", out.rows, 0, [out, out.rowBytes, image, channels, height, side, patch], rowGrain(out.rows));
+  /** Image [channels, height, side] → windows [tokens, channels·kernel²], which may overlap and reach `pad` zeros beyond the border. */
+  gatherPatches(image: Tensor, channels: number, height: number, side: number, kernel: number, { stride = kernel, pad = 0 }: { stride?: number; pad?: number } = {}): Tensor {
+    const down = windowsAlong(height, kernel, stride, pad), across = windowsAlong(side, kernel, stride, pad);
+    const out = this.rows("patches", down * across, channels * kernel * kernel);
+    this.op(opcodes.GATHER_PATCHES, "gatherPatches", out.rows, 0, [out, out.rowBytes, image, channels, height, side, kernel, stride, pad, across], rowGrain(out.rows));
+    return out;
+  }
+
+  /** Map [height·side, channels] → windows [tokens, kernel²·channels], the same of a map of rows. */
+  gatherWindows(map: Tensor, side: number, kernel: number, { stride = kernel, pad = 0 }: { stride?: number; pad?: number } = {}): Tensor {
+    const height = map.rows / side, channels = map.columns;
+    const down = windowsAlong(height, kernel, stride, pad), across = windowsAlong(side, kernel, stride, pad);
+    const out = this.rows("windows", down * across, kernel * kernel * channels);
+    this.op(opcodes.GATHER_WINDOWS, "gatherWindows", out.rows, 0, [
+      out, out.rowBytes, map, map.rowBytes, channels, height, side, kernel, stride, pad, across,
+    ], rowGrain(out.rows));
+    return out;
+  }
+
+  /** Head panels of another number of rows, linearly interpolated along them. */
+  stretchRows(x: Tensor, rows: number): Tensor {
+    const out = this.headPanels(`${x.name} stretched`, rows, 1, x.columns);
+    this.op(opcodes.STRETCH_ROWS, "stretchRows", x.columns / PANEL, 3 * rows * x.columns, [out, x, x.rows, rows]);
     return out;
   }
 

@@ -11,7 +11,7 @@ import { parseConfig, PRESETS } from "../models/config.ts";
 import { loadOptions, MODEL_OPTIONS, modelSource, parse } from "./options.ts";
 import { bytes, count, out, outJson, plural, printable, Progress, table, work } from "./report.ts";
 import type { Sizes } from "./sizes.ts";
-import { sizesOf } from "./sizes.ts";
+import { shapeOf, sizesOf } from "./sizes.ts";
 
 export const summary = "a model's network, memory and folded norms";
 
@@ -84,12 +84,13 @@ function preset(name: string, values: Readonly<Record<string, unknown>>): void {
 const line = (name: string, text: string): void => out(`${name.padEnd(12)}${text}`);
 
 function network(config: ModelConfig, { parameters, flops, norms, programs }: Sizes): void {
-  const net = config.network;
+  const net = config.network, { dim, depth, heads, mixer } = shapeOf(config);
+  const several = (count: string, what: string): string => `${count} ${what}${count === "1" ? "" : "s"}`;
   line("model", printable(config.name));
-  line("network", `${net.dim} channels, ${plural(net.depth, "block")}, ${plural(net.heads, "head")}, ${"mixer" in net ? net.mixer : "linear"} attention, ${plural(norms.length, "norm")}`);
+  line("network", `${dim} channels, ${several(depth, "block")}, ${several(heads, "head")}, ${mixer} attention, ${plural(norms.length, "norm")}`);
   if ("imageSize" in net) {
-    const { imageSize, patchSize, classes } = net;
-    line("pictures", `${imageSize}×${imageSize}, patches of ${patchSize}×${patchSize}: ${(imageSize / patchSize) ** 2} tokens, ${classes} classes`);
+    const { imageSize, classes } = net, patch = "patchSize" in net ? net.patchSize : 4;
+    line("pictures", `${imageSize}×${imageSize}, patches of ${patch}×${patch}: ${(imageSize / patch) ** 2} tokens, ${classes} classes`);
   } else {
     line("text", `${net.vocab} tokens; decay ${Math.min(...net.decay)} to ${Math.max(...net.decay)} a token, by head; convolution of ${net.taps} tokens`);
   }

@@ -5,7 +5,7 @@ import type { ModelConfig } from "../models/config.ts";
 import { parseConfig, PRESETS } from "../models/config.ts";
 import { parse, pretrainedFolder } from "./options.ts";
 import { bytes, count, out, outJson, printable, table, work } from "./report.ts";
-import { sizesOf } from "./sizes.ts";
+import { shapeOf, sizesOf } from "./sizes.ts";
 
 export const summary = "presets, and the trained models of a clone";
 
@@ -61,10 +61,10 @@ function facts(config: ModelConfig) {
 }
 
 function cells(config: ModelConfig): string[] {
-  const { network, network: { dim, depth, heads } } = config;
+  const { network } = config, { dim, depth, heads, mixer } = shapeOf(config);
   const { parameters, flops } = sizesOf(config);
   return [
-    String(dim), String(depth), String(heads), "imageSize" in network ? `${network.imageSize}×${network.imageSize}` : "text", "mixer" in network ? network.mixer : "linear",
+    dim, depth, heads, "imageSize" in network ? `${network.imageSize}×${network.imageSize}` : "text", mixer,
     count(parameters), `${work(flops)} a ${config.architecture === "slab_lm" ? "token" : "picture"}`,
   ];
 }

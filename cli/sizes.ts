@@ -44,6 +44,13 @@ export function sizesOf(config: ModelConfig): Sizes {
   return { parameters, norms, flops, programs, stateBytes: plan.stateBytes, plan };
 }
 
+/** Channels, blocks and heads of a network as one writes them: 192, or 64-128-320-512 for a pyramid's stages. */
+export function shapeOf({ network }: ModelConfig): { dim: string; depth: string; heads: string; mixer: string } {
+  const dim = "dim" in network ? [network.dim] : network.dims, depth = "depth" in network ? [network.depth] : network.depths;
+  const heads = typeof network.heads === "number" ? [network.heads] : network.heads;
+  return { dim: dim.join("-"), depth: depth.join("-"), heads: heads.join("-"), mixer: "mixer" in network ? network.mixer : "linear" };
+}
+
 function recorder(prefix: string, asked: Map<string, number>): Tensors {
   const full = (name: string): string => (prefix === "" ? name : `${prefix}.${name}`);
   return {

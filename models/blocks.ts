@@ -18,14 +18,17 @@ export async function float64(tensor: TensorRef): Promise<Float64Array> {
   return values;
 }
 
-/** Image f32 [channels, height, side] → tokens [N, dim]: a convolution whose stride is its kernel. `add` is a position table. */
+/**
+ * Image f32 [channels, size, size] → tokens [N, dim]: a convolution of patches, which overlap where their stride is less than their side.
+ * `norm` is that of the tokens, `add` a position table.
+ */
 export function patchEmbed(
-  plan: Plan, image: Tensor, tensors: Tensors, { channels, size, patch, dim, add, out, rowOffset }:
-  { channels: number; size: number; patch: number; dim: number; add?: Tensor; out?: Tensor; rowOffset?: number },
+  plan: Plan, image: Tensor, tensors: Tensors, { channels, size, patch, dim, name = "proj", stride = patch, pad = 0, norm, add, out, rowOffset }:
+  { channels: number; size: number; patch: number; dim: number; name?: string; stride?: number; pad?: number; norm?: Affine; add?: Tensor; out?: Tensor; rowOffset?: number },
 ): Tensor {
-  const patches = plan.gatherPatches(image, channels, size, size, patch);
-  const conv = linearOf(tensors, "proj", channels * patch * patch, dim, { shape: [dim, channels, patch, patch] });
-  return plan.linear(patches, conv, { ...(add ? { add } : {}), ...(out ? { out } : {}), ...(rowOffset ? { rowOffset } : {}) });
+  const patches = plan.gatherPatches(image, channels, size, size, patch, { stride, pad });
+  const conv = linearOf(tensors, name, channels * patch * patch, dim, { shape: [dim, channels, patch, patch] });
+  return plan.linear(patches, norm ? foldAfter(conv, norm) : conv, { ...(add ? { add } : {}), ...(out ? { out } : {}), ...(rowOffset ? { rowOffset } : {}) });
 }
 
 /** The affine map whose only effect is to add a convolution's bias, one per channel of a head, to every token. */
@@ -46,29 +49,31 @@ export function biasOfHeads(bias: TensorRef, heads: number): Affine {
  *   q, k = relu(q), relu(k + P)      o = q·(kᵀv)/(q·Σk + ε) + depthwise5×5(v)      residual + o·Wᵀ + β
  *
  * @param q, k, v  layers from x [N, dim], their norm already folded in
+ * @param source   where keys and values come from, if not x: fewer tokens, whose values are stretched for the convolution
  * @param tensors  the `attn` scope: positional_encoding [1, N, dim], dwc [headDim, 1, 5, 5], proj
  * @param order    which product first: keys with values for more tokens than channels a head, else queries with keys; same result
  */
 export function simplifiedLinearAttention(
   plan: Plan, x: Tensor, [q, k, v]: readonly [Linear, Linear, Linear], tensors: Tensors,
-  { heads, side, residual, order }: { heads: number; side: number; residual?: Tensor; order?: "keys-values" | "queries-keys" },
+  { heads, side, source = x, residual, order }: { heads: number; side: number; source?: Tensor; residual?: Tensor; order?: "keys-values" | "queries-keys" },
 ): Tensor {
-  const dim = q.outDim, tokens = x.rows, headDim = dim / heads;
-  const keysValues = (order ?? (tokens >= headDim ? "keys-values" : "queries-keys")) === "keys-values";
+  const dim = q.outDim, tokens = source.rows, headDim = dim / heads;
+  const keysValues = (order ?? (2 * x.rows * tokens >= headDim * (x.rows + tokens) ? "keys-values" : "queries-keys")) === "keys-values";
   const position = tensors.tensor("positional_encoding", [1, tokens, dim]);
   const queries = plan.linear(x, q, { act: "relu" });
-  const values = plan.linear(x, v, { heads });
+  const values = plan.linear(source, v, { heads });
   let mixed: Tensor;
   if (keysValues) {
-    const keys = plan.linear(x, k, { act: "relu", heads, add: plan.headTable(position.name, tokens, heads, headDim, position) });
+    const keys = plan.linear(source, k, { act: "relu", heads, add: plan.headTable(position.name, tokens, heads, headDim, position) });
     mixed = plan.linearAttention(queries, plan.keyValueState(keys, values, heads, headDim), heads, headDim, SLA_EPS);
   } else {
-    const keys = plan.linear(x, k, { act: "relu", add: plan.table(position.name, tokens, dim, position) });
+    const keys = plan.linear(source, k, { act: "relu", add: plan.table(position.name, tokens, dim, position) });
     mixed = plan.scoreAttention(queries, keys, values, heads, headDim, "linear", SLA_EPS);
   }
   const dwc = tensors.scope("dwc");
   const taps = dwc.tensor("weight", [headDim, 1, 5, 5]);
-  plan.depthwiseConv(mixed, values, { name: taps.name, read: float32(taps) }, tokens / side, side, heads, headDim);
+  const map = tokens === x.rows ? values : plan.stretchRows(values, x.rows);
+  plan.depthwiseConv(mixed, map, { name: taps.name, read: float32(taps) }, x.rows / side, side, heads, headDim);
   // the convolution's bias reaches every token just before the projection, so it folds into the projection's
   const proj = foldBefore(biasOfHeads(dwc.tensor("bias", [headDim]), heads), linearOf(tensors, "proj", dim, dim));
   return plan.linear(mixed, proj, residual ? { add: residual, out: residual } : {});
@@ -76,17 +81,30 @@ export function simplifiedLinearAttention(
 
 /** Softmax attention with its projection, added to `residual`; the scale headDim^−½ is folded into q. */
 export function softmaxAttention(
-  plan: Plan, x: Tensor, [q, k, v]: readonly [Linear, Linear, Linear], tensors: Tensors, { heads, residual }: { heads: number; residual: Tensor },
+  plan: Plan, x: Tensor, [q, k, v]: readonly [Linear, Linear, Linear], tensors: Tensors,
+  { heads, source = x, residual }: { heads: number; source?: Tensor; residual?: Tensor },
 ): Tensor {
   const dim = q.outDim, headDim = dim / heads;
   const scale: Affine = { read: async () => ({ scale: new Float64Array(dim).fill(headDim ** -0.5), shift: new Float64Array(dim) }) };
-  const queries = plan.linear(x, foldAfter(q, scale)), keys = plan.linear(x, k), values = plan.linear(x, v, { heads });
+  const queries = plan.linear(x, foldAfter(q, scale)), keys = plan.linear(source, k), values = plan.linear(source, v, { heads });
   const mixed = plan.scoreAttention(queries, keys, values, heads, headDim, "softmax", 0);
-  return plan.linear(mixed, linearOf(tensors, "proj", dim, dim), { add: residual, out: residual });
+  return plan.linear(mixed, linearOf(tensors, "proj", dim, dim), residual ? { add: residual, out: residual } : {});
 }
 
 /** q, k and v of a packed projection, rows [q | k | v]. */
 export function splitQkv(qkv: Linear): [Linear, Linear, Linear] {
   const dim = qkv.outDim / 3;
   return [sliceOutputs(qkv, "q", 0, dim), sliceOutputs(qkv, "k", dim, dim), sliceOutputs(qkv, "v", 2 * dim, dim)];
+}
+
+/** x + fc2(gelu(fc1(norm(x)))), in place; with `side`, a depthwise 3×3 convolution of the map, mlp.dwconv.dwconv, comes before the GELU. */
+export function mlp(plan: Plan, x: Tensor, block: Tensors, { norm, hidden, side }: { norm: Affine; hidden: number; side?: number }): void {
+  const dim = x.columns, fc1 = foldBefore(norm, linearOf(block, "mlp.fc1", dim, hidden));
+  let wide = plan.linear(x, fc1, side ? {} : { act: "gelu" });
+  if (side) {
+    const dwconv = block.scope("mlp.dwconv.dwconv"), taps = dwconv.tensor("weight", [hidden, 1, 3, 3]), bias = dwconv.tensor("bias", [hidden]);
+    const options = { bias: plan.table(bias.name, 1, hidden, bias), act: "gelu" } as const;
+    wide = plan.depthwiseConvChannels(wide, { name: taps.name, read: float32(taps) }, 3, x.rows / side, side, options);
+  }
+  plan.linear(wide, linearOf(block, "mlp.fc2", hidden, dim), { add: x, out: x });
 }

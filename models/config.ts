@@ -1,7 +1,11 @@
 // config.json, or a preset's name, as a checked description of a network: which architecture, its sizes, its pictures, its labels.
 import type { Preprocessing } from "../bindings/image/index.ts";
+import type { Fields } from "./config-fields.ts";
+import { fieldsOf } from "./config-fields.ts";
+import { PVT_PRESETS, PVT_TYPES, pvtNetwork } from "./config-pvt.ts";
 import type { SlabDeitConfig } from "./slab-deit.ts";
 import type { SlabLmConfig } from "./slab-lm.ts";
+import type { SlabPvtConfig } from "./slab-pvt.ts";
 
 /** How an image classifier is fed and read. */
 export interface ImageTask {
@@ -10,13 +14,16 @@ export interface ImageTask {
   readonly labels: readonly string[];
 }
 
-export interface ImageModelConfig {
-  readonly architecture: "slab_deit";
+/** An architecture of image classifiers, and what decides its sizes. */
+type ImageNetwork =
+  | { readonly architecture: "slab_deit"; readonly network: SlabDeitConfig }
+  | { readonly architecture: "slab_pvt"; readonly network: SlabPvtConfig };
+
+export type ImageModelConfig = ImageNetwork & {
   /** What to call the model: the preset, or the config's own words. */
   readonly name: string;
-  readonly network: SlabDeitConfig;
   readonly image: ImageTask;
-}
+};
 
 export interface LanguageModelConfig {
   readonly architecture: "slab_lm";
@@ -37,34 +44,10 @@ export const PRESETS: Readonly<Record<string, Readonly<Record<string, unknown>>>
   slab_deit_s: { model_type: "slab_deit", hidden_size: 384, num_attention_heads: 6 },
   deit_t_prepbn: { model_type: "deit_prepbn", hidden_size: 192, num_attention_heads: 3 },
   deit_s_prepbn: { model_type: "deit_prepbn", hidden_size: 384, num_attention_heads: 6 },
+  ...PVT_PRESETS,
 };
 
-const MODEL_TYPES = ["slab_deit", "deit_prepbn", "slab_lm"];
-
-/** Reads values out of an untrusted object; every complaint names the field. */
-function fieldsOf(from: Readonly<Record<string, unknown>>, where: string) {
-  return {
-    size(key: string, fallback: number, most: number): number {
-      const value = from[key] ?? fallback;
-      if (typeof value !== "number") throw new TypeError(`${where}: "${key}" is ${JSON.stringify(value)}, expected a number`);
-      if (!Number.isInteger(value) || value < 1 || value > most) throw new RangeError(`${where}: "${key}" is ${value}, expected a whole number from 1 to ${most}`);
-      return value;
-    },
-    positive(key: string, fallback: number): number {
-      const value = from[key] ?? fallback;
-      if (typeof value !== "number") throw new TypeError(`${where}: "${key}" is ${JSON.stringify(value)}, expected a number`);
-      if (!(value > 0 && value < Infinity)) throw new RangeError(`${where}: "${key}" is ${value}, expected a positive number`);
-      return value;
-    },
-    triple(key: string, fallback: readonly number[]): readonly number[] {
-      const value = from[key] ?? fallback;
-      if (!Array.isArray(value) || value.length !== 3 || !value.every((v) => typeof v === "number" && Number.isFinite(v))) {
-        throw new TypeError(`${where}: "${key}" is ${JSON.stringify(value)?.slice(0, 60)}, expected three numbers`);
-      }
-      return value;
-    },
-  };
-}
+const MODEL_TYPES = ["slab_deit", "deit_prepbn", ...PVT_TYPES, "slab_lm"];
 
 function labelsOf(from: Readonly<Record<string, unknown>>, classes: number, where: string): string[] {
   const labels = Array.from({ length: classes }, (_, i) => `class ${i}`);
@@ -103,34 +86,43 @@ export function parseConfig(given: unknown, where = "config"): ModelConfig {
 }
 
 function imageConfig(config: Readonly<Record<string, unknown>>, where: string, name: string | undefined): ImageModelConfig {
-  const fields = fieldsOf(config, where);
-  const network: SlabDeitConfig = {
-    imageSize: fields.size("image_size", 224, 4096), patchSize: fields.size("patch_size", 16, 512), channels: fields.size("num_channels", 3, 3),
-    dim: fields.size("hidden_size", 192, 16384), depth: fields.size("num_hidden_layers", 12, 1024), heads: fields.size("num_attention_heads", 3, 1024),
-    mlpRatio: fields.size("mlp_ratio", 4, 64), classes: fields.size("num_labels", 1000, 1 << 20), normEps: fields.positive("norm_eps", 1e-5),
-    mixer: config.model_type === "slab_deit" ? "linear" : "softmax",
-  };
-  if (network.channels !== 3) throw new RangeError(`${where}: "num_channels" is ${network.channels}, expected 3: pictures are RGB`);
-  if (network.imageSize % network.patchSize) {
-    throw new RangeError(`${where}: "image_size" ${network.imageSize} is not a multiple of "patch_size" ${network.patchSize}`);
-  }
-  if (network.dim % network.heads) {
-    throw new RangeError(`${where}: "hidden_size" ${network.dim} is not a multiple of "num_attention_heads" ${network.heads}`);
-  }
+  const fields = fieldsOf(config, where), type = String(config.model_type);
+  const chosen: ImageNetwork = PVT_TYPES.includes(type)
+    ? { architecture: "slab_pvt", network: pvtNetwork(type, fields) }
+    : { architecture: "slab_deit", network: deitNetwork(type, fields) };
+  const { imageSize, channels, classes } = chosen.network;
+  if (channels !== 3) throw new RangeError(`${where}: "num_channels" is ${channels}, expected 3: pictures are RGB`);
   // ImageNet evaluation crops the middle 0.875 of a picture; small-picture data sets use all of it
-  const cropFraction = fields.positive("crop_pct", network.imageSize === 224 ? 0.875 : 1);
+  const cropFraction = fields.positive("crop_pct", imageSize === 224 ? 0.875 : 1);
   if (cropFraction > 1) throw new RangeError(`${where}: "crop_pct" is ${cropFraction}, expected at most 1`);
   const mean = fields.triple("image_mean", IMAGENET_MEAN), std = fields.triple("image_std", IMAGENET_STD);
   if (!std.every((s) => s > 0)) throw new RangeError(`${where}: "image_std" is ${JSON.stringify(std)}, expected positive numbers`);
   return {
-    architecture: "slab_deit",
-    name: name ?? `${String(config.model_type)}, ${network.imageSize}×${network.imageSize}, ${network.dim} channels, ${network.depth} blocks`,
-    network,
-    image: {
-      preprocessing: { size: network.imageSize, resize: Math.floor(network.imageSize / cropFraction), mean, std },
-      labels: labelsOf(config, network.classes, where),
-    },
+    ...chosen,
+    name: name ?? `${type}, ${imageSize}×${imageSize}, ${sizesOfNetwork(chosen)}`,
+    image: { preprocessing: { size: imageSize, resize: Math.floor(imageSize / cropFraction), mean, std }, labels: labelsOf(config, classes, where) },
   };
+}
+
+function sizesOfNetwork({ network }: ImageNetwork): string {
+  if ("dim" in network) return `${network.dim} channels, ${network.depth} blocks`;
+  return `${network.dims.join("-")} channels, ${network.depths.join("-")} blocks`;
+}
+
+function deitNetwork(type: string, fields: Fields): SlabDeitConfig {
+  const network: SlabDeitConfig = {
+    imageSize: fields.size("image_size", 224, 4096), patchSize: fields.size("patch_size", 16, 512), channels: fields.size("num_channels", 3, 3),
+    dim: fields.size("hidden_size", 192, 16384), depth: fields.size("num_hidden_layers", 12, 1024), heads: fields.size("num_attention_heads", 3, 1024),
+    mlpRatio: fields.size("mlp_ratio", 4, 64), classes: fields.size("num_labels", 1000, 1 << 20), normEps: fields.positive("norm_eps", 1e-5),
+    mixer: type === "slab_deit" ? "linear" : "softmax",
+  };
+  if (network.imageSize % network.patchSize) {
+    throw new RangeError(`${fields.where}: "image_size" ${network.imageSize} is not a multiple of "patch_size" ${network.patchSize}`);
+  }
+  if (network.dim % network.heads) {
+    throw new RangeError(`${fields.where}: "hidden_size" ${network.dim} is not a multiple of "num_attention_heads" ${network.heads}`);
+  }
+  return network;
 }
 
 function languageConfig(config: Readonly<Record<string, unknown>>, where: string, name: string | undefined): LanguageModelConfig {

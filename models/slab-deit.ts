@@ -3,8 +3,8 @@
 import type { Tensors } from "../bindings/checkpoint/index.ts";
 import type { Plan, Tensor } from "../bindings/plan.ts";
 import { linearOf } from "../bindings/weights.ts";
-import { float32, patchEmbed, simplifiedLinearAttention, softmaxAttention, splitQkv } from "./blocks.ts";
-import { foldPRepBN } from "./prepbn.ts";
+import { float32, mlp, patchEmbed, simplifiedLinearAttention, softmaxAttention, splitQkv } from "./blocks.ts";
+import { foldPRepBN, repBN } from "./prepbn.ts";
 
 export interface SlabDeitConfig {
   readonly imageSize: number;
@@ -52,8 +52,7 @@ export function slabDeit(plan: Plan, tensors: Tensors, config: SlabDeitConfig): 
     if (mixer === "linear") simplifiedLinearAttention(plan, x, qkv, attn, { heads, side, residual: x });
     else softmaxAttention(plan, x, qkv, attn, { heads, residual: x });
     // channel mixer
-    const mlp = plan.linear(x, foldPRepBN(block.scope("norm2"), normEps, linearOf(block, "mlp.fc1", dim, hidden)), { act: "gelu" });
-    plan.linear(mlp, linearOf(block, "mlp.fc2", hidden, dim), { add: x, out: x });
+    mlp(plan, x, block, { norm: repBN(block.scope("norm2"), dim, normEps), hidden });
     plan.mark(`blocks.${i}`, x);
   }
   plan.scope("head");

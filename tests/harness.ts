@@ -21,6 +21,8 @@ export interface AllKernels extends Kernels {
   windowAttention: Kernel;
   gatherRows: Kernel;
   gatherPatches: Kernel;
+  gatherWindows: Kernel;
+  stretchRows: Kernel;
   layerNorm: Kernel;
   affine: Kernel;
   meanRows: Kernel;

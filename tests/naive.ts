@@ -190,19 +190,38 @@ export function depthwiseConvChannels(
   return out;
 }
 
-/** Image [channels, height, side] → patches [(height/patch)·(side/patch), channels·patch·patch]. */
-export function gatherPatches(image: Numbers, channels: number, height: number, side: number, patch: number): Float64Array {
-  const [down, across] = [height / patch, side / patch], out: number[] = [];
-  for (let py = 0; py < down; py++) {
-    for (let px = 0; px < across; px++) {
+type Strides = { stride?: number; pad?: number };
+
+/** Image [channels, height, side] → windows [⌊(height + 2·pad − kernel)/stride⌋ + 1 lines of them, channels·kernel·kernel], zeros outside. */
+export function gatherPatches(image: Numbers, channels: number, height: number, side: number, kernel: number, { stride = kernel, pad = 0 }: Strides = {}): Float64Array {
+  const out: number[] = [];
+  for (let top = -pad; top + kernel <= height + pad; top += stride) {
+    for (let left = -pad; left + kernel <= side + pad; left += stride) {
       for (let c = 0; c < channels; c++) {
-        for (let y = 0; y < patch; y++) {
-          for (let x = 0; x < patch; x++) out.push(image[(c * height + py * patch + y) * side + px * patch + x]!);
+        for (let y = top; y < top + kernel; y++) {
+          for (let x = left; x < left + kernel; x++) out.push(y < 0 || y >= height || x < 0 || x >= side ? 0 : image[(c * height + y) * side + x]!);
         }
       }
     }
   }
   return Float64Array.from(out);
+}
+
+/** Map [height·side, channels] → windows [count, kernel·kernel·channels]: those of the map turned into an image, their columns turned back. */
+export function gatherWindows(map: Numbers, channels: number, height: number, side: number, kernel: number, strides: Strides = {}): Float64Array {
+  const image = Float64Array.from({ length: map.length }, (_, i) => map[(i % (height * side)) * channels + Math.floor(i / (height * side))]!);
+  const taps = kernel * kernel, patches = gatherPatches(image, channels, height, side, kernel, strides);
+  return patches.map((_, i) => patches[i - (i % (taps * channels)) + (i % channels) * taps + Math.floor((i % (taps * channels)) / channels)]!);
+}
+
+/** Rows [from, columns] linearly interpolated to `to` rows, as images are resized: centres of pixels at ½. */
+export function stretchRows(x: Numbers, columns: number, to: number): Float64Array {
+  const from = x.length / columns, out = zeros(to * columns);
+  for (let n = 0; n < to; n++) {
+    const at = Math.max(0, ((n + 0.5) * from) / to - 0.5), low = Math.floor(at), high = Math.min(low + 1, from - 1);
+    for (let c = 0; c < columns; c++) out[n * columns + c] = x[low * columns + c]! * (1 - at + low) + x[high * columns + c]! * (at - low);
+  }
+  return out;
 }
 
 // norms and rows

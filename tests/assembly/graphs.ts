@@ -70,10 +70,15 @@ export function everyOp(plan: Plan, { height = 3, side = 5, heads = 2, headDim =
     plan.scope(`block ${b}`);
     const q = linear(`q${b}`, x, dim, { act: "relu" }), k = linear(`k${b}`, x, dim, { act: "relu", heads, add: table(`kp${b}`, tokens, dim, heads) }), v = linear(`v${b}`, x, dim, { heads });
     const state = plan.keyValueState(k.tensor, v.tensor, heads, headDim), mixed = plan.linearAttention(q.tensor, state, heads, headDim, 1e-6);
+    // windows that overlap and reach over the border, shrunk to a few rows and stretched again
+    const strides = { stride: 2, pad: 1 };
+    const windows: Both = { tensor: plan.gatherWindows(x.tensor, side, 3, strides), values: naive.gatherWindows(x.values, dim, height, side, 3, strides) };
+    const shrunk = linear(`sr${b}`, windows, dim, { heads });
+    const stretched: Both = { tensor: plan.stretchRows(shrunk.tensor, tokens), values: naive.stretchRows(shrunk.values, dim, tokens) };
     const taps = constantOf(`taps${b}`, headDim * 25, -0.2, 0.2);
-    plan.depthwiseConv(mixed, v.tensor, { name: `taps${b}`, read: taps.read }, height, side, heads, headDim);
+    plan.depthwiseConv(mixed, stretched.tensor, { name: `taps${b}`, read: taps.read }, height, side, heads, headDim);
     const attended = naive.linearAttention(q.values, naive.keyValueState(k.values, v.values, heads, headDim), heads, headDim, 1e-6);
-    x = linear(`proj${b}`, { tensor: mixed, values: naive.depthwiseConv(attended, v.values, taps.values, height, side, heads, headDim) }, dim, { add: x, out: x.tensor });
+    x = linear(`proj${b}`, { tensor: mixed, values: naive.depthwiseConv(attended, stretched.values, taps.values, height, side, heads, headDim) }, dim, { add: x, out: x.tensor });
 
     const [weight, bias] = [table(`nw${b}`, 1, dim), table(`nb${b}`, 1, dim)];
     const y: Both = { tensor: plan.layerNorm(x.tensor, weight.tensor, bias.tensor, 1e-5), values: naive.layerNorm(x.values, weight.values, bias.values, 1e-5) };

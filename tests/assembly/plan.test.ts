@@ -42,6 +42,8 @@ function callByHand({ kernels, memory }: Installed, op: Op): void {
     case opcodes.DEPTHWISE_CONV: return kernels.depthwiseConv(0, n, ...args, scratch);
     case opcodes.DEPTHWISE_CONV_CHANNELS: return kernels.depthwiseConvChannels(0, n, ...args, scratch);
     case opcodes.GATHER_PATCHES: return kernels.gatherPatches(0, n, ...args);
+    case opcodes.GATHER_WINDOWS: return kernels.gatherWindows(0, n, ...args);
+    case opcodes.STRETCH_ROWS: return kernels.stretchRows(0, n, ...args);
     case opcodes.MEAN_ROWS: return kernels.meanRows(0, n, ...args);
     case opcodes.AFFINE: return kernels.affine(0, n, ...args);
     case opcodes.LAYER_NORM: return kernels.layerNorm(0, n, ...args);
@@ -93,10 +95,13 @@ for (const build of builds) {
 test("the test network has every op of an image network", () => {
   const plan = new Plan();
   everyOp(plan);
-  const { LINEAR, KEY_VALUE_STATE, LINEAR_ATTENTION, TRANSPOSE_KEYS, SCORE_ATTENTION, DEPTHWISE_CONV, DEPTHWISE_CONV_CHANNELS, GATHER_PATCHES, MEAN_ROWS, AFFINE, LAYER_NORM, COPY } = opcodes;
   const used = new Set(plan.ops.map((op) => op.code));
-  for (const code of [LINEAR, KEY_VALUE_STATE, LINEAR_ATTENTION, TRANSPOSE_KEYS, SCORE_ATTENTION, DEPTHWISE_CONV, DEPTHWISE_CONV_CHANNELS, GATHER_PATCHES, MEAN_ROWS, AFFINE, LAYER_NORM, COPY]) {
-    assert.ok(used.has(code), `op ${code} is not in the network`);
+  const kinds = [
+    "LINEAR", "KEY_VALUE_STATE", "LINEAR_ATTENTION", "TRANSPOSE_KEYS", "SCORE_ATTENTION", "DEPTHWISE_CONV", "DEPTHWISE_CONV_CHANNELS",
+    "GATHER_PATCHES", "GATHER_WINDOWS", "STRETCH_ROWS", "MEAN_ROWS", "AFFINE", "LAYER_NORM", "COPY",
+  ] as const;
+  for (const kind of kinds) {
+    assert.ok(used.has(opcodes[kind]), `${kind} is not in the network`);
   }
 });
 

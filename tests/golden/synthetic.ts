@@ -99,46 +99,51 @@ export function syntheticInput(key: string, count: number): Float32Array {
 
 const counter: MemoryEntry = { shape: [], data: new Uint8Array(8), dtype: "I64" };
 
-function normEntries(entries: Entries, prefix: string, dim: number, layout: Layout): void {
-  const fill = (key: string, shape: readonly number[]): void => void (entries[key] = synthetic(key, shape));
-  if (layout === "FULL") {
-    for (const name of ["warm", "iter", "total_step"]) entries[`${prefix}.${name}`] = counter;
-    for (const name of ["norm1.weight", "norm1.bias"]) fill(`${prefix}.${name}`, [dim]);
-  }
-  const repbn = layout === "FULL" ? `${prefix}.norm2` : prefix;
-  fill(`${repbn}.alpha`, [1]);
-  for (const name of ["weight", "bias", "running_mean", "running_var"]) fill(`${repbn}.bn.${name}`, [dim]);
-  entries[`${repbn}.bn.num_batches_tracked`] = counter;
+/** A state dict under construction, its norms in one layout. `make` gives a key its tensor. */
+export function stateDict(layout: Layout, make: (key: string, shape: readonly number[]) => MemoryEntry = synthetic) {
+  const entries: Entries = {};
+  const fill = (key: string, ...shape: number[]): void => void (entries[key] = make(key, shape));
+  return {
+    entries, fill,
+    /** A layer, or with `window` a convolution: weights [outDim, inDim, …window]. */
+    linear(key: string, inDim: number, outDim: number, ...window: number[]): void {
+      fill(`${key}.weight`, outDim, inDim, ...window);
+      fill(`${key}.bias`, outDim);
+    },
+    norm(prefix: string, dim: number): void {
+      if (layout === "FULL") {
+        for (const name of ["warm", "iter", "total_step"]) entries[`${prefix}.${name}`] = counter;
+        for (const name of ["norm1.weight", "norm1.bias"]) fill(`${prefix}.${name}`, dim);
+      }
+      const repbn = layout === "FULL" ? `${prefix}.norm2` : prefix;
+      fill(`${repbn}.alpha`, 1);
+      for (const name of ["weight", "bias", "running_mean", "running_var"]) fill(`${repbn}.bn.${name}`, dim);
+      entries[`${repbn}.bn.num_batches_tracked`] = counter;
+    },
+  };
 }
 
 /** Every tensor of a network's state dict. */
 export function deitEntries({ dim, heads, mixer, layout, depth, tokens, patch, classes }: Network): Entries {
-  const entries: Entries = {};
-  const fill = (key: string, ...shape: number[]): void => void (entries[key] = synthetic(key, shape));
-  const linear = (key: string, inDim: number, outDim: number): void => {
-    fill(`${key}.weight`, outDim, inDim);
-    fill(`${key}.bias`, outDim);
-  };
+  const { entries, fill, linear, norm } = stateDict(layout);
   // SLAB-DeiT has a class token too, which nothing reads
   fill("cls_token", 1, 1, dim);
   fill("pos_embed", 1, mixer === "linear" ? tokens : tokens + 1, dim);
-  fill("patch_embed.proj.weight", dim, 3, patch, patch);
-  fill("patch_embed.proj.bias", dim);
+  linear("patch_embed.proj", 3, dim, patch, patch);
   for (let i = 0; i < depth; i++) {
     const block = `blocks.${i}`;
-    normEntries(entries, `${block}.norm1`, dim, layout);
+    norm(`${block}.norm1`, dim);
     linear(`${block}.attn.qkv`, dim, 3 * dim);
     linear(`${block}.attn.proj`, dim, dim);
     if (mixer === "linear") {
       fill(`${block}.attn.positional_encoding`, 1, tokens, dim);
-      fill(`${block}.attn.dwc.weight`, dim / heads, 1, 5, 5);
-      fill(`${block}.attn.dwc.bias`, dim / heads);
+      linear(`${block}.attn.dwc`, 1, dim / heads, 5, 5);
     }
-    normEntries(entries, `${block}.norm2`, dim, layout);
+    norm(`${block}.norm2`, dim);
     linear(`${block}.mlp.fc1`, dim, 4 * dim);
     linear(`${block}.mlp.fc2`, 4 * dim, dim);
   }
-  normEntries(entries, "norm", dim, layout);
+  norm("norm", dim);
   linear("head", dim, classes);
   return entries;
 }

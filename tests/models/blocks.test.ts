@@ -1,45 +1,15 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { memoryCheckpoint } from "../../bindings/checkpoint/index.ts";
-import { chooseBuild } from "../../bindings/kernels.ts";
-import { materialise } from "../../bindings/memory.ts";
 import { Plan } from "../../bindings/plan.ts";
 import type { Tensor } from "../../bindings/plan.ts";
-import { platform } from "../../bindings/platform/node.ts";
-import { Runtime } from "../../bindings/runtime.ts";
 import { foldAfter, foldBefore, linearOf, sliceOutputs } from "../../bindings/weights.ts";
 import { simplifiedLinearAttention } from "../../models/blocks.ts";
 import { repBN } from "../../models/prepbn.ts";
 import { synthetic, syntheticInput, vectors } from "../golden/synthetic.ts";
 import type { Entries, UnitVector } from "../golden/synthetic.ts";
 import { runs } from "./builds.ts";
-
-type Run = (typeof runs)[number];
-
-/** Records a plan over an input [rows, columns], runs it on `x` and returns what it gives. */
-async function evaluate(
-  { build, threads }: Run, [rows, columns]: readonly [number, number], x: Float32Array, record: (plan: Plan, input: Tensor) => Tensor,
-): Promise<Float32Array> {
-  const caps = chooseBuild(platform, { build, threads });
-  const plan = new Plan();
-  const input = plan.rows("x", rows, columns, columns, "input");
-  plan.inputs.push(input);
-  const out = record(plan, input);
-  const runtime = new Runtime(plan, caps, await materialise(plan, [out], caps, platform));
-  try {
-    for (let r = 0; r < rows; r++) runtime.row(input, r).set(x.subarray(r * columns, (r + 1) * columns));
-    runtime.run(0, plan.ops.length);
-    return runtime.dense(out);
-  } finally {
-    runtime.dispose();
-  }
-}
-
-function close(what: string, got: Float32Array, expected: readonly number[]): void {
-  assert.is(got.length, expected.length);
-  const tolerance = 1e-6 * Math.max(...expected.map(Math.abs));
-  expected.forEach((value, i) => assert.ok(Math.abs(got[i]! - value) <= tolerance, `${what}[${i}] is ${got[i]}, expected ${value} within ${tolerance}`));
-}
+import { close, evaluate } from "./evaluate.ts";
 
 // repbn, repbn_smallvar
 
@@ -79,7 +49,7 @@ test("repbn: a layer between two norms", async () => {
   close("out", out, Array.from(repbn!.out, (y, i) => y * scale[i % 4]! + shift[i % 4]!));
 });
 
-// sla_linear, sla_quadratic, sla_dead_head. sla_sr2 shrinks the map before its keys and values, as only PVT does: it is for PVT's test.
+// sla_linear, sla_quadratic, sla_dead_head
 
 function slaEntries({ prefix, dim, heads, side }: UnitVector): Entries {
   const shapes: Record<string, number[]> = {
