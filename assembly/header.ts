@@ -16,12 +16,14 @@ export const TILE_ROWS = 268;
 /** i32 ×2: address and bytes of one thread's private scratch; thread t owns [address + t·bytes, …). */
 export const THREAD_SCRATCH = 272;
 export const THREAD_SCRATCH_BYTES = 276;
-/** f32[16]: zeros, the bias of a product that has none. */
-export const ZEROS = 320;
 /** f32×4 each, written by initialise(). */
 export const CONSTANTS = 384;
+/** f32[32]: zeros, the bias of a product that has none. */
+export const ZEROS = 896;
 /** Bytes of the whole header. */
 export const HEADER_BYTES = 1024;
 
 /** Floats in a panel: the width of the register tile, and what every row's length is padded to. */
 export const PANEL = 8;
+/** Tokens in a page of a cache of keys and values. */
+export const CACHE_PAGE = 32;

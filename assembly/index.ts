@@ -10,6 +10,7 @@ export { scoreAttention, transposeKeys } from "./score-attention";
 export { gatherRows } from "./gather";
 export { windowAttention } from "./window-attention";
 export { depthwiseConv } from "./conv";
+export { cachedAttention, cacheTokens } from "./softmax-attention";
 export { depthwiseConvChannels } from "./depthwise";
 export { gatherPatches, gatherWindows, stretchRows } from "./patches";
 export { affine, layerNorm, rmsNorm } from "./norm";

@@ -178,7 +178,7 @@ function gatePanel(out: usize, outRow: usize, by: usize, byRow: usize, m: i32): 
 /**
  * Four panels of a product with one row: four weight streams at once, as memory likes it. Every output is the same chain as in tile.
  */
-function fourPanels(out: usize, outPanel: usize, x: usize, w: usize, k: i32, bias: usize, addend: usize, addendPanel: usize): void {
+export function fourPanels(out: usize, outPanel: usize, x: usize, w: usize, k: i32, bias: usize, addend: usize, addendPanel: usize): void {
   const stream = <usize>k * (PANEL * 4);
   let w0 = w, w1 = w + stream, w2 = w1 + stream, w3 = w2 + stream;
   let c00 = v128.load(bias), c01 = v128.load(bias, 16), c10 = v128.load(bias, 32), c11 = v128.load(bias, 48);

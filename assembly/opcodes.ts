@@ -30,6 +30,8 @@ export const WINDOW_ATTENTION = 23;
 export const GATHER_ROWS = 24;
 export const GATHER_WINDOWS = 29;
 export const STRETCH_ROWS = 30;
+export const CACHE_TOKENS = 33;
+export const CACHED_ATTENTION = 34;
 
 /** Activation of a linear layer. */
 export const ACT_NONE = 0;

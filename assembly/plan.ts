@@ -21,6 +21,7 @@ import { recurrentChunksByChannel } from "./recurrent-vector";
 import { scoreAttention, transposeKeys } from "./score-attention";
 import { gatherRows } from "./gather";
 import { windowAttention } from "./window-attention";
+import { cachedAttention, cacheTokens } from "./softmax-attention";
 
 /** Looks at the epoch this often before it sleeps: some 20 µs. */
 const SPINS: i32 = 8000;
@@ -120,6 +121,12 @@ function runOp(r: usize, begin: i32, end: i32, thread: i32): void {
       break;
     case op.GATHER_ROWS:
       gatherRows(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12));
+      break;
+    case op.CACHE_TOKENS:
+      cacheTokens(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14));
+      break;
+    case op.CACHED_ATTENTION:
+      cachedAttention(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), scratch);
       break;
     default:
       unreachable();

@@ -16,16 +16,21 @@ function sumRow(at: usize, count: i32): f32 {
   return sum4(s);
 }
 
-/** Scores → e^(score − max), in place; the padding after `tokens` becomes 0. Returns their sum. */
-export function exponentiateRow(row: usize, tokens: i32, padded: i32): f32 {
+/** The largest of `tokens` scores; those after them, up to a whole vector or further, become the lowest number. */
+export function peakOf(row: usize, tokens: i32, padded: i32): f32 {
   for (let i = tokens; i < padded; ++i) store<f32>(row + <usize>i * 4, -f32.MAX_VALUE);
   let top = v128.load(row);
   for (let i = 4; i < padded; i += 4) top = f32x4.pmax(top, v128.load(row + <usize>i * 4));
-  const peak = f32x4.splat(max4(top));
+  return max4(top);
+}
+
+/** Scores → e^(score − peak), in place; the padding after `tokens` becomes 0. Returns their sum. */
+export function exponentiate(row: usize, tokens: i32, padded: i32, peak: f32): f32 {
+  const peak4 = f32x4.splat(peak);
   let s = i32x4.splat(0);
   for (let i = 0; i < padded; i += 4) {
     const at = row + <usize>i * 4;
-    const e = exp4(f32x4.sub(v128.load(at), peak));
+    const e = exp4(f32x4.sub(v128.load(at), peak4));
     v128.store(at, e);
     if (i + 4 <= tokens) s = f32x4.add(s, e);
   }
@@ -33,6 +38,11 @@ export function exponentiateRow(row: usize, tokens: i32, padded: i32): f32 {
   for (let i = tokens & ~3; i < tokens; ++i) sum += load<f32>(row + <usize>i * 4);
   for (let i = tokens; i < padded; ++i) store<f32>(row + <usize>i * 4, 0);
   return sum;
+}
+
+/** Scores → e^(score − max), in place; the padding after `tokens` becomes 0. Returns their sum. */
+export function exponentiateRow(row: usize, tokens: i32, padded: i32): f32 {
+  return exponentiate(row, tokens, padded, peakOf(row, tokens, padded));
 }
 
 /**

@@ -1,6 +1,6 @@
 // A model's folder, on disk or behind http(s): config.json beside model.safetensors, or beside an index of its shards.
 import { platform } from "#platform";
-import { parseConfig } from "../models/config.ts";
+import { isLanguageModel, parseConfig } from "../models/config.ts";
 import type { ByteSource } from "./checkpoint/index.ts";
 import { Checkpoint, urlSource } from "./checkpoint/index.ts";
 import type { OpenedModel } from "./load.ts";
@@ -74,7 +74,7 @@ export async function openFolder(source: string | URL, options: FolderOptions): 
     given = parseJson(text, where);
   }
   const config = parseConfig(given, where);
-  const tokenizer = config.architecture === "slab_lm" ? await folder.text("tokenizer.json") : undefined;
+  const tokenizer = isLanguageModel(config) ? await folder.text("tokenizer.json") : undefined;
   const index = await folder.text("model.safetensors.index.json");
   const checkpoint = index === undefined
     ? await Checkpoint.open(await folder.open("model.safetensors"))

@@ -1,7 +1,7 @@
 // Language models: timelines in state slots, read and continued by the programs prefill, decode and head.
 // There are as many slots as were asked for at load; a session that has none is parked in ordinary memory and comes back when used.
 import type { LanguageModelConfig } from "../models/config.ts";
-import type { LanguageTensors } from "../models/slab-lm.ts";
+import type { LanguageTensors, Timelines } from "../models/decoder.ts";
 import type { Runtime } from "./runtime.ts";
 import { describe } from "./runtime.ts";
 import { Session } from "./session.ts";
@@ -40,6 +40,32 @@ export class Language {
     return this.#runtime.plan.stateBytes;
   }
 
+  /** Most tokens of a timeline; Infinity where the state does not grow. */
+  get context(): number {
+    return this.#runtime.plan.growing?.context ?? Infinity;
+  }
+
+  /** Bytes of the state that a timeline has used. */
+  #usedBytes(timeline: Timeline): number {
+    return this.#runtime.plan.usedBytes(timeline.position);
+  }
+
+  /** Refuses tokens that there is no room for. */
+  checkRoom(timeline: Timeline, count: number): void {
+    const { context } = this, { position } = timeline;
+    if (position + count <= context) return;
+    throw new RangeError(`${count} more tokens after ${position} are beyond the context of ${context}: read fewer, reset() the session, or load the model with a larger context`);
+  }
+
+  /** What a program is told of its timelines. */
+  #enter({ states, positions }: Timelines, timelines: readonly Timeline[]): void {
+    const addresses = this.#runtime.ints(states.address, timelines.length), tokens = this.#runtime.ints(positions.address, timelines.length);
+    timelines.forEach((timeline, i) => {
+      addresses[i] = this.#addressOf(timeline);
+      tokens[i] = timeline.position;
+    });
+  }
+
   /** A new session, or one restored from session.save(). */
   session(bytes?: Uint8Array): Session {
     void this.#runtime.memory;
@@ -51,13 +77,14 @@ export class Language {
   /** Reads tokens into one timeline; `each` gets logits rows of every block when every position is wanted. */
   prefill(timeline: Timeline, ids: ArrayLike<number>, each?: (logits: Float32Array) => void): void {
     this.check(ids);
+    this.checkRoom(timeline, ids.length);
     const { prefill, hidden, logits } = this.#tensors, runtime = this.#runtime, { dim } = this.config.network;
     this.#occupy([timeline]);
     for (let from = 0; from < ids.length;) {
       const count = Math.min(prefill.ids.rows, ids.length - from);
       const input = runtime.ints(prefill.ids.address, count);
       for (let i = 0; i < count; i++) input[i] = ids[from + i]!;
-      runtime.ints(prefill.states.address, 1)[0] = this.#addressOf(timeline);
+      this.#enter(prefill, [timeline]);
       runtime.runProgram("prefill", count);
       runtime.floats(this.#addressOf(timeline) + this.#tensors.lastHidden, dim).set(runtime.row(prefill.hidden, count - 1));
       for (let row = 0; each && row < count; row += hidden.rows) {
@@ -74,15 +101,14 @@ export class Language {
   /** One token of each of several timelines, together; returns a view of their logits that the next run overwrites. */
   decode(timelines: readonly Timeline[], ids: ArrayLike<number>, row: (index: number, logits: Float32Array) => void): void {
     this.check(ids);
+    for (const timeline of timelines) this.checkRoom(timeline, 1);
     const { decode, hidden, logits } = this.#tensors, runtime = this.#runtime, { dim } = this.config.network;
     for (let from = 0; from < timelines.length; from += hidden.rows) {
       const group = timelines.slice(from, from + hidden.rows);
       this.#occupy(group);
-      const input = runtime.ints(decode.ids.address, group.length), states = runtime.ints(decode.states.address, group.length);
-      group.forEach((timeline, i) => {
-        input[i] = ids[from + i]!;
-        states[i] = this.#addressOf(timeline);
-      });
+      const input = runtime.ints(decode.ids.address, group.length);
+      for (let i = 0; i < group.length; i++) input[i] = ids[from + i]!;
+      this.#enter(decode, group);
       runtime.runProgram("decode", group.length);
       group.forEach((timeline, i) => {
         runtime.floats(this.#addressOf(timeline) + this.#tensors.lastHidden, dim).set(runtime.row(hidden, i));
@@ -101,9 +127,9 @@ export class Language {
     return runtime.row(logits, 0);
   }
 
-  /** One copy out, behind a header. */
+  /** One copy out, behind a header: of the state, what is used. */
   save(timeline: Timeline): Uint8Array {
-    const { kernels } = this.#runtime.memory, { stateBytes } = this, fingerprint = this.#fingerprint;
+    const { kernels } = this.#runtime.memory, stateBytes = this.#usedBytes(timeline), fingerprint = this.#fingerprint;
     this.#occupy([timeline]);
     const address = this.#addressOf(timeline);
     const snapshot = newSnapshot({ fingerprint, stateBytes, position: timeline.position, checksum: kernels.checksum(address, stateBytes) >>> 0 });
@@ -112,8 +138,8 @@ export class Language {
   }
 
   #restore(timeline: Timeline, bytes: Uint8Array): void {
-    const { kernels } = this.#runtime.memory, { stateBytes } = this;
-    const { position, checksum } = readSnapshot(bytes, { fingerprint: this.#fingerprint, stateBytes });
+    const { kernels } = this.#runtime.memory, { plan } = this.#runtime;
+    const { position, checksum, stateBytes } = readSnapshot(bytes, { fingerprint: this.#fingerprint, context: this.context, usedBytes: (tokens) => plan.usedBytes(tokens) });
     this.#occupy([timeline]);
     const address = this.#addressOf(timeline);
     this.#runtime.bytes(address, stateBytes).set(bytes.subarray(HEADER_BYTES));
@@ -128,7 +154,7 @@ export class Language {
   fork(timeline: Timeline): Timeline {
     const copy: Timeline = { position: timeline.position, slot: undefined, parked: undefined };
     this.#occupy([timeline]);
-    copy.parked = this.#runtime.bytes(this.#addressOf(timeline), this.stateBytes).slice();
+    copy.parked = this.#used(timeline).slice();
     return copy;
   }
 
@@ -144,13 +170,16 @@ export class Language {
    * @returns the program's ops, and the share of its capacity that is live
    */
   rehearse(name: "prefill" | "decode", rows: number): { first: number; last: number; share: number } {
-    const { prefill, decode } = this.#tensors, runtime = this.#runtime;
+    const inputs = this.#tensors[name], runtime = this.#runtime;
     const program = runtime.plan.programs.find((p) => p.name === name)!, capacity = program.capacity!;
     if (!(Number.isInteger(rows) && rows >= 1 && rows <= capacity)) throw new RangeError(`rows is ${rows}, expected a whole number from 1 to ${capacity}`);
     const timelines = Array.from({ length: name === "prefill" ? 1 : rows }, (): Timeline => ({ position: 0, slot: undefined, parked: undefined }));
     this.#occupy(timelines);
-    runtime.ints((name === "prefill" ? prefill : decode).ids.address, rows).fill(0);
-    runtime.ints((name === "prefill" ? prefill : decode).states.address, timelines.length).set(timelines.map((t) => this.#addressOf(t)));
+    // halfway through the context, where there is one: what a row sees in the mean
+    const position = Math.max(0, ((runtime.plan.growing?.context ?? 0) - (name === "prefill" ? rows : 1)) >> 1);
+    for (const timeline of timelines) timeline.position = position;
+    runtime.ints(inputs.ids.address, rows).fill(0);
+    this.#enter(inputs, timelines);
     runtime.runProgram(name, rows);
     for (const timeline of timelines) this.forget(timeline);
     return { first: program.first, last: program.last, share: rows / capacity };
@@ -164,6 +193,11 @@ export class Language {
       const id = ids[i]!;
       if (!(Number.isInteger(id) && id >= 0 && id < vocab)) throw new RangeError(`token id ${id} at index ${i} is not in the vocabulary: expected a whole number from 0 to ${vocab - 1}`);
     }
+  }
+
+  /** What a timeline in a slot has used of its state. */
+  #used(timeline: Timeline): Uint8Array {
+    return this.#runtime.bytes(this.#addressOf(timeline), this.#usedBytes(timeline));
   }
 
   #addressOf(timeline: Timeline): number {
@@ -181,13 +215,13 @@ export class Language {
       if (slot < 0) {
         const oldest = this.#slots.reduce((a, b, i) => (b!.used < this.#slots[a]!.used ? i : a), 0);
         const { timeline: leaving } = this.#slots[oldest]!;
-        leaving.parked = this.#runtime.bytes(this.#addressOf(leaving), this.stateBytes).slice();
+        leaving.parked = this.#used(leaving).slice();
         leaving.slot = undefined;
         slot = oldest;
       }
       this.#slots[slot] = { timeline, used: now };
       timeline.slot = slot;
-      const state = this.#runtime.bytes(this.#addressOf(timeline), this.stateBytes);
+      const state = this.#used(timeline);
       if (timeline.parked) state.set(timeline.parked);
       else state.fill(0);
       timeline.parked = undefined;

@@ -1,8 +1,10 @@
 // load(): from a folder, a URL or objects to a model that is ready to run.
 import { platform } from "#platform";
 import type { ImageModelConfig, LanguageModelConfig, ModelConfig } from "../models/config.ts";
-import { parseConfig } from "../models/config.ts";
+import { isLanguageModel, parseConfig } from "../models/config.ts";
+import type { LanguageTensors } from "../models/decoder.ts";
 import { slabDeit } from "../models/slab-deit.ts";
+import { cacheBytes, slabLlama } from "../models/slab-llama.ts";
 import { slabLm } from "../models/slab-lm.ts";
 import { slabPvt } from "../models/slab-pvt.ts";
 import type { ByteSource, Tensors } from "./checkpoint/index.ts";
@@ -52,8 +54,13 @@ export interface LoadOptions {
   readonly dtype?: WeightType;
   /** A preset's name or config object, for a folder without config.json (or instead of it). */
   readonly config?: unknown;
-  /** Language models: sessions whose state stays in the model's memory, and most of one decodeBatch step; default 16. More are parked. */
+  /**
+   * Language models: sessions whose state stays in the model's memory, and most of one decodeBatch step. More are parked. Default 16, or as
+   * many as fit into 1 GiB where states grow.
+   */
   readonly sessions?: number;
+  /** Language models whose state grows (slab_llama): most tokens of a session; default: the config's max_position_embeddings, at most 2048. */
+  readonly context?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: Progress) => void;
   /** The kernels, where this host or a bundler cannot find them: one of the files slab-wasm/wasm/*.wasm, compiled, as bytes, or where to fetch it. */
@@ -102,7 +109,7 @@ export async function load(source: string | URL | ModelParts, options: LoadOptio
       ...(given ? { module: given.module } : {}),
       ...(packed ? { packed: { fingerprint: packed.fingerprint, read: (into) => readPacked(checkpoint, packed, plan, into) } } : {}),
     };
-    return config.architecture === "slab_lm" ? await loadLanguage(config, opened.tokenizer, context) : await loadImages(config, context);
+    return isLanguageModel(config) ? await loadLanguage(config, opened.tokenizer, context) : await loadImages(config, context);
   } finally {
     if (opened.owned) await opened.checkpoint.close();
   }
@@ -118,11 +125,34 @@ interface Context {
   readonly packed?: NonNullable<MaterialiseOptions["packed"]>;
 }
 
-/** Records the network of an image model's config; returns its logits. */
+/** Records the network of a config; returns its logits. */
 export function build(plan: Plan, tensors: Tensors, config: ModelConfig): ReturnType<typeof slabDeit> {
-  if (config.architecture === "slab_lm") return slabLm(plan, tensors, config.network, { prefillRows: PREFILL_ROWS, batch: 1 }).logits;
+  if (isLanguageModel(config)) return buildLanguage(plan, tensors, config, { batch: 1 }).logits;
   if (config.architecture === "slab_pvt") return slabPvt(plan, tensors, config.network);
   return slabDeit(plan, tensors, config.network);
+}
+
+/** Where states grow: most tokens of one, unless asked for otherwise. */
+const DEFAULT_CONTEXT = 2048;
+
+/** Records the programs of a language model. */
+function buildLanguage(plan: Plan, tensors: Tensors, config: LanguageModelConfig, { batch, context }: { batch: number; context?: number | undefined }): LanguageTensors {
+  const rows = { prefillRows: PREFILL_ROWS, batch };
+  if (config.architecture === "slab_lm") return slabLm(plan, tensors, config.network, rows);
+  return slabLlama(plan, tensors, config.network, { ...rows, context: contextOf(config, context) });
+}
+
+function contextOf({ network }: Extract<LanguageModelConfig, { architecture: "slab_llama" }>, asked: number | undefined): number {
+  const { positions } = network;
+  if (asked === undefined) return Math.min(positions, DEFAULT_CONTEXT);
+  if (Number.isInteger(asked) && asked >= 1 && asked <= positions) return asked;
+  throw new RangeError(`context is ${asked}, expected a whole number from 1 to ${positions}, the config's max_position_embeddings`);
+}
+
+/** Sessions in memory, unless asked for otherwise. */
+function sessionsOf(config: LanguageModelConfig, context: number | undefined): number {
+  if (config.architecture === "slab_lm") return 16;
+  return Math.min(16, Math.max(1, Math.floor(2 ** 30 / cacheBytes(config.network, contextOf(config, context)))));
 }
 
 const materialiseOptions = ({ options: { signal, onProgress }, module, packed }: Context): MaterialiseOptions => ({
@@ -138,7 +168,7 @@ async function loadImages(config: ImageModelConfig, context: Context): Promise<M
 }
 
 async function loadLanguage(config: LanguageModelConfig, json: unknown, context: Context): Promise<Model> {
-  const { plan, caps, options: { sessions = 16 } } = context;
+  const { plan, caps, options } = context, { sessions = sessionsOf(config, options.context) } = options;
   if (!(Number.isInteger(sessions) && sessions >= 1 && sessions <= 1024)) throw new RangeError(`sessions is ${sessions}, expected a whole number from 1 to 1024`);
   let tokenizer: Tokenizer | undefined;
   if (json !== undefined) {
@@ -148,7 +178,7 @@ async function loadLanguage(config: LanguageModelConfig, json: unknown, context:
       throw new RangeError(`tokenizer.json has ${tokenizer.vocabSize} tokens, the config's vocab_size is ${config.network.vocab}: they belong to different models`);
     }
   }
-  const tensors = slabLm(plan, context.tensors, config.network, { prefillRows: PREFILL_ROWS, batch: sessions });
+  const tensors = buildLanguage(plan, context.tensors, config, { batch: sessions, context: options.context });
   const memory = await materialise(plan, [tensors.hidden, tensors.logits, tensors.prefill.hidden], caps, platform, { ...materialiseOptions(context), slots: sessions });
   const runtime = new Runtime(plan, caps, memory);
   return new Model(config, runtime, new Language(config, runtime, tensors, sessions, tokenizer));

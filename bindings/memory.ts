@@ -61,7 +61,12 @@ export async function materialise(
     tensor.address = at;
     at += tensor.bytes;
   }
-  const weightsBytes = at - weightsAddress, stateAddress = alignUp(at, 64);
+  const weightsBytes = at - weightsAddress;
+  for (const { tensor } of plan.madeTables) {
+    tensor.address = at;
+    at += tensor.bytes;
+  }
+  const stateAddress = alignUp(at, 64);
   const slotBytes = alignUp(plan.stateBytes, 64), stateBytes = slotBytes * slots;
   let scratch = stateAddress + stateBytes;
   for (const input of plan.inputs) {
@@ -75,7 +80,7 @@ export async function materialise(
   const stageAddress = stateAddress + stateBytes;
   const end = Math.max(threadScratch + perThread * caps.threads, stageAddress + stage);
   const pages = Math.ceil(end / PAGE);
-  if (pages > 65536) throw new RangeError(`the model needs ${(end / 2 ** 30).toFixed(1)} GiB, a WebAssembly memory holds 4: use a smaller model or dtype`);
+  if (pages > 65536) throw new RangeError(`the model needs ${(end / 2 ** 30).toFixed(1)} GiB, a WebAssembly memory holds 4: use a smaller model or dtype${stateBytes > 2 ** 30 ? ", or fewer sessions" : ""}`);
 
   const shared = caps.build.endsWith("threads");
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared });
@@ -101,6 +106,7 @@ export async function materialise(
       for (let i = 0; i < Math.min(bytes.length, 256); i++) fingerprint = Math.imul(fingerprint ^ bytes[i]!, 16777619);
     },
   };
+  for (const { tensor, make } of plan.madeTables) arena.floats(tensor.address, tensor.rows * tensor.columns).set(make());
   let breath = performance.now();
   if (packed) {
     await packed.read(arena.bytes(weightsAddress, weightsBytes));

@@ -1,6 +1,6 @@
 // What a plan is made of: tensors, programs, state, op records and the weights they read. Ops are recorded over tensors whose addresses
 // are decided at the end. A tensor's rows are padded to whole panels of eight floats, so that no kernel ever meets a ragged column.
-import { PANEL } from "../assembly/header.ts";
+import { CACHE_PAGE, PANEL } from "../assembly/header.ts";
 import { OP_ARGS, OP_BYTES } from "../assembly/opcodes.ts";
 import type { WeightType } from "./dtype.ts";
 import type { TableSource, Weight } from "./weights.ts";
@@ -22,6 +22,14 @@ export interface StatePart {
   readonly name: string;
   readonly offset: number;
   readonly bytes: number;
+}
+
+/** The part of a timeline's state that grows with it: pages of CACHE_PAGE tokens, after all other state. */
+export interface Cache {
+  /** Most tokens of a timeline. */
+  readonly context: number;
+  readonly offset: number;
+  readonly pageBytes: number;
 }
 
 /** A matrix in the model's memory. `rows` layout: row-major. `panels`: f32 [panels][rows][8]. */
@@ -80,6 +88,10 @@ export class PlanRecord {
   readonly marks = new Map<string, { tensor: Tensor; ops: number }>();
   readonly programs: Program[] = [];
   readonly stateParts: StatePart[] = [];
+  /** undefined: the state's size is fixed. */
+  growing: Cache | undefined;
+  /** Tables that follow from the config alone: made on load, and no part of a packed checkpoint. */
+  readonly madeTables: { readonly tensor: Tensor; make(): Float32Array }[] = [];
   /** Bytes of private scratch that the hungriest kernel needs on each thread. */
   threadScratch = 64;
   /** Tables that are kept in the checkpoint's own number format, by name. */
@@ -154,15 +166,34 @@ export class PlanRecord {
   state(name: string, bytes: number): number {
     const known = this.stateParts.find((part) => part.name === name);
     if (known) return known.offset;
+    if (this.growing) throw new RangeError(`state "${name}" comes after the cache, which grows: ask for it before`);
     const offset = this.stateBytes;
     this.stateParts.push({ name, offset, bytes: alignUp(bytes, 64) });
     return offset;
   }
 
-  /** Bytes of one timeline's state. */
+  /** Room for `context` tokens in every timeline's state, in pages of `pageBytes`; the same in every program. Its offset. */
+  cache(context: number, pageBytes: number): number {
+    this.growing ??= { context, offset: this.stateBytes, pageBytes };
+    return this.growing.offset;
+  }
+
+  /** Bytes of a timeline's state that has read `tokens`: what there is to save of it. */
+  usedBytes(tokens: number): number {
+    const last = this.stateParts.at(-1), fixed = last ? last.offset + last.bytes : 0;
+    return fixed + (this.growing ? Math.ceil(tokens / CACHE_PAGE) * this.growing.pageBytes : 0);
+  }
+
+  /** Bytes of one timeline's state, of all that it may grow to. */
   get stateBytes(): number {
-    const last = this.stateParts.at(-1);
-    return last ? last.offset + last.bytes : 0;
+    return this.usedBytes(this.growing?.context ?? 0);
+  }
+
+  /** A row-major constant [rows, columns] that follows from the config, columns a multiple of 8. */
+  made(name: string, rows: number, columns: number, make: () => Float32Array): Tensor {
+    const tensor = this.rows(name, rows, columns, columns, "weights");
+    this.madeTables.push({ tensor, make });
+    return tensor;
   }
 
   /** A row-major constant [rows, columns]. */

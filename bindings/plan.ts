@@ -1,6 +1,6 @@
 // The plan builder: a model's forward pass, recorded once as flat ops. One method an op: it makes the output, says how the work divides
 // between threads, and how many floating-point operations it is.
-import { PANEL } from "../assembly/header.ts";
+import { CACHE_PAGE, PANEL } from "../assembly/header.ts";
 import * as opcodes from "../assembly/opcodes.ts";
 import type { WeightType } from "./dtype.ts";
 import { rowBytes } from "./dtype.ts";
@@ -361,5 +361,28 @@ export class Plan extends PlanRecord {
     this.op(opcodes.CAUSAL_CONV, "causalConv", panels, 2 * out.rows * out.columns * taps.rows, [
       out, out.rowBytes, x, x.rowBytes, x.panelBytes, taps, states, stateOffset, this.liveRows(out), out.columns, taps.rows, sequence ? 1 : 0,
     ]);
+  }
+
+  /**
+   * Causal softmax attention over a cache, to which k and v go first; q, with its scale folded in, and k are rotated by their positions.
+   * @param cache     byte offset of this layer's part of the cache in a timeline's state
+   * @param angles    f32 [positions, headDim]: cosines, then sines
+   * @param sequence  rows are successive tokens of one timeline
+   */
+  cachedAttention(
+    q: Tensor, k: Tensor, v: Tensor, { states, positions }: { states: Tensor; positions: Tensor }, cache: number, heads: number, angles: Tensor, sequence: boolean,
+  ): Tensor {
+    const headDim = q.columns / heads, rows = this.liveRows(q), out = this.rows("attention", q.rows, q.columns), { context, pageBytes } = this.growing!;
+    if (headDim % PANEL) throw new RangeError(`heads of ${headDim} channels have no cache: use a multiple of ${PANEL}`);
+    const units = typeof rows === "number" ? rows * heads : { live: rows.live * heads }, size = [rows, heads, headDim, sequence ? 1 : 0] as const;
+    this.op(opcodes.CACHE_TOKENS, "cacheTokens", sequence ? heads : units, 6 * q.rows * q.columns, [
+      q, q.rowBytes, k, k.rowBytes, v, v.rowBytes, states, positions, cache, pageBytes, angles, ...size,
+    ], sequence ? 1 : heads);
+    this.threadScratch = Math.max(this.threadScratch, 24 * (CACHE_PAGE * 4 + 8));
+    // half of the context is what a row sees in the mean
+    this.op(opcodes.CACHED_ATTENTION, "cachedAttention", units, 2 * q.rows * q.columns * context, [
+      out, out.rowBytes, q, q.rowBytes, states, positions, cache, pageBytes, ...size,
+    ], sequence ? 24 : 1);
+    return out;
   }
 }

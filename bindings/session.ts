@@ -1,4 +1,4 @@
-// One timeline of a language model: read tokens, continue them, save and restore. Its size never changes.
+// One timeline of a language model: read tokens, continue them, save and restore.
 import { breathe } from "./breathe.ts";
 import type { Language, Timeline } from "./language.ts";
 import type { Sampling } from "./sampler.ts";
@@ -22,7 +22,7 @@ export interface GeneratedToken {
 
 /** What generate() returns when it is done. */
 export interface Generated {
-  /** maxTokens were generated, a stop string was met, or the model ended its text. */
+  /** maxTokens were generated or the context is full, a stop string was met, or the model ended its text. */
   readonly finish: "length" | "stop" | "eos";
 }
 
@@ -42,7 +42,12 @@ export class Session {
     return this.#timeline.position + (this.#pending === undefined ? 0 : 1);
   }
 
-  /** Bytes of the state, whatever the position. */
+  /** Most tokens of the timeline; Infinity where its state does not grow. */
+  get context(): number {
+    return this.#language.context;
+  }
+
+  /** Bytes of the state in the model's memory, whatever the position: of a state that grows, all its room. */
   get stateBytes(): number {
     return this.#language.stateBytes;
   }
@@ -51,7 +56,7 @@ export class Session {
    * Reads tokens.
    * @param ids  Int32Array or array of token ids; any number, in any number of calls
    * @returns logits f32 [vocab] after the last token. Of no tokens: after the last one read before
-   * @throws RangeError for an unknown id (nothing is read then), or when there is no token at all yet
+   * @throws RangeError for an unknown id or too many for the context (nothing is read then), or when there is no token at all yet
    */
   async prefill(ids: ArrayLike<number>): Promise<Float32Array> {
     const timeline = this.settle();
@@ -73,6 +78,7 @@ export class Session {
     const { vocab } = this.#language.config.network;
     const timeline = this.settle();
     this.#language.check(ids);
+    this.#language.checkRoom(timeline, ids.length);
     const out = new Float32Array(ids.length * vocab);
     let row = 0;
     this.#language.prefill(timeline, ids, (logits) => out.set(logits, vocab * row++));
@@ -104,6 +110,8 @@ export class Session {
     const stream = tokenizer && new TextStream(tokenizer, { stop: stops });
 
     const timeline = this.settle();
+    // a token that is given out needs room too
+    language.checkRoom(timeline, ids.length + Math.min(maxTokens, 1));
     // long prompts are read in pieces, so that an abort is seen
     for (let from = 0; from < ids.length; from += 1024) {
       language.prefill(timeline, Array.prototype.slice.call(ids, from, from + 1024) as number[]);
@@ -122,7 +130,7 @@ export class Session {
       }
       this.#pending = id;
       const piece = stream?.push(id) ?? "";
-      const last = count === maxTokens || stream?.stopped === true;
+      const last = count === maxTokens || this.position === language.context || stream?.stopped === true;
       yield { id, text: last ? piece + (stream?.end() ?? "") : piece };
       if (last) return { finish: stream?.stopped ? "stop" : "length" };
       await breathe();

@@ -1,4 +1,4 @@
-// A session on paper: 64 bytes of header, then the state region as it is. Little-endian on every host that WebAssembly runs on.
+// A session on paper: 64 bytes of header, then the used part of the state as it is. Little-endian on every host that WebAssembly runs on.
 //   0 magic "SLABSESS" | 8 version | 12 header bytes | 16 model fingerprint | 20 state bytes | 24 position (f64) | 32 checksum of the state
 //   | 36 … zero | 60 checksum of bytes 0 … 59
 
@@ -34,8 +34,11 @@ export function newSnapshot({ fingerprint, stateBytes, position, checksum }: Sna
   return bytes;
 }
 
-/** Checks everything but the state's own checksum. The bytes are not trusted. */
-export function readSnapshot(bytes: Uint8Array, expected: { fingerprint: number; stateBytes: number }): SnapshotHeader {
+/**
+ * Checks everything but the state's own checksum. The bytes are not trusted.
+ * @param expected  `usedBytes`: how large a state is that has read so many tokens, of at most `context`
+ */
+export function readSnapshot(bytes: Uint8Array, expected: { fingerprint: number; context: number; usedBytes(tokens: number): number }): SnapshotHeader {
   if (!(bytes instanceof Uint8Array)) throw new TypeError("the snapshot is not a Uint8Array: give the bytes that session.save() returned");
   const remedy = "use the bytes that session.save() returned, whole and unchanged";
   if (bytes.length < HEADER_BYTES) throw new RangeError(`the snapshot has ${bytes.length} bytes, expected at least ${HEADER_BYTES}: ${remedy}`);
@@ -49,12 +52,15 @@ export function readSnapshot(bytes: Uint8Array, expected: { fingerprint: number;
   const header = {
     fingerprint: view.getUint32(16, true), stateBytes: view.getUint32(20, true), position: view.getFloat64(24, true), checksum: view.getUint32(32, true),
   };
-  if (header.fingerprint !== expected.fingerprint || header.stateBytes !== expected.stateBytes) {
-    throw new RangeError("the snapshot is of another model: restore it with the model that saved it");
+  const { position } = header, foreign = "the snapshot is of another model: restore it with the model that saved it";
+  if (header.fingerprint !== expected.fingerprint) throw new RangeError(foreign);
+  if (!(Number.isSafeInteger(position) && position >= 0)) throw new RangeError(`the snapshot's position is ${position}: ${remedy}`);
+  if (position > expected.context) {
+    throw new RangeError(`the snapshot has read ${position} tokens, the model has room for ${expected.context}: load it with the option context of at least ${position}`);
   }
+  if (header.stateBytes !== expected.usedBytes(position)) throw new RangeError(foreign);
   if (bytes.length !== HEADER_BYTES + header.stateBytes) {
     throw new RangeError(`the snapshot has ${bytes.length} bytes, expected ${HEADER_BYTES + header.stateBytes}: ${remedy}`);
   }
-  if (!(Number.isSafeInteger(header.position) && header.position >= 0)) throw new RangeError(`the snapshot's position is ${header.position}: ${remedy}`);
   return header;
 }

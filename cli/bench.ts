@@ -1,6 +1,7 @@
 // slab bench: how fast a model runs here, and with --profile where the time goes, against the machine's limits of the same run.
 import type { Model, OpProfile, Profile } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
+import { isLanguageModel } from "../models/config.ts";
 import { loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
 import { milliseconds, out, outJson, percent, printable, Progress, quantile, table } from "./report.ts";
 
@@ -43,7 +44,7 @@ async function time(what: string, rounds: number, items: number, run: () => Prom
 
 /** A pass of each kind that the model has. */
 async function timings(model: Model, rounds: number): Promise<Timing[]> {
-  if (model.config.architecture !== "slab_lm") {
+  if (!isLanguageModel(model.config)) {
     const { channels, imageSize } = model.config.network, pixels = new Float32Array(channels * imageSize * imageSize).fill(0.3);
     return [await time("a picture", rounds, 1, () => model.forward(pixels))];
   }
@@ -95,8 +96,8 @@ export async function run(args: readonly string[]): Promise<void> {
   const results = await timings(model, rounds);
   const profiles: Record<string, Profile> = {};
   if (values.profile) {
-    const programs = model.config.architecture === "slab_lm" ? (["decode", "prefill"] as const) : (["decode"] as const);
-    for (const program of programs) profiles[model.config.architecture === "slab_lm" ? program : "forward"] = await model.profile({ program, rounds });
+    const programs = isLanguageModel(model.config) ? (["decode", "prefill"] as const) : (["decode"] as const);
+    for (const program of programs) profiles[isLanguageModel(model.config) ? program : "forward"] = await model.profile({ program, rounds });
   }
   progress.clear();
   if (values.json) return outJson({ model: given, dtype: model.plan.type, caps: model.caps, timings: results, ...(values.profile ? { profiles } : {}) });

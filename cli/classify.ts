@@ -4,6 +4,7 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { extname, join } from "node:path";
 import type { Label } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
+import { isLanguageModel } from "../models/config.ts";
 import { fileFault, loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
 import { complain, out, outJson, percent, printable, Progress } from "./report.ts";
 
@@ -47,7 +48,7 @@ export async function run(args: readonly string[]): Promise<void> {
   using model = await load(modelSource(values.model), {
     ...options, onProgress: ({ done, total }) => progress.show(`loading the model: ${done} of ${total} layers`),
   });
-  if (model.config.architecture === "slab_lm") {
+  if (isLanguageModel(model.config)) {
     progress.clear();
     throw new TypeError(`${printable(model.config.name)} is a language model: slab classify takes image models; use slab generate`);
   }

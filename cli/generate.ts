@@ -6,6 +6,7 @@ import { addAbortSignal } from "node:stream";
 import { quote } from "../bindings/checkpoint/names.ts";
 import type { GenerateOptions, Model, Session } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
+import { isLanguageModel } from "../models/config.ts";
 import type { Parsed } from "./options.ts";
 import { decimal, fileFault, LANGUAGE_MODEL, loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
 import { bytes, complain, milliseconds, out, outJson, plural, printable, Progress, quantile } from "./report.ts";
@@ -76,7 +77,7 @@ async function generate(parsed: Parsed, signal: AbortSignal): Promise<void> {
   using model = await load(source, {
     ...options, sessions: 1, signal, onProgress: ({ done, total }) => progress.show(`loading the model: ${done} of ${total} layers`),
   }).finally(() => progress.clear());
-  if (model.config.architecture !== "slab_lm") {
+  if (!isLanguageModel(model.config)) {
     throw new TypeError(`${printable(model.config.name)} is an image model: slab generate takes language models; use slab classify`);
   }
   if (!model.tokenizer) throw new RangeError(`${quote(source)} has no tokenizer.json, which turns text into tokens: put the model's own beside its config.json`);
@@ -128,7 +129,7 @@ interface Answer {
 /** Generates, shows the text as it comes unless it goes into a document, and stops at Ctrl-C. */
 async function write(model: Model, session: Session, prompt: string, options: GenerateOptions, { json, echo }: Parsed["values"]): Promise<Answer> {
   const ids: number[] = [], timing: Timing = { prefillTokens: 0, prefillMs: 0, decodeMs: [] };
-  const eos = model.config.architecture === "slab_lm" ? model.config.eos : undefined;
+  const eos = isLanguageModel(model.config) ? model.config.eos : undefined;
   let text = "", shown = false, finish: Answer["finish"] = "abort";
   const show = (piece: string): void => {
     if (json || piece === "") return;
@@ -272,7 +273,8 @@ function showStats(model: Model, session: Session, timing: Timing, seed: number)
   const line = (name: string, text: string): void => void process.stderr.write(`${name.padEnd(9)}${text}\n`);
   line("prefill", `${plural(timing.prefillTokens, "token")} in ${milliseconds(timing.prefillMs)}${timing.prefillTokens > 0 ? `, ${stats.prefillTokensPerSecond.toFixed(0)} tokens/s` : ""}, up to the first new token`);
   if (timing.decodeMs.length > 0) line("decode", `${plural(timing.decodeMs.length, "token")}, ${stats.decodeTokensPerSecond.toFixed(0)} tokens/s: ${milliseconds(p50)} a token (p50), ${milliseconds(p99)} (p99)`);
-  line("state", `${bytes(stats.stateBytes)}, the same after any number of tokens; ${stats.position} so far`);
+  const growth = Number.isFinite(session.context) ? `for at most ${session.context} tokens` : "the same after any number of tokens";
+  line("state", `${bytes(stats.stateBytes)}, ${growth}; ${stats.position} so far`);
   line("memory", `${bytes(stats.peakMemoryBytes)} at the process's peak, ${bytes(stats.wasmBytes)} of it WebAssembly`);
   line("build", `${caps.build} on ${caps.runtime}, ${plural(caps.threads, "thread")} on ${plural(caps.cores, "core")}`);
   line("seed", String(seed));

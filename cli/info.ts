@@ -1,5 +1,6 @@
 // slab info: what a model is, what it runs on, how its memory is used and where its norms went.
 import { existsSync } from "node:fs";
+import { CACHE_PAGE } from "../assembly/header.ts";
 import { AFFINE, LAYER_NORM, RMS_NORM } from "../assembly/opcodes.ts";
 import type { Model } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
@@ -7,7 +8,7 @@ import type { WeightType } from "../bindings/dtype.ts";
 import type { Plan } from "../bindings/plan.ts";
 import type { PackedLinear } from "../bindings/weights.ts";
 import type { ModelConfig } from "../models/config.ts";
-import { parseConfig, PRESETS } from "../models/config.ts";
+import { isLanguageModel, parseConfig, PRESETS } from "../models/config.ts";
 import { loadOptions, MODEL_OPTIONS, modelSource, parse } from "./options.ts";
 import { bytes, count, out, outJson, plural, printable, Progress, table, work } from "./report.ts";
 import type { Sizes } from "./sizes.ts";
@@ -49,17 +50,18 @@ export async function run(args: readonly string[]): Promise<void> {
     ...options, onProgress: ({ done, total }) => progress.show(`loading the model: ${done} of ${total} layers`),
   });
   progress.clear();
-  const sizes = sizesOf(model.config), slots = sizes.stateBytes > 0 ? model.memory().state / sizes.stateBytes : 0;
+  const sizes = sizesOf(model.config), { stateBytes, growing } = model.plan, slots = stateBytes > 0 ? model.memory().state / stateBytes : 0;
   const norms = foldedNorms(model.plan);
   const left = sizes.norms.filter((name) => !norms.some(({ norm }) => norm === name));
   if (values.json) {
     return outJson({
-      ...described(model.config, sizes), weights: given, dtype: model.plan.type, layers: layerTypes(model.plan), caps: model.caps, memory: model.memory(), ...(slots > 0 ? { slots } : {}),
+      ...described(model.config, sizes), weights: given, dtype: model.plan.type, layers: layerTypes(model.plan), caps: model.caps, memory: model.memory(), ...(slots > 0 ? { stateBytes, slots } : {}), ...(growing ? { context: growing.context } : {}),
       folded: norms.length, left, folds: norms, ...(values.plan ? { plan: planRows(model.plan) } : {}),
     });
   }
   network(model.config, sizes);
-  if (slots > 0) line("sessions", `${bytes(sizes.stateBytes)} of state each, whatever their length; ${slots} at once in the model's memory, others are parked outside`);
+  const room = growing ? `with room for ${growing.context} tokens, ${bytes(growing.pageBytes / CACHE_PAGE)} each` : "whatever their length";
+  if (slots > 0) line("sessions", `${bytes(stateBytes)} of state each, ${room}; ${slots} at once in the model's memory, others are parked outside`);
   line("weights", kept(model.plan));
   running(model);
   out("");
@@ -91,11 +93,13 @@ function network(config: ModelConfig, { parameters, flops, norms, programs }: Si
   if ("imageSize" in net) {
     const { imageSize, classes } = net, patch = "patchSize" in net ? net.patchSize : 4;
     line("pictures", `${imageSize}×${imageSize}, patches of ${patch}×${patch}: ${(imageSize / patch) ** 2} tokens, ${classes} classes`);
+  } else if ("theta" in net) {
+    line("text", `${net.vocab} tokens, ${net.positions} positions; softmax over a cache of keys and values, rotary base ${net.theta}`);
   } else {
     line("text", `${net.vocab} tokens; decay ${Math.min(...net.decay)} to ${Math.max(...net.decay)} a token, by head; convolution of ${net.taps} tokens`);
   }
   line("parameters", count(parameters));
-  line(config.architecture === "slab_lm" ? "a token" : "a pass", `${work(flops)} (2 a multiply-add)`);
+  line(isLanguageModel(config) ? "a token" : "a pass", `${work(flops)} (2 a multiply-add)`);
   programs.forEach(({ name, ops, flops }, i) => line(i === 0 ? "programs" : "", `${name.padEnd(8)} ${plural(ops, "op")}, ${work(flops)} a token`));
 }
 
@@ -107,8 +111,8 @@ function running(model: Model): void {
   line("memory", `${bytes(total)}: ${Object.entries(regions).map(([region, size]) => `${region} ${bytes(size)}`).join(", ")}`);
 }
 
-function described({ name, architecture, network }: ModelConfig, { parameters, flops, programs, stateBytes, norms, plan }: Sizes) {
-  const language = architecture === "slab_lm" ? { programs, stateBytes } : {};
+function described(config: ModelConfig, { parameters, flops, programs, stateBytes, norms, plan }: Sizes) {
+  const { name, architecture, network } = config, language = isLanguageModel(config) ? { programs, stateBytes } : {};
   return { name, architecture, network, parameters, flops, ...language, norms: norms.length, normalisationOps: normOps(plan), ops: plan.ops.length };
 }
 

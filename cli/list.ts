@@ -2,7 +2,7 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join, relative } from "node:path";
 import type { ModelConfig } from "../models/config.ts";
-import { parseConfig, PRESETS } from "../models/config.ts";
+import { isLanguageModel, parseConfig, PRESETS } from "../models/config.ts";
 import { parse, pretrainedFolder } from "./options.ts";
 import { bytes, count, out, outJson, printable, table, work } from "./report.ts";
 import { shapeOf, sizesOf } from "./sizes.ts";
@@ -57,7 +57,7 @@ export async function run(args: readonly string[]): Promise<void> {
 
 function facts(config: ModelConfig) {
   const { parameters, flops, stateBytes } = sizesOf(config);
-  return { architecture: config.architecture, network: config.network, parameters, flops, ...(config.architecture === "slab_lm" ? { stateBytes } : {}) };
+  return { architecture: config.architecture, network: config.network, parameters, flops, ...(isLanguageModel(config) ? { stateBytes } : {}) };
 }
 
 function cells(config: ModelConfig): string[] {
@@ -65,7 +65,7 @@ function cells(config: ModelConfig): string[] {
   const { parameters, flops } = sizesOf(config);
   return [
     dim, depth, heads, "imageSize" in network ? `${network.imageSize}×${network.imageSize}` : "text", mixer,
-    count(parameters), `${work(flops)} a ${config.architecture === "slab_lm" ? "token" : "picture"}`,
+    count(parameters), `${work(flops)} a ${isLanguageModel(config) ? "token" : "picture"}`,
   ];
 }
 

@@ -6,6 +6,7 @@ import { quote } from "../bindings/checkpoint/names.ts";
 import { decodeImage, preprocess } from "../bindings/image/index.ts";
 import type { Model, WeightType } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
+import { isLanguageModel } from "../models/config.ts";
 import { expand, read } from "./classify.ts";
 import { fileFault, loadOptions, MODEL_OPTIONS, modelSource, packageRoot, parse, weightType, wholeNumber } from "./options.ts";
 import { bytes, complain, out, outJson, percent, plural, printable, Progress } from "./report.ts";
@@ -52,7 +53,7 @@ export async function run(args: readonly string[]): Promise<void> {
   const options = await loadOptions(parsed), source = modelSource(given), progress = new Progress(values);
   progress.show("loading the model");
   using f32 = await load(source, { ...options, dtype: "f32" }).finally(() => progress.clear());
-  const language = f32.config.architecture === "slab_lm";
+  const language = isLanguageModel(f32.config);
   if (language && values.images !== undefined) throw new TypeError(`${printable(f32.config.name)} is a language model: give --text instead of --images`);
   if (!language && values.text !== undefined) throw new TypeError(`${printable(f32.config.name)} is an image model: give --images instead of --text`);
   progress.show(`loading the model as ${dtype}`);
@@ -102,7 +103,7 @@ const argmax = (values: Float32Array): number => values.reduce((best, value, i) 
 
 /** `largest` and `rms`: differences of logits, each as a share of the largest logit of f32 for that picture. */
 async function comparePictures({ f32, quantised }: Pair, folder: string, limit: number, progress: Progress) {
-  if (f32.config.architecture === "slab_lm") throw new TypeError("expected an image model");
+  if (isLanguageModel(f32.config)) throw new TypeError("expected an image model");
   const { preprocessing } = f32.config.image;
   const items = (await expand(folder)).slice(0, limit);
   if (items.length === 1 && items[0]!.fault) throw new RangeError(`${printable(folder)}: ${items[0]!.fault.message}`);
@@ -159,7 +160,7 @@ function surprise(logits: Float32Array, id: number): number {
 
 /** Every token but the first is predicted from those before it. */
 async function compareText({ f32, quantised }: Pair, ids: Int32Array, progress: Progress) {
-  if (f32.config.architecture !== "slab_lm") throw new TypeError("expected a language model");
+  if (!isLanguageModel(f32.config)) throw new TypeError("expected a language model");
   const { vocab } = f32.config.network, reference = f32.session(), session = quantised.session(), predictions = ids.length - 1;
   const nll = { f32: 0, quantised: 0 };
   let same = 0;

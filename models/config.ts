@@ -2,9 +2,10 @@
 import type { Preprocessing } from "../bindings/image/index.ts";
 import type { Fields } from "./config-fields.ts";
 import { fieldsOf } from "./config-fields.ts";
+import type { LanguageModelConfig } from "./config-language.ts";
+import { LANGUAGE_PRESETS, LANGUAGE_TYPES, languageConfig } from "./config-language.ts";
 import { PVT_PRESETS, PVT_TYPES, pvtNetwork } from "./config-pvt.ts";
 import type { SlabDeitConfig } from "./slab-deit.ts";
-import type { SlabLmConfig } from "./slab-lm.ts";
 import type { SlabPvtConfig } from "./slab-pvt.ts";
 
 /** How an image classifier is fed and read. */
@@ -25,16 +26,10 @@ export type ImageModelConfig = ImageNetwork & {
   readonly image: ImageTask;
 };
 
-export interface LanguageModelConfig {
-  readonly architecture: "slab_lm";
-  readonly name: string;
-  readonly network: SlabLmConfig;
-  /** What a text begins with, and what ends it; undefined where the config names none. */
-  readonly bos: number | undefined;
-  readonly eos: number | undefined;
-}
-
+export type { LanguageModelConfig } from "./config-language.ts";
 export type ModelConfig = ImageModelConfig | LanguageModelConfig;
+
+export const isLanguageModel = (config: ModelConfig): config is LanguageModelConfig => config.architecture === "slab_lm" || config.architecture === "slab_llama";
 
 const IMAGENET_MEAN = [0.485, 0.456, 0.406], IMAGENET_STD = [0.229, 0.224, 0.225];
 
@@ -45,9 +40,10 @@ export const PRESETS: Readonly<Record<string, Readonly<Record<string, unknown>>>
   deit_t_prepbn: { model_type: "deit_prepbn", hidden_size: 192, num_attention_heads: 3 },
   deit_s_prepbn: { model_type: "deit_prepbn", hidden_size: 384, num_attention_heads: 6 },
   ...PVT_PRESETS,
+  ...LANGUAGE_PRESETS,
 };
 
-const MODEL_TYPES = ["slab_deit", "deit_prepbn", ...PVT_TYPES, "slab_lm"];
+const MODEL_TYPES = ["slab_deit", "deit_prepbn", ...PVT_TYPES, ...LANGUAGE_TYPES];
 
 function labelsOf(from: Readonly<Record<string, unknown>>, classes: number, where: string): string[] {
   const labels = Array.from({ length: classes }, (_, i) => `class ${i}`);
@@ -82,7 +78,7 @@ export function parseConfig(given: unknown, where = "config"): ModelConfig {
   }
   if ((config.norm ?? "repbn") !== "repbn") throw new RangeError(`${where}: "norm" is ${JSON.stringify(config.norm)}, expected "repbn"`);
   const name = typeof given === "string" ? given : undefined;
-  return type === "slab_lm" ? languageConfig(config, where, name) : imageConfig(config, where, name);
+  return LANGUAGE_TYPES.includes(type) ? languageConfig(config, where, name) : imageConfig(config, where, name);
 }
 
 function imageConfig(config: Readonly<Record<string, unknown>>, where: string, name: string | undefined): ImageModelConfig {
@@ -123,31 +119,4 @@ function deitNetwork(type: string, fields: Fields): SlabDeitConfig {
     throw new RangeError(`${fields.where}: "hidden_size" ${network.dim} is not a multiple of "num_attention_heads" ${network.heads}`);
   }
   return network;
-}
-
-function languageConfig(config: Readonly<Record<string, unknown>>, where: string, name: string | undefined): LanguageModelConfig {
-  const fields = fieldsOf(config, where);
-  const heads = fields.size("num_attention_heads", 1, 1024), dim = fields.size("hidden_size", 320, 16384), vocab = fields.size("vocab_size", 4096, 1 << 20);
-  if (dim % heads) throw new RangeError(`${where}: "hidden_size" ${dim} is not a multiple of "num_attention_heads" ${heads}`);
-  if ((dim / heads) % 8) throw new RangeError(`${where}: heads of ${dim / heads} channels, expected a multiple of 8`);
-  const decay = config.decay ?? Array.from({ length: heads }, () => 1);
-  if (!Array.isArray(decay) || decay.length !== heads || !decay.every((d) => typeof d === "number" && d > 0 && d <= 1)) {
-    throw new RangeError(`${where}: "decay" is ${JSON.stringify(config.decay)?.slice(0, 60)}, expected ${heads} numbers above 0 and at most 1, one for each head`);
-  }
-  if ((config.hidden_act ?? "silu") !== "silu") throw new RangeError(`${where}: "hidden_act" is ${JSON.stringify(config.hidden_act)}, expected "silu"`);
-  const token = (key: string): number | undefined => {
-    const id = config[key];
-    if (id === undefined || id === null) return undefined;
-    if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id >= vocab) throw new RangeError(`${where}: "${key}" is ${JSON.stringify(id)}, expected a token id from 0 to ${vocab - 1}`);
-    return id;
-  };
-  const depth = fields.size("num_hidden_layers", 10, 1024);
-  return {
-    architecture: "slab_lm", name: name ?? `slab_lm, ${dim} channels, ${depth} layers, ${vocab} tokens`,
-    network: {
-      vocab, dim, depth, heads, hidden: fields.size("intermediate_size", 4 * dim, 1 << 18), decay, taps: fields.size("conv_kernel", 4, 64),
-      tied: config.tie_word_embeddings !== false, normEps: fields.positive("norm_eps", 1e-5),
-    },
-    bos: token("bos_token_id"), eos: token("eos_token_id"),
-  };
 }

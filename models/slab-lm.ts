@@ -3,9 +3,11 @@
 // A timeline's state is a few hundred kilobytes and never grows.
 import type { Tensors } from "../bindings/checkpoint/index.ts";
 import { toFloat32 } from "../bindings/checkpoint/floats.ts";
-import type { Plan, Tensor } from "../bindings/plan.ts";
+import type { Plan } from "../bindings/plan.ts";
 import { foldBefore, linearOf } from "../bindings/weights.ts";
 import { biasOfHeads, SLA_EPS } from "./blocks.ts";
+import type { LanguageTensors, Rows } from "./decoder.ts";
+import { decoder, swiGlu } from "./decoder.ts";
 import { foldPRepBN } from "./prepbn.ts";
 
 export interface SlabLmConfig {
@@ -22,34 +24,17 @@ export interface SlabLmConfig {
   readonly normEps: number;
 }
 
-/** What the session layer fills and reads. */
-export interface LanguageTensors {
-  /** i32 [rows]: token ids; i32 [rows]: state addresses. */
-  readonly prefill: { readonly ids: Tensor; readonly states: Tensor; readonly hidden: Tensor };
-  readonly decode: { readonly ids: Tensor; readonly states: Tensor };
-  /** Last hidden rows [batch, dim], in; logits [batch, vocab], out: of the programs `decode` and `head`. */
-  readonly hidden: Tensor;
-  readonly logits: Tensor;
-  /** Byte offset of the last token's hidden row in a timeline's state. */
-  readonly lastHidden: number;
-}
-
-/**
- * Records three programs: `prefill` (tokens of one timeline, by chunks), `decode` (one token of each of several timelines, with logits)
- * and `head` (hidden rows to logits).
- *
- * @param prefillRows  most tokens of one prefill run
- * @param batch        most timelines of one decode run, and rows of one head run
- */
-export function slabLm(plan: Plan, tensors: Tensors, config: SlabLmConfig, { prefillRows, batch }: { prefillRows: number; batch: number }): LanguageTensors {
-  const { vocab, dim, depth, heads, hidden: mlpDim, decay, taps, normEps } = config;
+/** Token ids → logits f32 [vocab]. */
+export function slabLm(plan: Plan, tensors: Tensors, config: SlabLmConfig, rows: Rows): LanguageTensors {
+  const { vocab, dim, depth, heads, hidden, decay, taps, tied, normEps } = config;
   const headDim = dim / heads;
   const embedding = tensors.tensor("embed_tokens.weight", [vocab, dim]);
   const decays = decay.every((d) => d === 1) ? undefined : plan.table("decay", 1, heads, async () => Float32Array.from(decay));
+  // the final norm folds into the output projection; tied or not, the embedding table itself stays as it is
+  const output = foldPRepBN(tensors.scope("norm"), normEps, linearOf(tensors, tied ? "embed_tokens" : "lm_head", dim, vocab, { bias: false }));
 
-  function layer(i: number, x: Tensor, states: Tensor, sequence: boolean): void {
-    const block = tensors.scope(`layers.${i}`), attn = block.scope("self_attn"), mlp = block.scope("mlp");
-    plan.scope(`layers.${i}`);
+  return decoder(plan, { embedding, output, depth }, rows, (i, x, { states }, sequence) => {
+    const block = tensors.scope(`layers.${i}`), attn = block.scope("self_attn");
     // token mixer
     const project = (name: string) => foldPRepBN(block.scope("input_layernorm"), normEps, linearOf(attn, name, dim, dim));
     const q = plan.linear(x, project("q_proj"), { act: "relu" });
@@ -69,33 +54,6 @@ export function slabLm(plan: Plan, tensors: Tensors, config: SlabLmConfig, { pre
     const bias = biasOfHeads(attn.scope("dwc").tensor("bias", [headDim]), heads);
     plan.linear(mixed, foldBefore(bias, linearOf(attn, "o_proj", dim, dim)), { add: x, out: x });
     // channel mixer
-    const gated = (name: string) => foldPRepBN(block.scope("post_attention_layernorm"), normEps, linearOf(mlp, name, dim, mlpDim, { bias: false }));
-    const gate = plan.linear(x, gated("gate_proj"), { act: "silu" });
-    const product = plan.linear(x, gated("up_proj"), { act: "gate", add: gate });
-    plan.linear(product, linearOf(mlp, "down_proj", mlpDim, dim, { bias: false }), { add: x, out: x });
-  }
-
-  // the final norm folds into the output projection; tied or not, the embedding table itself stays as it is
-  const head = config.tied ? linearOf(tensors, "embed_tokens", dim, vocab, { bias: false }) : linearOf(tensors, "lm_head", dim, vocab, { bias: false });
-  const output = foldPRepBN(tensors.scope("norm"), normEps, head);
-
-  const prefill = { ids: plan.inputRows("prefill ids", prefillRows, 1), states: plan.inputRows("prefill state", 1, 1) };
-  const decode = { ids: plan.inputRows("ids", batch, 1), states: plan.inputRows("states", batch, 1) };
-  const hidden = plan.rows("hidden", batch, dim), logits = plan.rows("logits", batch, vocab);
-
-  plan.program("prefill", prefillRows);
-  plan.scope("embed");
-  const x = plan.embed(prefill.ids, embedding, dim);
-  for (let i = 0; i < depth; i++) layer(i, x, prefill.states, true);
-
-  plan.program("decode", batch);
-  plan.scope("embed");
-  plan.embed(decode.ids, embedding, dim, hidden);
-  for (let i = 0; i < depth; i++) layer(i, hidden, decode.states, false);
-  plan.scope("head");
-  plan.linear(hidden, output, { out: logits });
-
-  plan.program("head", batch);
-  plan.linear(hidden, output, { out: logits });
-  return { prefill: { ...prefill, hidden: x }, decode, hidden, logits, lastHidden: plan.state("last hidden", dim * 4) };
+    swiGlu(plan, x, block.scope("post_attention_layernorm"), block.scope("mlp"), hidden, normEps);
+  });
 }

@@ -9,6 +9,8 @@ export interface LanguageKernels extends AllKernels {
   recurrentStep: Kernel;
   recurrentChunks: Kernel;
   causalConv: Kernel;
+  cacheTokens: Kernel;
+  cachedAttention: Kernel;
   rmsNorm: Kernel;
   embed: Kernel;
 }
@@ -82,6 +84,39 @@ export function causalConv(out: Numbers, x: Numbers, w: Numbers, cache: Float64A
   }
   cache.set(all.slice(rows * channels));
   return result;
+}
+
+/** x [rows, heads, headDim], row r at position `first` + r: (lo, hi) turned by position · theta^(−2j/headDim), lo and hi the halves of a head. */
+export function rotary(x: Numbers, heads: number, headDim: number, theta: number, first = 0): Float64Array {
+  const half = headDim / 2, out = new Float64Array(x.length);
+  for (let at = 0; at < x.length; at += headDim) {
+    const position = first + Math.floor(at / (heads * headDim));
+    for (let j = 0; j < half; j++) {
+      const angle = position * theta ** (-j / half), [lo, hi] = [x[at + j]!, x[at + half + j]!];
+      out[at + j] = lo * Math.cos(angle) - hi * Math.sin(angle);
+      out[at + half + j] = hi * Math.cos(angle) + lo * Math.sin(angle);
+    }
+  }
+  return out;
+}
+
+/** Causal softmax(q·kᵀ)·v with rotary positions; q, k, v [tokens, heads, headDim], not yet turned, q with its scale. */
+export function softmaxAttention(q: Numbers, k: Numbers, v: Numbers, heads: number, headDim: number, theta: number): Float64Array {
+  const dim = heads * headDim, tokens = q.length / dim, [queries, keys] = [rotary(q, heads, headDim, theta), rotary(k, heads, headDim, theta)];
+  const out = new Float64Array(q.length), weights = new Float64Array(tokens);
+  for (let at = 0; at < out.length; at += headDim) {
+    const t = Math.floor(at / dim), head = at % dim;
+    let top = -Infinity, sum = 0;
+    for (let j = 0; j <= t; j++) {
+      let score = 0;
+      for (let c = 0; c < headDim; c++) score += queries[at + c]! * keys[j * dim + head + c]!;
+      weights[j] = score;
+      top = Math.max(top, score);
+    }
+    for (let j = 0; j <= t; j++) sum += weights[j] = Math.exp(weights[j]! - top);
+    for (let j = 0; j <= t; j++) for (let c = 0; c < headDim; c++) out[at + c]! += (weights[j]! / sum) * v[j * dim + head + c]!;
+  }
+  return out;
 }
 
 /** x/√(mean(x²) + eps) ⊙ weight of every row of x [rows, dim]. */

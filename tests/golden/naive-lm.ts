@@ -15,7 +15,7 @@ export interface NaiveLm {
 }
 
 /** x · Wᵀ + bias, x [m, k], w [n, k]. Four rows share the pass over a weight row; each sum is in the order of k. */
-function linear(x: Float64Array, w: Float64Array, k: number, bias?: Float64Array): Float64Array {
+export function linear(x: Float64Array, w: Float64Array, k: number, bias?: Float64Array): Float64Array {
   const m = x.length / k, n = w.length / k, out = new Float64Array(m * n);
   for (let r = 0; r < m; r += 4) {
     const [r0, r1, r2, r3] = [r, Math.min(r + 1, m - 1), Math.min(r + 2, m - 1), Math.min(r + 3, m - 1)] as const;
@@ -37,6 +37,26 @@ function linear(x: Float64Array, w: Float64Array, k: number, bias?: Float64Array
   return out;
 }
 
+/** Reads a tensor in float64. */
+export type Read = (name: string, ...shape: number[]) => Promise<Float64Array>;
+
+export const reader = (tensors: Tensors): Read => async (name, ...shape) => {
+  const ref = tensors.tensor(name, shape);
+  return toFloat64(await ref.read(), ref.dtype);
+};
+
+/** RepBN(x) = BN(x) + α·x with BN's running statistics, of rows of `dim`. */
+export async function repBN(x: Float64Array, read: Read, repbn: string, dim: number, eps: number): Promise<Float64Array> {
+  const [alpha] = await read(`${repbn}.alpha`, 1);
+  const [gain, shift, mean, variance] = [
+    await read(`${repbn}.bn.weight`, dim), await read(`${repbn}.bn.bias`, dim), await read(`${repbn}.bn.running_mean`, dim), await read(`${repbn}.bn.running_var`, dim),
+  ];
+  return x.map((value, i) => {
+    const c = i % dim;
+    return ((value - mean[c]!) / Math.sqrt(variance[c]! + eps)) * gain[c]! + shift[c]! + alpha! * value;
+  });
+}
+
 /**
  * Logits after every token; `each` gets one row [vocab] at a time, overwritten by the next block's.
  *
@@ -46,23 +66,8 @@ function linear(x: Float64Array, w: Float64Array, k: number, bias?: Float64Array
 export async function naiveSlabLm(tensors: Tensors, network: NaiveLm, ids: ArrayLike<number>, each: (position: number, logits: Float64Array) => void): Promise<void> {
   const { vocab, dim, depth, heads, hidden, decay, taps, tied, normEps } = network;
   const T = ids.length, headDim = dim / heads;
-  const read = async (name: string, ...shape: number[]): Promise<Float64Array> => {
-    const ref = tensors.tensor(name, shape);
-    return toFloat64(await ref.read(), ref.dtype);
-  };
-
-  /** RepBN(x) = BN(x) + α·x with BN's running statistics. */
-  async function repBN(x: Float64Array, name: string): Promise<Float64Array> {
-    const repbn = tensors.has(`${name}.norm2.alpha`) ? `${name}.norm2` : name;
-    const [alpha] = await read(`${repbn}.alpha`, 1);
-    const [gain, shift, mean, variance] = [
-      await read(`${repbn}.bn.weight`, dim), await read(`${repbn}.bn.bias`, dim), await read(`${repbn}.bn.running_mean`, dim), await read(`${repbn}.bn.running_var`, dim),
-    ];
-    return x.map((value, i) => {
-      const c = i % dim;
-      return ((value - mean[c]!) / Math.sqrt(variance[c]! + normEps)) * gain[c]! + shift[c]! + alpha! * value;
-    });
-  }
+  const read = reader(tensors);
+  const norm = (x: Float64Array, name: string): Promise<Float64Array> => repBN(x, read, tensors.has(`${name}.norm2.alpha`) ? `${name}.norm2` : name, dim, normEps);
 
   async function project(x: Float64Array, name: string, inDim: number, outDim: number, bias = true): Promise<Float64Array> {
     return linear(x, await read(`${name}.weight`, outDim, inDim), inDim, bias ? await read(`${name}.bias`, outDim) : undefined);
@@ -76,7 +81,7 @@ export async function naiveSlabLm(tensors: Tensors, network: NaiveLm, ids: Array
   for (let layer = 0; layer < depth; layer++) {
     const block = `layers.${layer}`, attn = `${block}.self_attn`, mlp = `${block}.mlp`;
     // token mixer
-    let y = await repBN(x, `${block}.input_layernorm`);
+    let y = await norm(x, `${block}.input_layernorm`);
     const [q, k, v] = [await project(y, `${attn}.q_proj`, dim, dim), await project(y, `${attn}.k_proj`, dim, dim), await project(y, `${attn}.v_proj`, dim, dim)];
     for (const map of [q, k]) map.forEach((value, i) => { map[i] = Math.max(value, 0); });
     const kernel = await read(`${attn}.dwc.weight`, headDim, 1, taps), bias = await read(`${attn}.dwc.bias`, headDim);
@@ -106,12 +111,12 @@ export async function naiveSlabLm(tensors: Tensors, network: NaiveLm, ids: Array
     }
     add(await project(mixed, `${attn}.o_proj`, dim, dim));
     // channel mixer
-    y = await repBN(x, `${block}.post_attention_layernorm`);
+    y = await norm(x, `${block}.post_attention_layernorm`);
     const gate = await project(y, `${mlp}.gate_proj`, dim, hidden, false), up = await project(y, `${mlp}.up_proj`, dim, hidden, false);
     add(await project(gate.map((g, i) => (g / (1 + Math.exp(-g))) * up[i]!), `${mlp}.down_proj`, hidden, dim, false));
   }
 
-  const y = await repBN(x, "norm"), head = tied ? table : await read("lm_head.weight", vocab, dim);
+  const y = await norm(x, "norm"), head = tied ? table : await read("lm_head.weight", vocab, dim);
   for (let t = 0; t < T; t += 64) {
     const logits = linear(y.subarray(t * dim, (t + 64) * dim), head, dim);
     for (let r = 0; r * vocab < logits.length; r++) each(t + r, logits.subarray(r * vocab, (r + 1) * vocab));

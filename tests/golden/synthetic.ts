@@ -43,6 +43,7 @@ export interface UnitVector {
 export const vectors = JSON.parse(readFileSync(new URL("slab-vectors.json", import.meta.url), "utf8")) as {
   readonly models: Readonly<Record<string, ModelVector>>;
   readonly unit: Readonly<Record<string, UnitVector>>;
+  readonly llama_tiny: { readonly input_ids: readonly number[]; readonly last_logits: readonly number[]; readonly all_logits: { readonly l2: number; readonly first: readonly number[] } };
 };
 
 /** What decides a DeiT's key layout and shapes. */
@@ -97,7 +98,7 @@ export function syntheticInput(key: string, count: number): Float32Array {
   return Float32Array.from(uniform01(key, count), (u) => 2 * (2 * u - 1));
 }
 
-const counter: MemoryEntry = { shape: [], data: new Uint8Array(8), dtype: "I64" };
+export const counter: MemoryEntry = { shape: [], data: new Uint8Array(8), dtype: "I64" };
 
 /** A state dict under construction, its norms in one layout. `make` gives a key its tensor. */
 export function stateDict(layout: Layout, make: (key: string, shape: readonly number[]) => MemoryEntry = synthetic) {

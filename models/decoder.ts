@@ -1,0 +1,84 @@
+// What decoder-only language models share: three programs over timelines, and SwiGLU. A model adds its token mixer.
+import type { TensorRef, Tensors } from "../bindings/checkpoint/index.ts";
+import type { Plan, Tensor } from "../bindings/plan.ts";
+import type { Linear } from "../bindings/weights.ts";
+import { linearOf } from "../bindings/weights.ts";
+import { foldPRepBN } from "./prepbn.ts";
+
+/** What the session layer fills before a run: i32, one row a timeline; of a sequence, one for all its tokens but the ids. */
+export interface Timelines {
+  readonly ids: Tensor;
+  /** Addresses of their states. */
+  readonly states: Tensor;
+  /** Tokens that they have read before. */
+  readonly positions: Tensor;
+}
+
+/** What the session layer fills and reads. */
+export interface LanguageTensors {
+  readonly prefill: Timelines & { readonly hidden: Tensor };
+  readonly decode: Timelines;
+  /** Last hidden rows [batch, dim], in; logits [batch, vocab], out: of the programs `decode` and `head`. */
+  readonly hidden: Tensor;
+  readonly logits: Tensor;
+  /** Byte offset of the last token's hidden row in a timeline's state. */
+  readonly lastHidden: number;
+}
+
+/** How many rows the programs are made for. */
+export interface Rows {
+  /** Most tokens of one prefill run. */
+  readonly prefillRows: number;
+  /** Most timelines of one decode run, and rows of one head run. */
+  readonly batch: number;
+}
+
+/**
+ * Records three programs: `prefill` (tokens of one timeline, by chunks), `decode` (one token of each of several timelines, with logits)
+ * and `head` (hidden rows to logits).
+ *
+ * @param output  hidden rows to logits, the final norm folded in
+ * @param layer   records layer i, which adds to x [rows, dim]; `sequence`: rows are successive tokens of one timeline
+ */
+export function decoder(
+  plan: Plan, { embedding, output, depth }: { embedding: TensorRef; output: Linear; depth: number }, { prefillRows, batch }: Rows,
+  layer: (i: number, x: Tensor, timelines: Timelines, sequence: boolean) => void,
+): LanguageTensors {
+  const dim = output.inDim, lastHidden = plan.state("last hidden", dim * 4);
+  const timelines = (name: string, tokens: number, count: number): Timelines => ({
+    ids: plan.inputRows(`${name} ids`, tokens, 1), states: plan.inputRows(`${name} states`, count, 1), positions: plan.inputRows(`${name} positions`, count, 1),
+  });
+  const prefill = timelines("prefill", prefillRows, 1), decode = timelines("decode", batch, batch);
+  const hidden = plan.rows("hidden", batch, dim), logits = plan.rows("logits", batch, output.outDim);
+  const layers = (x: Tensor, at: Timelines, sequence: boolean): void => {
+    for (let i = 0; i < depth; i++) {
+      plan.scope(`layers.${i}`);
+      layer(i, x, at, sequence);
+    }
+  };
+
+  plan.program("prefill", prefillRows);
+  plan.scope("embed");
+  const x = plan.embed(prefill.ids, embedding, dim);
+  layers(x, prefill, true);
+
+  plan.program("decode", batch);
+  plan.scope("embed");
+  plan.embed(decode.ids, embedding, dim, hidden);
+  layers(hidden, decode, false);
+  plan.scope("head");
+  plan.linear(hidden, output, { out: logits });
+
+  plan.program("head", batch);
+  plan.linear(hidden, output, { out: logits });
+  return { prefill: { ...prefill, hidden: x }, decode, hidden, logits, lastHidden };
+}
+
+/** x += down(silu(gate·u) ⊙ up·u), u the norm of x. */
+export function swiGlu(plan: Plan, x: Tensor, norm: Tensors, mlp: Tensors, hidden: number, normEps: number): void {
+  const dim = x.columns;
+  const gated = (name: string): Linear => foldPRepBN(norm, normEps, linearOf(mlp, name, dim, hidden, { bias: false }));
+  const gate = plan.linear(x, gated("gate_proj"), { act: "silu" });
+  const product = plan.linear(x, gated("up_proj"), { act: "gate", add: gate });
+  plan.linear(product, linearOf(mlp, "down_proj", hidden, dim, { bias: false }), { add: x, out: x });
+}

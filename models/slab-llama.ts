@@ -1,0 +1,69 @@
+// LLaMA with PRepBN (arXiv:2405.11582): softmax attention over a cache of keys and values, rotary positions, SwiGLU. PRepBN takes the
+// place of every RMSNorm and folds into the projections after it, which gain biases. A timeline's state grows by a page of the cache
+// every 32 tokens, up to the room that it was loaded with.
+import type { Tensors } from "../bindings/checkpoint/index.ts";
+import { CACHE_PAGE } from "../assembly/header.ts";
+import type { Plan } from "../bindings/plan.ts";
+import type { Affine } from "../bindings/weights.ts";
+import { foldAfter, linearOf } from "../bindings/weights.ts";
+import type { LanguageTensors, Rows } from "./decoder.ts";
+import { decoder, swiGlu } from "./decoder.ts";
+import { foldPRepBN } from "./prepbn.ts";
+
+export interface SlabLlamaConfig {
+  readonly vocab: number;
+  readonly dim: number;
+  readonly depth: number;
+  readonly heads: number;
+  readonly hidden: number;
+  /** Positions that the network was trained for. */
+  readonly positions: number;
+  /** Base of the rotary angles. */
+  readonly theta: number;
+  readonly tied: boolean;
+  readonly normEps: number;
+}
+
+/** Bytes of a cache's page of CACHE_PAGE tokens: keys and values of one layer. */
+const layerBytes = ({ dim }: SlabLlamaConfig): number => 2 * dim * CACHE_PAGE * 4;
+
+/** Bytes of the cache of one timeline with room for `context` tokens. */
+export const cacheBytes = (config: SlabLlamaConfig, context: number): number => Math.ceil(context / CACHE_PAGE) * config.depth * layerBytes(config);
+
+/** Cosines, then sines, of position · theta^(−2j/headDim): [positions, headDim]. */
+export function rotaryAngles(positions: number, headDim: number, theta: number): Float32Array {
+  const half = headDim / 2, out = new Float32Array(positions * headDim);
+  for (let j = 0; j < half; j++) {
+    const frequency = theta ** (-j / half);
+    for (let p = 0; p < positions; p++) {
+      out[p * headDim + j] = Math.cos(p * frequency);
+      out[p * headDim + half + j] = Math.sin(p * frequency);
+    }
+  }
+  return out;
+}
+
+/**
+ * Token ids → logits f32 [vocab].
+ * @param context  most tokens of a timeline
+ */
+export function slabLlama(plan: Plan, tensors: Tensors, config: SlabLlamaConfig, { context, ...rows }: Rows & { context: number }): LanguageTensors {
+  const { vocab, dim, depth, heads, hidden, theta, tied, normEps } = config, headDim = dim / heads;
+  const model = tensors.scope("model");
+  const embedding = model.tensor("embed_tokens.weight", [vocab, dim]);
+  const output = foldPRepBN(model.scope("norm"), normEps, tied ? linearOf(model, "embed_tokens", dim, vocab, { bias: false }) : linearOf(tensors, "lm_head", dim, vocab, { bias: false }));
+  const angles = plan.made("rotary angles", context, headDim, () => rotaryAngles(context, headDim, theta));
+  const scale: Affine = { read: async () => ({ scale: new Float64Array(dim).fill(headDim ** -0.5), shift: new Float64Array(dim) }) };
+
+  return decoder(plan, { embedding, output, depth }, rows, (i, x, timelines, sequence) => {
+    const block = model.scope(`layers.${i}`), attn = block.scope("self_attn");
+    // token mixer
+    const project = (name: string) => foldPRepBN(block.scope("input_layernorm"), normEps, linearOf(attn, name, dim, dim, { bias: false }));
+    const q = plan.linear(x, foldAfter(project("q_proj"), scale)), k = plan.linear(x, project("k_proj")), v = plan.linear(x, project("v_proj"));
+    const cache = plan.cache(context, depth * layerBytes(config)) + i * layerBytes(config);
+    const mixed = plan.cachedAttention(q, k, v, timelines, cache, heads, angles, sequence);
+    plan.linear(mixed, linearOf(attn, "o_proj", dim, dim, { bias: false }), { add: x, out: x });
+    // channel mixer
+    swiGlu(plan, x, block.scope("post_attention_layernorm"), block.scope("mlp"), hidden, normEps);
+  });
+}
