@@ -1,5 +1,7 @@
-// A model's folder, on disk or behind http(s): config.json beside model.safetensors, or beside an index of its shards.
+// A model's folder, on disk or behind http(s): config.json beside model.safetensors, or beside an index of its shards. Or one file of weights,
+// safetensors or PyTorch's, whose network is recognised from its tensors.
 import { platform } from "#platform";
+import type { ModelConfig } from "../models/config.ts";
 import { isLanguageModel, parseConfig } from "../models/config.ts";
 import type { ByteSource } from "./checkpoint/index.ts";
 import { Checkpoint, urlSource } from "./checkpoint/index.ts";
@@ -11,6 +13,8 @@ export interface Folder {
   /** A small file's text, or undefined when there is no such file. */
   text(file: string): Promise<string | undefined>;
   open(file: string): Promise<ByteSource>;
+  /** Where it is no folder but a file of weights. */
+  readonly single?: () => Promise<ByteSource>;
 }
 
 export interface FolderOptions {
@@ -22,7 +26,7 @@ function urlFolder(url: URL, { signal }: FolderOptions): Folder {
   const base = new URL(url.href.endsWith("/") ? url : `${url.href}/`);
   const options = signal ? { signal } : {};
   return {
-    name: base.href,
+    name: base.href, ...(WEIGHTS_FILE.test(url.pathname) ? { single: () => urlSource(url, options) } : {}),
     async text(file) {
       const address = new URL(file, base), where = address.origin + address.pathname;
       let response: Response;
@@ -63,9 +67,33 @@ function folderAt(source: string | URL, options: FolderOptions): Folder {
   throw new RangeError(`"${url.href}" is not a ${disk ? "file:, http: or https:" : "http: or https:"} URL`);
 }
 
-/** Opens the checkpoint of a folder and reads its config, or takes the one given. */
+/** What an address of a file, not of a folder, ends in. */
+const WEIGHTS_FILE = /\.(safetensors|pth|pt|bin|ckpt)$/i;
+
+/** The config of the network that a checkpoint's tensors are recognised as. */
+export async function recognised(checkpoint: Checkpoint): Promise<ModelConfig> {
+  const { recognise } = await import("../models/recognise.ts");
+  return parseConfig(recognise(checkpoint).config, `what ${checkpoint.name} was recognised as`);
+}
+
+/** A checkpoint with its config; an error closes it. */
+export async function openFile(source: ByteSource, config: ModelConfig | undefined): Promise<OpenedModel> {
+  const checkpoint = await Checkpoint.open(source);
+  try {
+    return { config: config ?? (await recognised(checkpoint)), checkpoint, owned: true };
+  } catch (error) {
+    await checkpoint.close().catch(() => {});
+    throw error;
+  }
+}
+
+/** Opens the checkpoint of a folder, or one file, and reads its config, or takes the one given, or recognises it from the tensors. */
 export async function openFolder(source: string | URL, options: FolderOptions): Promise<OpenedModel> {
   const folder = folderAt(source, options);
+  if (folder.single) {
+    const given = options.config === undefined ? undefined : parseConfig(options.config);
+    return openFile(await folder.single(), given);
+  }
   const where = `${folder.name.replace(/\/$/, "")}/config.json`;
   let given = options.config;
   if (given === undefined) {

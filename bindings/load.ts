@@ -10,7 +10,7 @@ import { slabPvt } from "../models/slab-pvt.ts";
 import type { ByteSource, Tensors } from "./checkpoint/index.ts";
 import { blobSource, bytesSource, Checkpoint, streamSource } from "./checkpoint/index.ts";
 import { Classifier } from "./classifier.ts";
-import { openFolder, parseJson } from "./folder.ts";
+import { openFile, openFolder, parseJson, recognised } from "./folder.ts";
 import type { WasmSource } from "./given-module.ts";
 import { givenModule } from "./given-module.ts";
 import type { Caps } from "./kernels.ts";
@@ -29,9 +29,9 @@ import type { Tokenizer } from "./tokenizer/index.ts";
 
 /** What to load when there is no folder: objects, bytes or streams. */
 export interface ModelParts {
-  /** What config.json holds, its text, or a preset's name. */
-  readonly config: unknown;
-  /** A safetensors file, or an opened checkpoint, which stays open. */
+  /** What config.json holds, its text, or a preset's name; left out, the network is recognised from the tensors, where that can be. */
+  readonly config?: unknown;
+  /** A safetensors or PyTorch file, or an opened checkpoint, which stays open. */
   readonly weights: Uint8Array | ArrayBuffer | Blob | ReadableStream<Uint8Array> | ByteSource | Checkpoint;
   /** What tokenizer.json holds, or its text; without it a language model takes token ids only. */
   readonly tokenizer?: unknown;
@@ -84,7 +84,7 @@ const PREFILL_ROWS = 256;
 
 /**
  * Loads a model.
- * @param source  a folder's path or URL (config.json, model.safetensors or its index, tokenizer.json), or the parts
+ * @param source  a folder's path or URL (config.json, model.safetensors or its index, tokenizer.json), one file of weights, or the parts
  * @throws one Error that names the file or field, what was expected, what came and what to do; everything opened is closed again
  */
 export async function load(source: string | URL | ModelParts, options: LoadOptions = {}): Promise<Model> {
@@ -190,15 +190,16 @@ async function openParts(parts: ModelParts, { signal, config: override }: LoadOp
   }
   let given = override ?? parts.config;
   if (typeof given === "string" && given.trimStart().startsWith("{")) given = parseJson(given, "config");
-  const config = parseConfig(given);
+  // a bad config is said before anything is opened
+  const checked = given === undefined ? undefined : parseConfig(given);
   const { weights, tokenizer } = parts;
-  if (weights instanceof Checkpoint) return { config, checkpoint: weights, owned: false, tokenizer };
+  if (weights instanceof Checkpoint) return { config: checked ?? (await recognised(weights)), checkpoint: weights, owned: false, tokenizer };
   const options = signal ? { signal } : {};
   let source: ByteSource;
   if (weights instanceof Uint8Array || weights instanceof ArrayBuffer) source = bytesSource("weights", weights, options);
   else if (weights instanceof Blob) source = blobSource("weights", weights, options);
   else if (weights instanceof ReadableStream) source = await streamSource("weights", weights, options);
   else if (typeof weights === "object" && weights !== null && "read" in weights) source = weights;
-  else throw new TypeError(`weights is ${describe(weights)}, expected the bytes of a safetensors file, a Blob, a stream or a ByteSource`);
-  return { config, checkpoint: await Checkpoint.open(source), owned: true, tokenizer };
+  else throw new TypeError(`weights is ${describe(weights)}, expected the bytes of a safetensors or PyTorch file, a Blob, a stream or a ByteSource`);
+  return { ...(await openFile(source, checked)), tokenizer };
 }

@@ -21,9 +21,9 @@ export function diskFolder(given: string | URL, { signal }: FolderOptions): Fold
   const path = typeof given === "string" ? given : urls.fileURLToPath(given);
   const found = statOf(path);
   if (!found) throw new RangeError(`there is no folder "${path}": give the folder that holds config.json and model.safetensors`);
-  if (!found.isDirectory()) throw new RangeError(`"${path}" is a file: give the folder that holds config.json and model.safetensors`);
+  if (!found.isDirectory() && path.endsWith(".json")) throw new RangeError(`"${path}" is a file: give the folder that holds config.json and model.safetensors`);
   return {
-    name: path,
+    name: path, ...(found.isDirectory() ? {} : { single: () => fileSource(path, signal ? { signal } : {}) }),
     async text(file) {
       const info = statOf(paths.join(path, file));
       if (!info) return undefined;

@@ -221,7 +221,7 @@ test("configs: not JSON, not an object, an unknown model_type, values that make 
   await refusesConfig({ ...tinyConfig, id2label: { 9: "fox" } }, /"id2label" has "9": "fox", expected names for 0 to 4/, RangeError);
   await refusesConfig({ ...tinyConfig, image_std: [1, 0, 1] }, /"image_std" is \[1,0,1\], expected positive numbers/, RangeError);
   await rejects(() => load(parts(tinyFile, "{")), /^config is not JSON/, TypeError);
-  await rejects(() => load({ config: undefined, weights: tinyFile }), /^config is undefined, expected/, TypeError);
+  await rejects(() => load({ config: null, weights: tinyFile }), /^config is null, expected/, TypeError);
 });
 
 test("sources: no folder, a file, nothing at all", async () => {
@@ -233,7 +233,7 @@ test("sources: no folder, a file, nothing at all", async () => {
   });
   await rejects(() => load("ftp://127.0.0.1/model"), /is not a file:, http: or https: URL/, RangeError);
   for (const source of [undefined, null, 7, {}]) await rejects(() => load(source as unknown as string), /not one that load\(\) knows: expected a folder's path or URL/, TypeError);
-  for (const weights of [undefined, null, "bytes", 7]) await rejects(() => load(parts(weights)), /^weights is .*, expected the bytes of a safetensors file/, TypeError);
+  for (const weights of [undefined, null, "bytes", 7]) await rejects(() => load(parts(weights)), /^weights is .*, expected the bytes of a safetensors or PyTorch file/, TypeError);
 });
 
 test("threads: a whole number from 1 to 64", async () => {
