@@ -3,7 +3,8 @@
 import { platform } from "#platform";
 import type { ModelConfig } from "../models/config.ts";
 import { isLanguageModel, parseConfig } from "../models/config.ts";
-import type { ByteSource } from "./checkpoint/index.ts";
+import type { Recognised } from "../models/recognise.ts";
+import type { ByteSource, PthOptions } from "./checkpoint/index.ts";
 import { Checkpoint, urlSource } from "./checkpoint/index.ts";
 import type { OpenedModel } from "./load.ts";
 
@@ -17,7 +18,7 @@ export interface Folder {
   readonly single?: () => Promise<ByteSource>;
 }
 
-export interface FolderOptions {
+export interface FolderOptions extends PthOptions {
   readonly config?: unknown;
   readonly signal?: AbortSignal;
 }
@@ -70,17 +71,19 @@ function folderAt(source: string | URL, options: FolderOptions): Folder {
 /** What an address of a file, not of a folder, ends in. */
 const WEIGHTS_FILE = /\.(safetensors|pth|pt|bin|ckpt)$/i;
 
-/** The config of the network that a checkpoint's tensors are recognised as. */
-export async function recognised(checkpoint: Checkpoint): Promise<ModelConfig> {
+/** What a checkpoint's tensors are recognised as, with the config checked. */
+export async function recognised(checkpoint: Checkpoint): Promise<{ config: ModelConfig; json: unknown; recognised: Recognised }> {
   const { recognise } = await import("../models/recognise.ts");
-  return parseConfig(recognise(checkpoint).config, `what ${checkpoint.name} was recognised as`);
+  const found = recognise(checkpoint);
+  return { config: parseConfig(found.config, `what ${checkpoint.name} was recognised as`), json: found.config, recognised: found };
 }
 
-/** A checkpoint with its config; an error closes it. */
-export async function openFile(source: ByteSource, config: ModelConfig | undefined): Promise<OpenedModel> {
-  const checkpoint = await Checkpoint.open(source);
+/** A checkpoint with its config, recognised unless given; an error closes it. */
+export async function openFile(source: ByteSource, given: unknown, options: PthOptions): Promise<OpenedModel> {
+  const checkpoint = await Checkpoint.open(source, options);
   try {
-    return { config: config ?? (await recognised(checkpoint)), checkpoint, owned: true };
+    const config = given === undefined ? await recognised(checkpoint) : { config: parseConfig(given), json: given };
+    return { ...config, checkpoint, owned: true };
   } catch (error) {
     await checkpoint.close().catch(() => {});
     throw error;
@@ -90,10 +93,7 @@ export async function openFile(source: ByteSource, config: ModelConfig | undefin
 /** Opens the checkpoint of a folder, or one file, and reads its config, or takes the one given, or recognises it from the tensors. */
 export async function openFolder(source: string | URL, options: FolderOptions): Promise<OpenedModel> {
   const folder = folderAt(source, options);
-  if (folder.single) {
-    const given = options.config === undefined ? undefined : parseConfig(options.config);
-    return openFile(await folder.single(), given);
-  }
+  if (folder.single) return openFile(await folder.single(), options.config, options);
   const where = `${folder.name.replace(/\/$/, "")}/config.json`;
   let given = options.config;
   if (given === undefined) {
@@ -107,5 +107,5 @@ export async function openFolder(source: string | URL, options: FolderOptions): 
   const checkpoint = index === undefined
     ? await Checkpoint.open(await folder.open("model.safetensors"))
     : await Checkpoint.openSharded(parseJson(index, "model.safetensors.index.json"), (file) => folder.open(file), folder.name);
-  return { config, checkpoint, owned: true, tokenizer };
+  return { config, json: given, checkpoint, owned: true, tokenizer };
 }

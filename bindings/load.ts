@@ -1,5 +1,6 @@
 // load(): from a folder, a URL or objects to a model that is ready to run.
 import { platform } from "#platform";
+import type { Recognised } from "../models/recognise.ts";
 import type { ImageModelConfig, LanguageModelConfig, ModelConfig } from "../models/config.ts";
 import { isLanguageModel, parseConfig } from "../models/config.ts";
 import type { LanguageTensors } from "../models/decoder.ts";
@@ -72,6 +73,10 @@ export interface LoadOptions {
 /** What a folder or the parts come down to. */
 export interface OpenedModel {
   readonly config: ModelConfig;
+  /** The config as it was given, read or recognised: a preset's name or an object. */
+  readonly json: unknown;
+  /** How the config was found where there was none. */
+  readonly recognised?: Recognised;
   readonly checkpoint: Checkpoint;
   /** Whether load() opened the checkpoint, and so closes it. */
   readonly owned: boolean;
@@ -191,9 +196,12 @@ async function openParts(parts: ModelParts, { signal, config: override }: LoadOp
   let given = override ?? parts.config;
   if (typeof given === "string" && given.trimStart().startsWith("{")) given = parseJson(given, "config");
   // a bad config is said before anything is opened
-  const checked = given === undefined ? undefined : parseConfig(given);
+  if (given !== undefined) parseConfig(given);
   const { weights, tokenizer } = parts;
-  if (weights instanceof Checkpoint) return { config: checked ?? (await recognised(weights)), checkpoint: weights, owned: false, tokenizer };
+  if (weights instanceof Checkpoint) {
+    const config = given === undefined ? await recognised(weights) : { config: parseConfig(given), json: given };
+    return { ...config, checkpoint: weights, owned: false, tokenizer };
+  }
   const options = signal ? { signal } : {};
   let source: ByteSource;
   if (weights instanceof Uint8Array || weights instanceof ArrayBuffer) source = bytesSource("weights", weights, options);
@@ -201,5 +209,5 @@ async function openParts(parts: ModelParts, { signal, config: override }: LoadOp
   else if (weights instanceof ReadableStream) source = await streamSource("weights", weights, options);
   else if (typeof weights === "object" && weights !== null && "read" in weights) source = weights;
   else throw new TypeError(`weights is ${describe(weights)}, expected the bytes of a safetensors or PyTorch file, a Blob, a stream or a ByteSource`);
-  return { ...(await openFile(source, checked)), tokenizer };
+  return { ...(await openFile(source, given, {})), tokenizer };
 }

@@ -1,61 +1,148 @@
-// slab convert: a checkpoint folded, packed and perhaps quantised once, so that loading it is one read.
+// slab convert: a checkpoint folded, packed and perhaps quantised once, so that loading it is one read; or its tensors alone, as safetensors.
 import { existsSync } from "node:fs";
-import { copyFile, mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { openFolder } from "../bindings/folder.ts";
 import { load } from "../bindings/index.ts";
-import { PRESETS } from "../models/config.ts";
-import { loadOptions, MODEL_OPTIONS, modelSource, parse } from "./options.ts";
-import { bytes, out, outJson, plural, printable, Progress } from "./report.ts";
+import type { OpenedModel } from "../bindings/load.ts";
+import { build } from "../bindings/load.ts";
+import { packedOf } from "../bindings/packed.ts";
+import { Plan } from "../bindings/plan.ts";
+import { parseConfig, PRESETS } from "../models/config.ts";
+import { leftOver } from "../models/recognise.ts";
+import { unfinished } from "../models/training-state.ts";
+import { fileFault, loadOptions, MODEL_OPTIONS, modelSource, parse } from "./options.ts";
+import { bytes, complain, out, outJson, plural, printable, Progress } from "./report.ts";
+import { replace, writeTensors } from "./tensors-file.ts";
 
 export const summary = "a checkpoint packed or quantised, to load without that work";
 
 const HELP = `slab convert MODEL OUT [options]: ${summary}
 
-MODEL is a folder of config.json beside model.safetensors, or a name of slab list; OUT is a new folder for the same files.
+MODEL is a PyTorch or safetensors file (.pth, .pt, .bin, .safetensors), whose network is recognised from its tensors, or a folder or URL of
+config.json beside model.safetensors, or a name of slab list; OUT is a new folder for config.json and model.safetensors.
 
   --dtype TYPE      f32 (default), int8 or int4
   --layout KIND     of int8: relaxed or plain, the builds that will load it; default: this host's
-  --config NAME     a preset of slab list, for a folder without config.json
+  --unpacked        the network's tensors as they are, for any --dtype later and for other programs
+  --config NAME     a preset of slab list, or the path of a config.json, instead of what is there or recognised
+  --dict NAME       of a PyTorch file with several: the dict of tensors to take, e.g. state_dict_ema
+  --labels FILE     names of the classes, one a line, for config.json
   --json            one JSON document
   -q, --quiet       no progress
   -h, --help`;
 
+export interface Converted {
+  readonly files: readonly string[];
+  readonly bytes: number;
+  readonly warnings: readonly string[];
+}
+
 export async function run(args: readonly string[]): Promise<void> {
-  const parsed = parse("convert", { ...MODEL_OPTIONS, dtype: { type: "string" }, layout: { type: "string" } }, args);
+  const parsed = parse("convert", {
+    ...MODEL_OPTIONS, layout: { type: "string" }, unpacked: { type: "boolean" }, dict: { type: "string" }, labels: { type: "string" },
+  }, args);
   const { values, positionals: [given, target, ...more] } = parsed;
   if (values.help) return out(HELP);
-  if (given === undefined || target === undefined || more.length > 0) throw new RangeError("convert takes two folders: the model's and a new one, e.g. slab convert slab-lm-books books-int8 --dtype int8");
-  const { layout } = values;
+  if (given === undefined || target === undefined || more.length > 0) throw new RangeError("convert takes two names: the model's file or folder and a new folder, e.g. slab convert slab_deit_tiny.pth slab-deit-tiny");
+  const { layout, unpacked } = values;
   if (layout !== undefined && layout !== "relaxed" && layout !== "plain") throw new RangeError(`--layout is ${JSON.stringify(layout)}, expected relaxed or plain`);
-  const source = modelSource(given), options = await loadOptions(parsed);
+  if (unpacked && (layout !== undefined || values.dtype !== undefined)) throw new RangeError("--unpacked keeps tensors as they are: leave out --dtype and --layout");
+  const options = await loadOptions(parsed);
   const file = join(target, "model.safetensors");
   if (existsSync(file)) throw new RangeError(`${printable(file)} exists already: give a new folder, or remove it`);
 
   const progress = new Progress(values);
-  using model = await load(source, {
-    ...options, threads: 1, ...(layout ? { build: layout === "plain" ? ("simd" as const) : ("relaxed" as const) } : {}),
-    onProgress: ({ done, total }) => progress.show(`packing: ${done} of ${total} layers`),
-  });
-  progress.clear();
-  await mkdir(target, { recursive: true });
+  const opened = await openFolder(modelSource(given), { ...(options.config === undefined ? {} : { config: options.config }), ...(values.dict === undefined ? {} : { dict: String(values.dict) }) });
   try {
-    await writeFile(`${file}.tmp`, model.pack());
-    await rename(`${file}.tmp`, file);
+    const json = await withLabels(opened, values.labels);
+    // told before the work, as it may take a while
+    if (opened.recognised && !values.json) out(describe(given, opened));
+    let packed: { readonly dtype: string; readonly build: string; readonly folds: number; readonly norms: number } | undefined, size: number;
+    if (unpacked) {
+      size = await writeUnpacked(opened, target, (done, total) => progress.show(`writing: ${bytes(done)} of ${bytes(total)}`));
+    } else {
+      using model = await load({ config: opened.json, weights: opened.checkpoint, tokenizer: opened.tokenizer }, {
+        ...options, threads: 1, ...(layout ? { build: layout === "plain" ? ("simd" as const) : ("relaxed" as const) } : {}),
+        onProgress: ({ done, total }) => progress.show(`packing: ${done} of ${total} layers`),
+      });
+      await mkdir(target, { recursive: true });
+      const content = model.pack();
+      await replace(file, (handle) => handle.writeFile(content));
+      size = content.length;
+      packed = { dtype: model.plan.type, build: model.caps.build, folds: model.plan.folds.length, norms: new Set(model.plan.folds.map(({ norm }) => norm)).size };
+    }
+    const files = ["model.safetensors", ...(await writeRest(opened, json, target))], warnings = await warningsOf(opened);
+    progress.clear();
+    for (const warning of warnings) complain(new Error(warning), "warning");
+    if (values.json) {
+      const { recognised, checkpoint: { metadata } } = opened, dict = metadata.get("pth.dict");
+      return outJson({
+        model: given, out: target, dtype: packed?.dtype ?? null, build: packed?.build ?? null, bytes: size, files, folds: packed?.folds ?? 0, warnings,
+        ...(recognised ? { recognised: { preset: recognised.preset ?? null, config: recognised.config, assumed: recognised.assumed } } : {}), ...(dict === undefined ? {} : { dict }),
+      });
+    }
+    const weights = packed ? `weights ${packed.dtype}, ${bytes(size)}, ${plural(packed.norms, "norm")} folded in` : `tensors as they were, ${bytes(size)}`;
+    out(`${printable(target)}: ${files.map(printable).join(", ")}; ${weights}`);
   } finally {
-    await rm(`${file}.tmp`, { force: true });
+    progress.clear();
+    await opened.checkpoint.close();
   }
-  const copied = ["model.safetensors"];
-  if (typeof options.config === "string") {
-    await writeFile(join(target, "config.json"), `${JSON.stringify(PRESETS[options.config], null, 1)}\n`);
-    copied.push("config.json");
+}
+
+/** What a file was taken for, and which of its dicts. */
+export function describe(given: string, { config, recognised, checkpoint: { metadata } }: OpenedModel): string {
+  const { preset, assumed = [] } = recognised ?? {}, [dict, dicts = ""] = [metadata.get("pth.dict"), metadata.get("pth.dicts")];
+  const others = dicts.split(", ").filter((name) => name !== dict && name !== "");
+  const from = dict ? `, tensors of "${dict}"${others.length > 0 ? ` (it has ${others.join(", ")} too)` : ""}` : "";
+  return printable(`${given}: ${preset ? `${preset}: ` : ""}${config.name}${from}${assumed.length > 0 ? `; assumed: ${assumed.join(", ")}` : ""}`);
+}
+
+/** The tensors that the network reads, as safetensors in `target`. */
+export async function writeUnpacked({ checkpoint, config }: OpenedModel, target: string, onProgress: (done: number, total: number) => void): Promise<number> {
+  if (packedOf(checkpoint)) throw new RangeError(`${checkpoint.name} is packed already, its tensors are folded: give the original checkpoint`);
+  // asks for every tensor by name and shape, and reads none
+  build(new Plan({ type: "f32", relaxed: false }), checkpoint, config);
+  const unasked = new Set(checkpoint.unasked());
+  await mkdir(target, { recursive: true });
+  return writeTensors(join(target, "model.safetensors"), checkpoint, checkpoint.names().filter((name) => !unasked.has(name)), onProgress);
+}
+
+/** config.json and tokenizer.json, beside the weights. */
+export async function writeRest({ json, tokenizer }: OpenedModel, config: unknown, target: string): Promise<string[]> {
+  const object = config ?? (typeof json === "string" ? PRESETS[json] : json);
+  await writeFile(join(target, "config.json"), `${JSON.stringify(object, null, 1)}\n`);
+  if (tokenizer === undefined) return ["config.json"];
+  await writeFile(join(target, "tokenizer.json"), typeof tokenizer === "string" ? tokenizer : JSON.stringify(tokenizer));
+  return ["config.json", "tokenizer.json"];
+}
+
+/** What someone who uses the result should know. */
+export async function warningsOf({ checkpoint }: OpenedModel): Promise<string[]> {
+  const warnings: string[] = [], { name } = checkpoint;
+  const rest = packedOf(checkpoint) ? [] : leftOver(checkpoint.names()), unasked = new Set(checkpoint.unasked()), unread = rest.filter((tensor) => unasked.has(tensor));
+  if (unread.length > 0) warnings.push(`${name} has ${plural(unread.length, "tensor")} that this network does not read, such as ${unread.slice(0, 3).join(", ")}: is it of another kind?`);
+  const left = await unfinished(checkpoint);
+  if (left) {
+    const steps = left.warm > 0 ? `${left.norm} has ${left.warm} steps to go before RepBN begins` : `${left.norm} has ${left.left}${left.total ? ` of ${left.total}` : ""} steps left in which LayerNorm has a share`;
+    warnings.push(`${name} is from the middle of training: ${steps}; RepBN alone is evaluated, so its accuracy is poor`);
   }
-  for (const name of ["config.json", "tokenizer.json"]) {
-    const from = join(String(source), name);
-    if (copied.includes(name) || !existsSync(from) || resolve(from) === resolve(target, name)) continue;
-    await copyFile(from, join(target, name));
-    copied.push(name);
+  return warnings;
+}
+
+/** The config with names for its classes, or undefined without --labels. */
+async function withLabels({ json, config }: OpenedModel, file: string | boolean | undefined): Promise<unknown> {
+  if (file === undefined) return undefined;
+  if (!("image" in config)) throw new RangeError(`--labels names the classes of pictures, ${config.name} has none`);
+  let text: string;
+  try {
+    text = await readFile(String(file), "utf8");
+  } catch (error) {
+    throw new Error(`cannot read --labels ${printable(String(file))} (${fileFault(error)}): give a text file with the name of a class on every line`);
   }
-  const size = (await stat(file)).size;
-  if (values.json) return outJson({ model: given, out: target, dtype: model.plan.type, build: model.caps.build, bytes: size, files: copied, folds: model.plan.folds.length });
-  out(`${printable(target)}: ${copied.map(printable).join(", ")}; weights ${model.plan.type}, ${bytes(size)}, ${plural(new Set(model.plan.folds.map((f) => f.norm)).size, "norm")} folded in`);
+  const labels = text.trimEnd().split(/\r?\n/).map((line) => line.trim()), { classes } = config.network;
+  if (labels.length !== classes || labels.includes("")) throw new RangeError(`--labels ${printable(String(file))} has ${labels.filter(Boolean).length} names on ${labels.length} lines, expected ${classes}: one class a line`);
+  const labelled = { ...((typeof json === "string" ? PRESETS[json] : json) as object), id2label: Object.fromEntries(labels.map((label, i) => [i, label])) };
+  parseConfig(labelled);
+  return labelled;
 }

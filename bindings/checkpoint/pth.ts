@@ -26,7 +26,7 @@ export interface Pth {
 
 // a pickle of 6,000 tensors, as a training checkpoint has with its optimizer, has 1 MB
 const maxPickleBytes = 64 << 20, firstPickleBytes = 1 << 18;
-const budgetBytes = 64 << 20, slackBytes = 64 << 20;
+const budgetBytes = 32 << 20, slackBytes = 64 << 20;
 /** The first of these that a file has is taken: what the official evaluation reads, then what others write. */
 const dictNames = ["model", "state_dict", "model_state_dict", "model_state", "net", "network", "module", "params", "weights", "state_dict_ema", "model_ema", "ema"];
 const magic = 0x1950a86a20f9469cfc6cn, legacyProtocol = 1001;

@@ -185,10 +185,11 @@ test("a pickle cannot make more of itself", async () => {
   for (const op of [0x7d, 0x28, 0x32]) {
     const body = new Uint8Array(6 << 20).fill(op);
     body.set([0x80, 2, 0x5d]);
-    const file = zip([["archive/data.pkl", body]]), before = process.memoryUsage(), begin = performance.now();
+    const file = zip([["archive/data.pkl", body]]), before = process.memoryUsage(), begin = process.cpuUsage();
     await rejects(() => open(file), /its pickle (has it would build more than a checkpoint needs|is cut off)/, RangeError);
     const after = process.memoryUsage(), grown = after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers;
-    assert.ok(performance.now() - begin < 1000, `${performance.now() - begin} ms`);
+    // of the processor, as others may use the machine too
+    assert.ok(process.cpuUsage(begin).user < 1e6, `${process.cpuUsage(begin).user} µs`);
     assert.ok(grown < 200e6, `${grown} bytes`);
   }
 });

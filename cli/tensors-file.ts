@@ -1,0 +1,38 @@
+// Writes tensors of a checkpoint to a safetensors file, one at a time.
+import type { FileHandle } from "node:fs/promises";
+import { open, rename, rm } from "node:fs/promises";
+import type { Checkpoint, DType } from "../bindings/checkpoint/index.ts";
+import { safetensorsLayout } from "../bindings/checkpoint/write.ts";
+
+/** The tensors as they are; the file appears once it is whole. Returns its bytes. */
+export async function writeTensors(file: string, checkpoint: Checkpoint, names: readonly string[], onProgress: (done: number, total: number) => void): Promise<number> {
+  const { header, sorted, byteLength } = safetensorsLayout(names.map((name) => {
+    const { dtype, shape } = checkpoint.info(name)!;
+    return { name, dtype: dtype as DType, shape };
+  }), { format: "pt" });
+  await replace(file, async (handle) => {
+    await handle.writeFile(header);
+    let done = header.length;
+    for (const { name } of sorted) {
+      const bytes = await checkpoint.raw(name).read();
+      await handle.writeFile(bytes);
+      onProgress((done += bytes.length), byteLength);
+    }
+  });
+  return byteLength;
+}
+
+/** A file that is there whole, or not at all. */
+export async function replace(file: string, write: (handle: FileHandle) => Promise<void>): Promise<void> {
+  const draft = `${file}.tmp`;
+  const handle = await open(draft, "w");
+  try {
+    await write(handle);
+    await handle.close();
+    await rename(draft, file);
+  } catch (error) {
+    await handle.close().catch(() => {});
+    await rm(draft, { force: true });
+    throw error;
+  }
+}
