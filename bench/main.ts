@@ -9,6 +9,7 @@ import { benchBatch, benchDecode, benchPositions, benchPrefill, benchSnapshot } 
 import { loadPeak } from "./limits.ts";
 import { timeInTurn } from "./measure.ts";
 import { benchModels } from "./models.ts";
+import { benchOperators } from "./operators.ts";
 import { missingPeers, setPeerDirectory } from "./peers.ts";
 import { plotSvg } from "./plot.ts";
 import { benchStartup } from "./startup.ts";
@@ -62,6 +63,15 @@ section("Whole models, a picture of 224×224", table(
     m.peer ? ms(m.peer.bestMs) : "–", m.peer ? `${m.peer.ratio.toFixed(2)}×` : "–", m.peer ? `${m.peer.medianRatio.toFixed(2)}×` : "–",
   ]),
 ) + (models.some((m) => m.peer) ? `\n\nPeer: ${[...new Set(models.flatMap((m) => (m.peer ? [m.peer.name] : [])))].join("; ")}, one thread.` : ""), models);
+
+const operators = await benchOperators(args.short ? 200 : 2500, builds);
+section("Operators against the peers' own, one thread", table(
+  ["operator", "build", "best", "median", "peer", "peer's best", "times faster", "by medians", "results apart"],
+  operators.map((o) => [
+    o.operator, o.build, ms(o.bestMs), ms(o.medianMs), o.peer, ms(o.peerMs), `${o.ratio.toFixed(2)}×`, `${o.medianRatio.toFixed(2)}×`, o.difference.toExponential(0),
+  ]),
+) + "\n\nA peer that has several ways to do the work takes its fastest, and is not charged for the call: the time of one that computes nothing is taken off. " +
+  "Its int8 products get bytes that are quantised already where that is faster; ours quantises its activations.", operators);
 
 const decode = await benchDecode(args.short ? 2500 : 15000, builds);
 section("SLAB-LM, 13.7M parameters: decoding a token", table(

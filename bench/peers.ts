@@ -35,7 +35,8 @@ function networkFile(name: string): Uint8Array | undefined {
   return readFileSync(unpacked);
 }
 
-async function onnxRuntime() {
+/** onnxruntime-web, WebAssembly on one thread; undefined when it is not installed. */
+export async function onnxRuntime() {
   const entry = here("peers/node_modules/onnxruntime-web/dist/ort.wasm.min.mjs");
   if (!existsSync(entry)) return void missingPeers.push("onnxruntime-web: not installed (npm install --prefix bench/peers)");
   const ort = await import(entry);
