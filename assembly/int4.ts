@@ -1,12 +1,12 @@
 // Linear layers on four-bit weights, for decode: one row of activations, quantised to i8, and weights in blocks of 32 along k with
 // a scale each. Prefill unpacks a panel and multiplies in f32. Sums within a block are exact integers, the same in every build.
 //
-// A row of weights: for every four whole blocks 8 bytes, their scales as bfloat16, and 64 bytes, their nibbles; then for each
-// block that is left 2 and 16 bytes. 4.5 bits a weight, all in one stream. A bfloat16 has the range of an f32, and its coarse
+// A row of weights: groups of four blocks, then one of two and one of one as needed; of every group first the scales as bfloat16, 2 bytes
+// each, then the nibbles, 16 bytes each. 4.5 bits a weight, all in one stream. A bfloat16 has the range of an f32, and its coarse
 // steps cost nothing, because the scale is chosen before the nibbles are. Value: (nibble − 8) · scale.
 //
-// A block's nibbles are 16 bytes, k = 0 … 15 in the low halves, 16 … 31 in the high ones. Four blocks lie as a 4 × 4 transposition of
-// 32-bit words, so that lane j of every vector belongs to block j, and one multiplication scales four blocks.
+// A block's nibbles are four 32-bit words, k = 0 … 15 in the low halves of their bytes, 16 … 31 in the high ones. In a group of four blocks
+// lane j of every vector belongs to block j, in a group of two lanes j and j + 2, so that one multiplication scales the whole group.
 import { PANEL } from "./header";
 import { finishPanel } from "./matmul";
 import { ACT_GATE } from "./opcodes";
@@ -14,8 +14,9 @@ import { BYTE_DOT, BYTE_NIBBLES, bytePairs, constantAt, madd, max4, NIBBLE_HIGH,
 
 /** Weights that share a scale. */
 const BLOCK: i32 = 32;
-/** Bytes of four blocks, and of one. */
+/** Bytes of a group of four blocks, of two, and of one. */
 const FOUR_BYTES: usize = 72;
+const TWO_BYTES: usize = 36;
 const BLOCK_BYTES: usize = 18;
 /** Bytes of a block of activations: i8 where bytes are multiplied, i16 elsewhere. */
 // @ts-ignore: decorator
@@ -32,8 +33,7 @@ function blocksOf(k: i32): i32 {
 
 /** Bytes of one packed row of weights. */
 export function int4RowBytes(k: i32): usize {
-  const blocks = blocksOf(k);
-  return <usize>(blocks >> 2) * FOUR_BYTES + <usize>(blocks & 3) * BLOCK_BYTES;
+  return <usize>blocksOf(k) * BLOCK_BYTES;
 }
 
 /** Bytes of one quantised vector of activations. */
@@ -60,14 +60,28 @@ function narrow(a: v128, b: v128, c: v128, d: v128): v128 {
   return i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d));
 }
 
-/** Stores the four words of v `step` bytes apart. */
+/** How many blocks are in the group of block `block`. */
 // @ts-ignore: decorator
 @inline
-function scatter(at: usize, step: usize, v: v128): void {
+function groupOf(block: i32, blocks: i32): i32 {
+  return block < (blocks & ~3) ? 4 : block < (blocks & ~1) ? 2 : 1;
+}
+
+/** Where word `word` of a block is, from its first, when vectors are `vector` bytes apart. */
+// @ts-ignore: decorator
+@inline
+function wordOffset(group: i32, word: i32, vector: usize): usize {
+  return group == 4 ? <usize>word * vector : group == 2 ? <usize>(word >> 1) * vector + <usize>(word & 1) * 8 : <usize>word * 4;
+}
+
+/** Stores the four words of v where a group's block has them. */
+// @ts-ignore: decorator
+@inline
+function scatter(at: usize, group: i32, vector: usize, v: v128): void {
   v128.store32_lane(at, v, 0);
-  v128.store32_lane(at + step, v, 1);
-  v128.store32_lane(at + 2 * step, v, 2);
-  v128.store32_lane(at + 3 * step, v, 3);
+  v128.store32_lane(at + wordOffset(group, 1, vector), v, 1);
+  v128.store32_lane(at + wordOffset(group, 2, vector), v, 2);
+  v128.store32_lane(at + wordOffset(group, 3, vector), v, 3);
 }
 
 // @ts-ignore: decorator
@@ -144,17 +158,14 @@ function quad(row: usize, left: i32, i: i32, inverse4: v128): v128 {
  * @param row  f32 [k], finite
  */
 export function quantizeRowInt4(out: usize, row: usize, k: i32): void {
-  let left = k;
-  for (let fours = blocksOf(k) >> 2; fours > 0; --fours) {
-    for (let j: usize = 0; j < 4; ++j) {
-      scatter(out + 8 + j * 4, 16, quantizeBlock(out + j * 2, row, left));
-      row += BLOCK * 4; left -= BLOCK;
+  const blocks = blocksOf(k);
+  for (let block = 0; block < blocks;) {
+    const group = groupOf(block, blocks), nibbles = out + <usize>group * 2;
+    for (let j: usize = 0; j < <usize>group; ++j, ++block) {
+      scatter(nibbles + j * 4, group, 16, quantizeBlock(out + j * 2, row, k - block * BLOCK));
+      row += BLOCK * 4;
     }
-    out += FOUR_BYTES;
-  }
-  for (; left > 0; left -= BLOCK) {
-    v128.store(out, quantizeBlock(out, row, left), 2);
-    row += BLOCK * 4; out += BLOCK_BYTES;
+    out += <usize>group * BLOCK_BYTES;
   }
 }
 
@@ -167,7 +178,7 @@ export function quantizeRowInt4(out: usize, row: usize, k: i32): void {
  * @param x       f32 [k]
  */
 export function quantizeVectorInt8(out: usize, params: usize, x: usize, k: i32): void {
-  const blocks = blocksOf(k), whole = blocks & ~3, none = i32x4.splat(0), round = constantAt(ROUND), ones = constantAt(ONES);
+  const blocks = blocksOf(k), none = i32x4.splat(0), round = constantAt(ROUND), ones = constantAt(ONES);
   for (let block = 0, left = k; block < blocks; ++block, left -= BLOCK) {
     const x0 = loadSome(x, left), x1 = loadSome(x + 16, left - 4), x2 = loadSome(x + 32, left - 8), x3 = loadSome(x + 48, left - 12);
     const x4 = loadSome(x + 64, left - 16), x5 = loadSome(x + 80, left - 20), x6 = loadSome(x + 96, left - 24), x7 = loadSome(x + 112, left - 28);
@@ -192,17 +203,15 @@ export function quantizeVectorInt8(out: usize, params: usize, x: usize, k: i32):
     store<f32>(params + <usize>block * 4, scale + poison);
     store<i32>(params + <usize>(blocks + block) * 4, -8 * sum);
 
-    // a block of a four has a word of every vector; a block that is left has whole vectors
-    const inFour = block < whole;
-    const at = inFour ? out + <usize>(block & ~3) * X_BYTES + <usize>(block & 3) * 4 : out + <usize>block * X_BYTES, step: usize = inFour ? X_BYTES : 4;
+    const group = groupOf(block, blocks), j = block & (group - 1), at = out + <usize>(block - j) * X_BYTES + <usize>j * 4;
     if (BYTE_DOT) {
-      scatter(at, step, first);
-      scatter(at + 16, step, second);
+      scatter(at, group, X_BYTES, first);
+      scatter(at + 16, group, X_BYTES, second);
     } else {
-      scatter(at, step, i16x8.shr_s(i16x8.shl(first, 8), 8));
-      scatter(at + 16, step, i16x8.shr_s(i16x8.shl(second, 8), 8));
-      scatter(at + 32, step, i16x8.shr_s(first, 8));
-      scatter(at + 48, step, i16x8.shr_s(second, 8));
+      scatter(at, group, X_BYTES, i16x8.shr_s(i16x8.shl(first, 8), 8));
+      scatter(at + 16, group, X_BYTES, i16x8.shr_s(i16x8.shl(second, 8), 8));
+      scatter(at + 32, group, X_BYTES, i16x8.shr_s(first, 8));
+      scatter(at + 48, group, X_BYTES, i16x8.shr_s(second, 8));
     }
     x += BLOCK * 4;
   }
@@ -230,6 +239,33 @@ function wordNibbles(c: v128, t: v128, x0: v128, x1: v128, x2: v128, x3: v128, m
 @inline
 function scaleFour(acc: v128, sums: v128, offsets: v128, w: usize, xScales: v128): v128 {
   const scales = f32x4.mul(i32x4.shl(v128.load16x4_u(w), 16), xScales);
+  return madd(f32x4.convert_i32x4_s(i32x4.add(sums, offsets)), scales, acc);
+}
+
+/** The sums of a group of two blocks, its nibbles at w. */
+// @ts-ignore: decorator
+@inline
+function twoSums(w: usize, x: usize): v128 {
+  const t = v128.load(w), u = v128.load(w, 16);
+  if (BYTE_DOT) {
+    const mask = constantAt(BYTE_NIBBLES);
+    return i32x4.dot_i16x8_s(i16x8.add(
+      i16x8.add(bytePairs(v128.load(x), v128.and(t, mask)), bytePairs(v128.load(x, 16), v128.and(i16x8.shr_u(t, 4), mask))),
+      i16x8.add(bytePairs(v128.load(x, 32), v128.and(u, mask)), bytePairs(v128.load(x, 48), v128.and(i16x8.shr_u(u, 4), mask))),
+    ), constantAt(ONES));
+  }
+  const mask = constantAt(WORD_NIBBLES);
+  return wordNibbles(
+    wordNibbles(i32x4.splat(0), t, v128.load(x), v128.load(x, 16), v128.load(x, 32), v128.load(x, 48), mask),
+    u, v128.load(x, 64), v128.load(x, 80), v128.load(x, 96), v128.load(x, 112), mask,
+  );
+}
+
+/** acc + sums · scales of a group of two; its two scales are at w, offsets are in the first two lanes. */
+// @ts-ignore: decorator
+@inline
+function scaleTwo(acc: v128, sums: v128, offsets: v128, w: usize, xScales: v128): v128 {
+  const scales = f32x4.mul(i32x4.shl(i32x4.extend_low_i16x8_u(v128.load32_splat(w)), 16), xScales);
   return madd(f32x4.convert_i32x4_s(i32x4.add(sums, offsets)), scales, acc);
 }
 
@@ -307,27 +343,42 @@ function fourRows(
     x += 4 * X_BYTES; params += 16; offsets += 16;
     w0 += FOUR_BYTES; w1 += FOUR_BYTES; w2 += FOUR_BYTES; w3 += FOUR_BYTES;
   }
-  for (let rest = blocks & 3; rest > 0; --rest) {
+  if (blocks & 2) {
+    x0 = v128.load64_splat(params); x1 = v128.load64_zero(offsets);
+    acc0 = scaleTwo(acc0, twoSums(w0 + 4, x), x1, w0, x0);
+    acc1 = scaleTwo(acc1, twoSums(w1 + 4, x), x1, w1, x0);
+    acc2 = scaleTwo(acc2, twoSums(w2 + 4, x), x1, w2, x0);
+    acc3 = scaleTwo(acc3, twoSums(w3 + 4, x), x1, w3, x0);
+    x += 2 * X_BYTES; params += 8; offsets += 8;
+    w0 += TWO_BYTES; w1 += TWO_BYTES; w2 += TWO_BYTES; w3 += TWO_BYTES;
+  }
+  if (blocks & 1) {
     const scale = load<f32>(params), offset = v128.load32_zero(offsets);
     acc0 = addBlock(acc0, w0, x, scale, offset);
     acc1 = addBlock(acc1, w1, x, scale, offset);
     acc2 = addBlock(acc2, w2, x, scale, offset);
     acc3 = addBlock(acc3, w3, x, scale, offset);
-    x += X_BYTES; params += 4; offsets += 4;
-    w0 += BLOCK_BYTES; w1 += BLOCK_BYTES; w2 += BLOCK_BYTES; w3 += BLOCK_BYTES;
   }
-  finishRow(out, acc0, bias, addend);
-  finishRow(out + outStream, acc1, bias + biasStream, addend ? addend + addendStream : 0);
-  finishRow(out + 2 * outStream, acc2, bias + 2 * biasStream, addend ? addend + 2 * addendStream : 0);
-  finishRow(out + 3 * outStream, acc3, bias + 3 * biasStream, addend ? addend + 3 * addendStream : 0);
+  // lanes 0 + 1 and 2 + 3 of two rows, then the sums of all four
+  s0 = f32x4.add(i32x4.shuffle(acc0, acc1, 0, 2, 4, 6), i32x4.shuffle(acc0, acc1, 1, 3, 5, 7));
+  s1 = f32x4.add(i32x4.shuffle(acc2, acc3, 0, 2, 4, 6), i32x4.shuffle(acc2, acc3, 1, 3, 5, 7));
+  s0 = f32x4.add(i32x4.shuffle(s0, s1, 0, 2, 4, 6), i32x4.shuffle(s0, s1, 1, 3, 5, 7));
+  s0 = f32x4.add(s0, gather(bias, biasStream));
+  if (addend) s0 = f32x4.add(s0, gather(addend, addendStream));
+  v128.store32_lane(out, s0, 0); out += outStream;
+  v128.store32_lane(out, s0, 1); out += outStream;
+  v128.store32_lane(out, s0, 2); out += outStream;
+  v128.store32_lane(out, s0, 3);
 }
 
+/** Four floats `stream` bytes apart. */
 // @ts-ignore: decorator
 @inline
-function finishRow(out: usize, acc: v128, bias: usize, addend: usize): void {
-  let y = sum4(acc) + load<f32>(bias);
-  if (addend) y += load<f32>(addend);
-  store<f32>(out, y);
+function gather(at: usize, stream: usize): v128 {
+  let v = v128.load32_zero(at);
+  v = v128.load32_lane(at + stream, v, 1);
+  v = v128.load32_lane(at + 2 * stream, v, 2);
+  return v128.load32_lane(at + 3 * stream, v, 3);
 }
 
 /**
@@ -347,7 +398,10 @@ export function linearInt4(
   begin: i32, end: i32, out: usize, outPanel: usize, q: usize, params: usize, w: usize, bias: usize, addend: usize, addendPanel: usize, k: i32, act: i32,
 ): void {
   const added = act == ACT_GATE ? 0 : addend, row = int4RowBytes(k), blocks = blocksOf(k);
-  const quarter = <usize>((end - begin) >> 2), far = <usize>begin + 4 * quarter;
+  let quarter = <usize>((end - begin) >> 2);
+  // streams whole pages apart compete for the same lines of the first-level cache, which costs a third
+  if (quarter > 1 && ((quarter * PANEL * row) & 4095) == 0) quarter -= 1;
+  const far = <usize>begin + 4 * quarter;
   let p = <usize>begin;
   for (; p < <usize>begin + quarter; ++p) {
     for (let r: usize = 0; r < <usize>PANEL; ++r) {
@@ -395,12 +449,11 @@ export function unpackPanelInt4(out: usize, w: usize, panel: i32, k: i32): void 
   for (let half: usize = 0; half < 2; ++half) {
     const rows = w + (<usize>panel * PANEL + half * 4) * row;
     for (let block = 0; block < blocks; ++block) {
-      const inFour = block < (blocks & ~3), first = rows + <usize>(block >> 2) * FOUR_BYTES;
-      const scales = inFour ? first + <usize>(block & 3) * 2 : first + <usize>(block & 3) * BLOCK_BYTES;
-      const nibbles = inFour ? first + 8 + <usize>(block & 3) * 4 : scales + 2, step: usize = inFour ? 16 : 4;
+      const group = groupOf(block, blocks), j = <usize>(block & (group - 1)), first = rows + (<usize>block - j) * BLOCK_BYTES;
+      const scales = first + j * 2, nibbles = first + <usize>group * 2 + j * 4;
       const scale0 = scaleAt(scales), scale1 = scaleAt(scales + row), scale2 = scaleAt(scales + 2 * row), scale3 = scaleAt(scales + 3 * row);
       for (let i = 0; i < 8; ++i) {
-        const left = k - block * BLOCK - i * 4, at = nibbles + <usize>(i & 3) * step, shift = i & 4;
+        const left = k - block * BLOCK - i * 4, at = nibbles + wordOffset(group, i & 3, 16), shift = i & 4;
         if (left <= 0) break;
         const target = out + <usize>(block * BLOCK + i * 4) * 32 + half * 16;
         const v0 = decodeQuad(at, shift, scale0), v1 = decodeQuad(at + row, shift, scale1);

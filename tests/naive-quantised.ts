@@ -85,12 +85,17 @@ export function linearInt8(
 
 // int4
 
+/** Which group of four, two or one a block is in: its first block, and the place in it. */
+export function int4Group(block: number, k: number): { group: number; first: number; j: number } {
+  const blocks = Math.ceil(k / 32), group = block < (blocks & ~3) ? 4 : block < (blocks & ~1) ? 2 : 1, j = block & (group - 1);
+  return { group, first: block - j, j };
+}
+
 /** Weight i of a packed row: its step, −8 … 7, and its block's scale. */
 export function int4At(row: Uint8Array, i: number, k: number): { step: number; scale: number } {
-  const block = i >> 5, fours = Math.ceil(k / 32) >> 2, within = i & 15;
-  const four = row.subarray((block >> 2) * 72), inFour = block >> 2 < fours, j = block & 3;
-  const scale = inFour ? j * 2 : j * 18;
-  const byte = inFour ? 8 + (within >> 2) * 16 + j * 4 + (within & 3) : scale + 2 + within;
+  const { group, first, j } = int4Group(i >> 5, k), word = (i & 15) >> 2, four = row.subarray(first * 18), scale = j * 2;
+  const place = group === 4 ? word * 16 : group === 2 ? (word >> 1) * 16 + (word & 1) * 8 : word * 4;
+  const byte = group * 2 + place + j * 4 + (i & 3);
   const bits = (four[scale]! << 16) | (four[scale + 1]! << 24);
   return { step: ((four[byte]! >> ((i & 16) >> 2)) & 15) - 8, scale: new Float32Array(Int32Array.of(bits).buffer)[0]! };
 }

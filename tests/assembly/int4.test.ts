@@ -57,7 +57,7 @@ for (const build of builds) {
         const { rows: [row] } = packed(w, k);
         checkGuards();
         const blocks = Math.ceil(k / 32);
-        assert.is(kernels.int4RowBytes(k), (blocks >> 2) * 72 + (blocks & 3) * 18);
+        assert.is(kernels.int4RowBytes(k), blocks * 18);
         for (let i = 0; i < blocks * 32; i++) {
           const { step, scale } = quantised.int4At(row!, i, k);
           if (i >= k) assert.is(step, 0, name);
@@ -105,14 +105,15 @@ for (const build of builds) {
     for (const k of depths) {
       const x = uniform(`vector ${k}`, k, -1, 3), { kernels, bytes, vector, checkGuards } = load(build), { out, params } = vector(x), want = quantised.quantizeVectorInt8(x);
       checkGuards();
-      const blocks = Math.ceil(k / 32), fours = blocks >> 2, size = relaxed ? 1 : 2;
+      const blocks = Math.ceil(k / 32), size = relaxed ? 1 : 2;
       assert.is(kernels.int4VectorBytes(k), blocks * 32 * size);
       const view = new DataView(bytes(out, blocks * 32 * size).buffer), numbers = new DataView(bytes(params, blocks * 8).buffer);
       for (let i = 0; i < blocks * 32; i++) {
-        const block = i >> 5, n = i & 15, inFour = block >> 2 < fours;
+        const { group, first, j } = quantised.int4Group(i >> 5, k), word = (i & 15) >> 2;
         // a row's bytes 0 … 15 of a block, then those of k + 16; in plain builds even bytes, then odd ones
-        const vectors = relaxed ? (i & 16) + (n & 3) : (i & 16) + (n & 1) * 32 + ((n >> 1) & 1) * 2;
-        const at = inFour ? (block & ~3) * 32 * size + (n >> 2) * 32 * size + (block & 3) * 4 + vectors : block * 32 * size + (n >> 2) * 4 + vectors;
+        const within = relaxed ? (i & 16) + (i & 3) : (i & 16) + (i & 1) * 32 + ((i >> 1) & 1) * 2;
+        const place = group === 4 ? word * 32 * size : group === 2 ? (word >> 1) * 32 * size + (word & 1) * 8 : word * 4;
+        const at = first * 32 * size + place + j * 4 + within;
         assert.is(relaxed ? view.getInt8(at) : view.getInt16(at, true), want.q[i] ?? 0, `k=${k} place ${i}`);
       }
       for (let b = 0; b < blocks; b++) {
@@ -174,12 +175,15 @@ for (const build of builds) {
 
   test(`linearInt4 is exact at the largest sizes: ${build}`, () => {
     // rows packed by hand: nibbles of one kind, scale 1; activations of ±127, whose scale is 1
-    for (const k of [32, 96, 128, 160, 4096]) {
+    for (const k of [32, 64, 96, 128, 160, 224, 4096]) {
       for (const nibbles of [0x00, 0xff, 0x0f, 0xf0]) {
         for (const sign of [() => 1, () => -1, (i: number) => (i % 2 ? -1 : 1), (i: number) => (i % 32 < 16 ? 1 : -1)]) {
-          const { kernels, reserve, put, putBytes, get, vector } = load(build), x = Float32Array.from({ length: k }, (_, i) => 127 * sign(i)), blocks = k / 32, fours = blocks >> 2;
+          const { kernels, reserve, put, putBytes, get, vector } = load(build), x = Float32Array.from({ length: k }, (_, i) => 127 * sign(i)), blocks = k / 32;
           const row = new Uint8Array(kernels.int4RowBytes(k)).fill(nibbles);
-          for (let b = 0; b < blocks; b++) row.set([0x80, 0x3f], (b >> 2) * 72 + (b >> 2 < fours ? 2 : 18) * (b & 3));
+          for (let b = 0; b < blocks; b++) {
+            const { first, j } = quantised.int4Group(b, k);
+            row.set([0x80, 0x3f], first * 18 + j * 2);
+          }
           const rows = Array.from({ length: 8 }, () => row), q = vector(x), out = reserve(8), zeros = put(new Float32Array(8));
           kernels.linearInt4(0, 1, out, 32, q.out, q.params, putBytes(Uint8Array.from(rows.flatMap((bytes) => [...bytes]))), zeros, 0, 0, k, ACT_NONE);
           const want = quantised.linearInt4(quantised.quantizeVectorInt8(x), rows);
