@@ -2,6 +2,7 @@
 export { load } from "./load.ts";
 export type { LoadOptions, ModelParts, Progress } from "./load.ts";
 export { Model } from "./model.ts";
+export type { FeatureMap, ImageSize } from "./features.ts";
 export type { Label, Picture } from "./classifier.ts";
 export { Session } from "./session.ts";
 export type { Generated, GeneratedToken, GenerateOptions } from "./session.ts";
@@ -15,4 +16,4 @@ export type { WasmSource } from "./given-module.ts";
 export type { Build } from "./platform/platform.ts";
 export type { Image } from "./image/index.ts";
 export { PRESETS as presets } from "../models/config.ts";
-export type { ImageModelConfig, LanguageModelConfig, ModelConfig } from "../models/config.ts";
+export type { BackboneConfig, ImageModelConfig, LanguageModelConfig, ModelConfig } from "../models/config.ts";

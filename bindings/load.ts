@@ -1,13 +1,14 @@
 // load(): from a folder, a URL or objects to a model that is ready to run.
 import { platform } from "#platform";
 import type { Recognised } from "../models/recognise.ts";
-import type { ImageModelConfig, LanguageModelConfig, ModelConfig } from "../models/config.ts";
-import { isLanguageModel, parseConfig } from "../models/config.ts";
+import type { BackboneConfig, ImageModelConfig, LanguageModelConfig, ModelConfig } from "../models/config.ts";
+import { isBackbone, isLanguageModel, parseConfig } from "../models/config.ts";
 import type { LanguageTensors } from "../models/decoder.ts";
 import { slabDeit } from "../models/slab-deit.ts";
 import { cacheBytes, slabLlama } from "../models/slab-llama.ts";
 import { slabLm } from "../models/slab-lm.ts";
 import { slabPvt } from "../models/slab-pvt.ts";
+import { slabSwin, swinFeatures } from "../models/slab-swin.ts";
 import type { ByteSource, Tensors } from "./checkpoint/index.ts";
 import { blobSource, bytesSource, Checkpoint, streamSource } from "./checkpoint/index.ts";
 import { Classifier } from "./classifier.ts";
@@ -18,11 +19,14 @@ import type { Caps } from "./kernels.ts";
 import { chooseBuild, trustedBytes } from "./kernels.ts";
 import type { WeightType } from "./dtype.ts";
 import { WEIGHT_TYPES } from "./dtype.ts";
+import type { ImageSize, LayOut } from "./features.ts";
+import { Features, wholePatches } from "./features.ts";
 import { Language } from "./language.ts";
 import type { MaterialiseOptions } from "./memory.ts";
 import { materialise } from "./memory.ts";
 import { Model } from "./model.ts";
 import { namesOnly, packedOf, readPacked } from "./packed.ts";
+import type { Tensor } from "./plan.ts";
 import { Plan } from "./plan.ts";
 import type { Build } from "./platform/platform.ts";
 import { describe, Runtime } from "./runtime.ts";
@@ -114,7 +118,8 @@ export async function load(source: string | URL | ModelParts, options: LoadOptio
       ...(given ? { module: given.module } : {}),
       ...(packed ? { packed: { fingerprint: packed.fingerprint, read: (into) => readPacked(checkpoint, packed, plan, into) } } : {}),
     };
-    return isLanguageModel(config) ? await loadLanguage(config, opened.tokenizer, context) : await loadImages(config, context);
+    if (isLanguageModel(config)) return await loadLanguage(config, opened.tokenizer, context);
+    return isBackbone(config) ? await loadBackbone(config, context) : await loadImages(config, context);
   } finally {
     if (opened.owned) await opened.checkpoint.close();
   }
@@ -130,10 +135,12 @@ interface Context {
   readonly packed?: NonNullable<MaterialiseOptions["packed"]>;
 }
 
-/** Records the network of a config; returns its logits. */
+/** Records the network of a config, a backbone's for pictures of the config's size; returns its last tensor. */
 export function build(plan: Plan, tensors: Tensors, config: ModelConfig): ReturnType<typeof slabDeit> {
   if (isLanguageModel(config)) return buildLanguage(plan, tensors, config, { batch: 1 }).logits;
+  if (isBackbone(config)) return swinFeatures(plan, tensors, config.network, squareOf(config)).at(-1)!.tokens;
   if (config.architecture === "slab_pvt") return slabPvt(plan, tensors, config.network);
+  if (config.architecture === "slab_swin") return slabSwin(plan, tensors, config.network);
   return slabDeit(plan, tensors, config.network);
 }
 
@@ -170,6 +177,25 @@ async function loadImages(config: ImageModelConfig, context: Context): Promise<M
   const logits = build(plan, tensors, config);
   const runtime = new Runtime(plan, caps, await materialise(plan, [logits], caps, platform, materialiseOptions(context)));
   return new Model(config, runtime, new Classifier(config, runtime, logits));
+}
+
+const squareOf = ({ network: { imageSize, patchSize } }: BackboneConfig): ImageSize => wholePatches({ height: imageSize, width: imageSize }, patchSize);
+
+async function loadBackbone(config: BackboneConfig, context: Context): Promise<Model> {
+  const { plan, caps, tensors } = context, size = squareOf(config), maps = swinFeatures(plan, tensors, config.network, size);
+  const outputs = (all: typeof maps): Tensor[] => all.map(({ tokens }) => tokens);
+  const runtime = new Runtime(plan, caps, await materialise(plan, outputs(maps), caps, platform, materialiseOptions(context)));
+  // which weights there are does not depend on a picture's size: they are copied as they lie
+  const layOut: LayOut = async (size, from) => {
+    const next = new Plan({ type: plan.type, relaxed: plan.relaxed }), maps = swinFeatures(next, namesOnly(() => "F32"), config.network, size);
+    const weights = new Uint8Array(from.memory.buffer, from.weightsAddress, from.weightsBytes);
+    next.folds.push(...plan.folds);
+    const memory = await materialise(next, outputs(maps), caps, platform, {
+      ...(context.module ? { module: context.module } : {}), packed: { fingerprint: from.fingerprint, read: async (into) => into.set(weights) },
+    });
+    return { size, plan: next, maps, memory };
+  };
+  return new Model(config, runtime, new Features(config, runtime, { size, plan, maps }, layOut));
 }
 
 async function loadLanguage(config: LanguageModelConfig, json: unknown, context: Context): Promise<Model> {

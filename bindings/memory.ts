@@ -106,11 +106,13 @@ export async function materialise(
       for (let i = 0; i < Math.min(bytes.length, 256); i++) fingerprint = Math.imul(fingerprint ^ bytes[i]!, 16777619);
     },
   };
-  for (const { tensor, make } of plan.madeTables) arena.floats(tensor.address, tensor.rows * tensor.columns).set(make());
+  for (const { tensor, make } of plan.madeTables) {
+    const values = make();
+    arena.bytes(tensor.address, values.byteLength).set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+  }
   let breath = performance.now();
   if (packed) {
     await packed.read(arena.bytes(weightsAddress, weightsBytes));
-    for (const weight of plan.weights) if (weight.computed) await weight.fill(arena);
     fingerprint = packed.fingerprint;
     onWeight?.(1, 1, "packed weights");
   } else for (const [i, weight] of plan.weights.entries()) {

@@ -1,9 +1,12 @@
 // A loaded model: packed weights and a plan in one memory. Immutable; every forward pass is one call into WebAssembly.
 import type { ModelConfig } from "../models/config.ts";
+import { isBackbone, isLanguageModel } from "../models/config.ts";
 import { Classifier } from "./classifier.ts";
 import type { Label, Picture } from "./classifier.ts";
 import type { Caps } from "./kernels.ts";
-import type { Language } from "./language.ts";
+import type { FeatureMap, ImageSize } from "./features.ts";
+import { Features } from "./features.ts";
+import { Language } from "./language.ts";
 import type { MemoryReport } from "./memory.ts";
 import { packedFile } from "./packed.ts";
 import type { Plan } from "./plan.ts";
@@ -16,13 +19,17 @@ import type { Tokenizer } from "./tokenizer/index.ts";
 export class Model {
   readonly config: ModelConfig;
   readonly caps: Caps;
-  readonly plan: Plan;
   readonly #runtime: Runtime;
-  readonly #task: Classifier | Language;
+  readonly #task: Classifier | Features | Language;
 
   /** @internal use load() */
-  constructor(config: ModelConfig, runtime: Runtime, task: Classifier | Language) {
-    [this.config, this.caps, this.plan, this.#runtime, this.#task] = [config, runtime.caps, runtime.plan, runtime, task];
+  constructor(config: ModelConfig, runtime: Runtime, task: Classifier | Features | Language) {
+    [this.config, this.caps, this.#runtime, this.#task] = [config, runtime.caps, runtime, task];
+  }
+
+  /** The recorded passes; of a backbone, for the last picture's size. */
+  get plan(): Plan {
+    return this.#runtime.plan;
   }
 
   /** Bytes of every region of the model's memory. */
@@ -46,6 +53,16 @@ export class Model {
    */
   async classify(picture: Picture, options: { topK?: number } = {}): Promise<Label[]> {
     return this.#images("classify").classify(picture, options);
+  }
+
+  /**
+   * A backbone's feature maps of a normalised picture, one a stage, through that stage's output norm.
+   * @param pixels  f32 [3, height, width], of any size: the right and the bottom are padded with zeros to whole patches
+   * @param size    default: the config's square. Another size than the last call's is laid out anew first, which costs a copy of the weights
+   */
+  async features(pixels: Float32Array, size?: ImageSize): Promise<FeatureMap[]> {
+    if (this.#task instanceof Features) return this.#task.features(pixels, size);
+    throw new TypeError(`features() is for backbones, this is ${this.#kind}: give a config whose model_type ends in _backbone`);
   }
 
   /**
@@ -90,7 +107,7 @@ export class Model {
    */
   async profile({ program = "decode", rows, rounds = 30 }: { program?: "prefill" | "decode"; rows?: number; rounds?: number } = {}): Promise<Profile> {
     if (!(Number.isInteger(rounds) && rounds >= 1)) throw new RangeError(`rounds is ${rounds}, expected a whole number of at least 1`);
-    if (this.#task instanceof Classifier) return profileOps(this.#runtime, 0, this.plan.ops.length, 1, rounds);
+    if (!(this.#task instanceof Language)) return profileOps(this.#runtime, 0, this.plan.ops.length, 1, rounds);
     const capacity = this.plan.programs.find((p) => p.name === program)?.capacity ?? 1;
     const { first, last, share } = this.#task.rehearse(program, rows ?? (program === "decode" ? 1 : capacity));
     return profileOps(this.#runtime, first, last, share, rounds);
@@ -114,13 +131,18 @@ export class Model {
     this.dispose();
   }
 
+  get #kind(): string {
+    const kind = isLanguageModel(this.config) ? "a language model" : isBackbone(this.config) ? "a backbone" : "an image model";
+    return `${kind} (${this.config.architecture})`;
+  }
+
   #images(method: string): Classifier {
     if (this.#task instanceof Classifier) return this.#task;
-    throw new TypeError(`${method}() is for image models, this is a language model (${this.config.architecture}): use session()`);
+    throw new TypeError(`${method}() is for image models, this is ${this.#kind}: use ${this.#task instanceof Features ? "features" : "session"}()`);
   }
 
   #language(method: string): Language {
-    if (!(this.#task instanceof Classifier)) return this.#task;
-    throw new TypeError(`${method} is for language models, this is an image model (${this.config.architecture}): use classify() or forward()`);
+    if (this.#task instanceof Language) return this.#task;
+    throw new TypeError(`${method} is for language models, this is ${this.#kind}: use ${this.#task instanceof Features ? "features()" : "classify() or forward()"}`);
   }
 }

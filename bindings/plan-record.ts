@@ -4,7 +4,7 @@ import { CACHE_PAGE, PANEL } from "../assembly/header.ts";
 import { OP_ARGS, OP_BYTES } from "../assembly/opcodes.ts";
 import type { WeightType } from "./dtype.ts";
 import type { TableSource, Weight } from "./weights.ts";
-import { indexTable, unpackedTable } from "./weights.ts";
+import { unpackedTable } from "./weights.ts";
 
 export type Region = "input" | "weights" | "scratch";
 
@@ -91,7 +91,7 @@ export class PlanRecord {
   /** undefined: the state's size is fixed. */
   growing: Cache | undefined;
   /** Tables that follow from the config alone: made on load, and no part of a packed checkpoint. */
-  readonly madeTables: { readonly tensor: Tensor; make(): Float32Array }[] = [];
+  readonly madeTables: { readonly tensor: Tensor; make(): Float32Array | Int32Array }[] = [];
   /** Bytes of private scratch that the hungriest kernel needs on each thread. */
   threadScratch = 64;
   /** Tables that are kept in the checkpoint's own number format, by name. */
@@ -189,8 +189,13 @@ export class PlanRecord {
     return this.usedBytes(this.growing?.context ?? 0);
   }
 
+  /** A constant of indices, i32 [1, values], made once for a name. No checkpoint has a say in it: it decides where kernels read and write. */
+  indices(name: string, values: Int32Array): Tensor {
+    return this.madeTables.find(({ tensor }) => tensor.name === name)?.tensor ?? this.made(name, 1, values.length, () => values);
+  }
+
   /** A row-major constant [rows, columns] that follows from the config, columns a multiple of 8. */
-  made(name: string, rows: number, columns: number, make: () => Float32Array): Tensor {
+  made(name: string, rows: number, columns: number, make: () => Float32Array | Int32Array): Tensor {
     const tensor = this.rows(name, rows, columns, columns, "weights");
     this.madeTables.push({ tensor, make });
     return tensor;
@@ -206,10 +211,6 @@ export class PlanRecord {
     return this.unpacked(name, this.headPanels(name, rows, heads, headDim), source, heads * headDim, headDim);
   }
 
-  /** A constant of indices, i32 [1, values]; the name says what they depend on. */
-  indices(name: string, values: Int32Array): Tensor {
-    return this.once(name, this.rows(name, 1, values.length), (tensor) => indexTable(name, tensor, values));
-  }
 
   private unpacked(name: string, like: Tensor, source: TableSource, columns: number, headDim: number): Tensor {
     return this.once(name, like, (tensor) => unpackedTable(name, tensor, source, like.rows, columns, headDim));

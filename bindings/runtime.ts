@@ -6,18 +6,33 @@ import type { Plan, Program, Tensor } from "./plan.ts";
 import { pool } from "./pool.ts";
 
 export class Runtime {
-  readonly plan: Plan;
   readonly caps: Caps;
+  #plan: Plan;
   #memory: ModelMemory | undefined;
-  readonly #member: number | undefined;
+  #member: number | undefined;
   /** How many rows of each program the plan in memory is written for. */
   readonly #live = new Map<Program, number>();
 
   constructor(plan: Plan, caps: Caps, memory: ModelMemory) {
-    [this.plan, this.caps, this.#memory] = [plan, caps, memory];
-    if (caps.threads > 1 && memory.kernels.openRun) {
-      this.#member = pool().join({ module: memory.module, memory: memory.memory, threads: caps.threads });
-    }
+    [this.#plan, this.caps, this.#memory] = [plan, caps, memory];
+    this.#join(memory);
+  }
+
+  #join({ kernels, module, memory }: ModelMemory): void {
+    this.#member = this.caps.threads > 1 && kernels.openRun ? pool().join({ module, memory, threads: this.caps.threads }) : undefined;
+  }
+
+  get plan(): Plan {
+    return this.#plan;
+  }
+
+  /** Goes on with another plan in a memory of its own. Throws after dispose(). */
+  replace(plan: Plan, memory: ModelMemory): void {
+    void this.memory;
+    this.dispose();
+    [this.#plan, this.#memory] = [plan, memory];
+    this.#live.clear();
+    this.#join(memory);
   }
 
   /** The memory, or a clear error after dispose(). */

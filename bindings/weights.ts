@@ -74,8 +74,6 @@ export interface Weight {
   readonly tensors: readonly Tensor[];
   /** Bytes needed at Arena.stage. */
   readonly stageBytes?: number;
-  /** Of the network alone, not of a checkpoint: filled for packed checkpoints too. */
-  readonly computed?: boolean;
   fill(arena: Arena): Promise<void>;
 }
 
@@ -190,16 +188,6 @@ export function unpackedTable(name: string, tensor: Tensor, source: TableSource,
       arena.sample(staged);
       const poison = arena.unpackTable(tensor.address, tensor.rowBytes, tensor.panelBytes, tensor.bytes, arena.stage, raw.format, rows, columns, headDim);
       if (Number.isNaN(poison)) throw notFinite(name);
-    },
-  };
-}
-
-/** A table of indices, which says where kernels read and write: made here, so that no file has a say in it. */
-export function indexTable(name: string, tensor: Tensor, values: Int32Array): Weight {
-  return {
-    name, tensors: [tensor], computed: true,
-    async fill(arena) {
-      arena.bytes(tensor.address, values.byteLength).set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
     },
   };
 }

@@ -1,7 +1,7 @@
 // slab bench: how fast a model runs here, and with --profile where the time goes, against the machine's limits of the same run.
 import type { Model, OpProfile, Profile } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
-import { isLanguageModel } from "../models/config.ts";
+import { isBackbone, isLanguageModel } from "../models/config.ts";
 import { loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
 import { milliseconds, out, outJson, percent, printable, Progress, quantile, table } from "./report.ts";
 
@@ -46,7 +46,7 @@ async function time(what: string, rounds: number, items: number, run: () => Prom
 async function timings(model: Model, rounds: number): Promise<Timing[]> {
   if (!isLanguageModel(model.config)) {
     const { channels, imageSize } = model.config.network, pixels = new Float32Array(channels * imageSize * imageSize).fill(0.3);
-    return [await time("a picture", rounds, 1, () => model.forward(pixels))];
+    return [await time("a picture", rounds, 1, () => (isBackbone(model.config) ? model.features(pixels) : model.forward(pixels)))];
   }
   const { vocab } = model.config.network, prompt = Int32Array.from({ length: 256 }, (_, i) => (i * 7919) % vocab);
   const reader = model.session(), writer = model.session();

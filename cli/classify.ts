@@ -4,7 +4,7 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { extname, join } from "node:path";
 import type { Label } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
-import { isLanguageModel } from "../models/config.ts";
+import { isBackbone, isLanguageModel } from "../models/config.ts";
 import { fileFault, loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
 import { complain, out, outJson, percent, printable, Progress } from "./report.ts";
 
@@ -51,6 +51,10 @@ export async function run(args: readonly string[]): Promise<void> {
   if (isLanguageModel(model.config)) {
     progress.clear();
     throw new TypeError(`${printable(model.config.name)} is a language model: slab classify takes image models; use slab generate`);
+  }
+  if (isBackbone(model.config)) {
+    progress.clear();
+    throw new TypeError(`${printable(model.config.name)} is a backbone, which has no labels: slab classify takes image models; see model.features()`);
   }
   const items = (await Promise.all(positionals.map(expand))).flat();
   const results: Result[] = [];

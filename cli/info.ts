@@ -8,7 +8,7 @@ import type { WeightType } from "../bindings/dtype.ts";
 import type { Plan } from "../bindings/plan.ts";
 import type { PackedLinear } from "../bindings/weights.ts";
 import type { ModelConfig } from "../models/config.ts";
-import { isLanguageModel, parseConfig, PRESETS } from "../models/config.ts";
+import { isBackbone, isLanguageModel, parseConfig, PRESETS } from "../models/config.ts";
 import { loadOptions, MODEL_OPTIONS, modelSource, parse } from "./options.ts";
 import { bytes, count, out, outJson, plural, printable, Progress, table, work } from "./report.ts";
 import type { Sizes } from "./sizes.ts";
@@ -91,8 +91,9 @@ function network(config: ModelConfig, { parameters, flops, norms, programs }: Si
   line("model", printable(config.name));
   line("network", `${dim} channels, ${several(depth, "block")}, ${several(heads, "head")}, ${mixer} attention, ${plural(norms.length, "norm")}`);
   if ("imageSize" in net) {
-    const { imageSize, classes } = net, patch = "patchSize" in net ? net.patchSize : 4;
-    line("pictures", `${imageSize}×${imageSize}, patches of ${patch}×${patch}: ${(imageSize / patch) ** 2} tokens, ${classes} classes`);
+    const { imageSize, classes } = net, patch = "patchSize" in net ? net.patchSize : 4, tokens = Math.ceil(imageSize / patch) ** 2;
+    const [sizes, gives] = isBackbone(config) ? ["of any size, here ", "a map from every stage"] : ["", `${classes} classes`];
+    line("pictures", `${sizes}${imageSize}×${imageSize}, patches of ${patch}×${patch}: ${tokens} tokens, ${gives}`);
   } else if ("theta" in net) {
     line("text", `${net.vocab} tokens, ${net.positions} positions; softmax over a cache of keys and values, rotary base ${net.theta}`);
   } else {

@@ -6,7 +6,7 @@ import { quote } from "../bindings/checkpoint/names.ts";
 import { decodeImage, preprocess } from "../bindings/image/index.ts";
 import type { Model, WeightType } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
-import { isLanguageModel } from "../models/config.ts";
+import { isBackbone, isLanguageModel } from "../models/config.ts";
 import { expand, read } from "./classify.ts";
 import { fileFault, loadOptions, MODEL_OPTIONS, modelSource, packageRoot, parse, weightType, wholeNumber } from "./options.ts";
 import { bytes, complain, out, outJson, percent, plural, printable, Progress } from "./report.ts";
@@ -103,7 +103,7 @@ const argmax = (values: Float32Array): number => values.reduce((best, value, i) 
 
 /** `largest` and `rms`: differences of logits, each as a share of the largest logit of f32 for that picture. */
 async function comparePictures({ f32, quantised }: Pair, folder: string, limit: number, progress: Progress) {
-  if (isLanguageModel(f32.config)) throw new TypeError("expected an image model");
+  if (isLanguageModel(f32.config) || isBackbone(f32.config)) throw new TypeError(`${printable(f32.config.name)} has no labels to compare: slab quality takes image classifiers and language models`);
   const { preprocessing } = f32.config.image;
   const items = (await expand(folder)).slice(0, limit);
   if (items.length === 1 && items[0]!.fault) throw new RangeError(`${printable(folder)}: ${items[0]!.fault.message}`);

@@ -48,7 +48,8 @@ export function sizesOf(config: ModelConfig): Sizes {
 export function shapeOf({ network }: ModelConfig): { dim: string; depth: string; heads: string; mixer: string } {
   const dim = "dim" in network ? [network.dim] : network.dims, depth = "depth" in network ? [network.depth] : network.depths;
   const heads = typeof network.heads === "number" ? [network.heads] : network.heads;
-  return { dim: dim.join("-"), depth: depth.join("-"), heads: heads.join("-"), mixer: "mixer" in network ? network.mixer : "theta" in network ? "softmax" : "linear" };
+  const mixers = "mixers" in network ? network.mixers : ["mixer" in network ? network.mixer : "theta" in network ? "softmax" : "linear"];
+  return { dim: dim.join("-"), depth: depth.join("-"), heads: heads.join("-"), mixer: [...new Set(mixers)].join(", ") };
 }
 
 function recorder(prefix: string, asked: Map<string, number>): Tensors {

@@ -19,14 +19,14 @@ export async function float64(tensor: TensorRef): Promise<Float64Array> {
 }
 
 /**
- * Image f32 [channels, size, size] → tokens [N, dim]: a convolution of patches, which overlap where their stride is less than their side.
+ * Image f32 [channels, height, size] → tokens [N, dim]: a convolution of patches, which overlap where their stride is less than their side.
  * `norm` is that of the tokens, `add` a position table.
  */
 export function patchEmbed(
-  plan: Plan, image: Tensor, tensors: Tensors, { channels, size, patch, dim, name = "proj", stride = patch, pad = 0, norm, add, out, rowOffset }:
-  { channels: number; size: number; patch: number; dim: number; name?: string; stride?: number; pad?: number; norm?: Affine; add?: Tensor; out?: Tensor; rowOffset?: number },
+  plan: Plan, image: Tensor, tensors: Tensors, { channels, size, height = size, patch, dim, name = "proj", stride = patch, pad = 0, norm, add, out, rowOffset }:
+  { channels: number; size: number; height?: number; patch: number; dim: number; name?: string; stride?: number; pad?: number; norm?: Affine; add?: Tensor; out?: Tensor; rowOffset?: number },
 ): Tensor {
-  const patches = plan.gatherPatches(image, channels, size, size, patch, { stride, pad });
+  const patches = plan.gatherPatches(image, channels, height, size, patch, { stride, pad });
   const conv = linearOf(tensors, name, channels * patch * patch, dim, { shape: [dim, channels, patch, patch] });
   return plan.linear(patches, norm ? foldAfter(conv, norm) : conv, { ...(add ? { add } : {}), ...(out ? { out } : {}), ...(rowOffset ? { rowOffset } : {}) });
 }

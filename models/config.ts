@@ -5,8 +5,10 @@ import { fieldsOf } from "./config-fields.ts";
 import type { LanguageModelConfig } from "./config-language.ts";
 import { LANGUAGE_PRESETS, LANGUAGE_TYPES, languageConfig } from "./config-language.ts";
 import { PVT_PRESETS, PVT_TYPES, pvtNetwork } from "./config-pvt.ts";
+import { SWIN_BACKBONES, SWIN_PRESETS, SWIN_TYPES, swinNetwork } from "./config-swin.ts";
 import type { SlabDeitConfig } from "./slab-deit.ts";
 import type { SlabPvtConfig } from "./slab-pvt.ts";
+import type { SlabSwinConfig } from "./slab-swin.ts";
 
 /** How an image classifier is fed and read. */
 export interface ImageTask {
@@ -18,7 +20,8 @@ export interface ImageTask {
 /** An architecture of image classifiers, and what decides its sizes. */
 type ImageNetwork =
   | { readonly architecture: "slab_deit"; readonly network: SlabDeitConfig }
-  | { readonly architecture: "slab_pvt"; readonly network: SlabPvtConfig };
+  | { readonly architecture: "slab_pvt"; readonly network: SlabPvtConfig }
+  | { readonly architecture: "slab_swin"; readonly network: SlabSwinConfig };
 
 export type ImageModelConfig = ImageNetwork & {
   /** What to call the model: the preset, or the config's own words. */
@@ -26,10 +29,18 @@ export type ImageModelConfig = ImageNetwork & {
   readonly image: ImageTask;
 };
 
+/** Pictures to maps of features, for a detector. */
+export interface BackboneConfig {
+  readonly architecture: "slab_swin_backbone";
+  readonly name: string;
+  readonly network: SlabSwinConfig;
+}
+
 export type { LanguageModelConfig } from "./config-language.ts";
-export type ModelConfig = ImageModelConfig | LanguageModelConfig;
+export type ModelConfig = ImageModelConfig | BackboneConfig | LanguageModelConfig;
 
 export const isLanguageModel = (config: ModelConfig): config is LanguageModelConfig => config.architecture === "slab_lm" || config.architecture === "slab_llama";
+export const isBackbone = (config: ModelConfig): config is BackboneConfig => config.architecture === "slab_swin_backbone";
 
 const IMAGENET_MEAN = [0.485, 0.456, 0.406], IMAGENET_STD = [0.229, 0.224, 0.225];
 
@@ -40,10 +51,11 @@ export const PRESETS: Readonly<Record<string, Readonly<Record<string, unknown>>>
   deit_t_prepbn: { model_type: "deit_prepbn", hidden_size: 192, num_attention_heads: 3 },
   deit_s_prepbn: { model_type: "deit_prepbn", hidden_size: 384, num_attention_heads: 6 },
   ...PVT_PRESETS,
+  ...SWIN_PRESETS,
   ...LANGUAGE_PRESETS,
 };
 
-const MODEL_TYPES = ["slab_deit", "deit_prepbn", ...PVT_TYPES, ...LANGUAGE_TYPES];
+const MODEL_TYPES = ["slab_deit", "deit_prepbn", ...PVT_TYPES, ...SWIN_TYPES, ...SWIN_BACKBONES, ...LANGUAGE_TYPES];
 
 function labelsOf(from: Readonly<Record<string, unknown>>, classes: number, where: string): string[] {
   const labels = Array.from({ length: classes }, (_, i) => `class ${i}`);
@@ -78,16 +90,18 @@ export function parseConfig(given: unknown, where = "config"): ModelConfig {
   }
   if ((config.norm ?? "repbn") !== "repbn") throw new RangeError(`${where}: "norm" is ${JSON.stringify(config.norm)}, expected "repbn"`);
   const name = typeof given === "string" ? given : undefined;
-  return LANGUAGE_TYPES.includes(type) ? languageConfig(config, where, name) : imageConfig(config, where, name);
+  if (LANGUAGE_TYPES.includes(type)) return languageConfig(config, where, name);
+  return SWIN_BACKBONES.includes(type) ? backboneConfig(config, where, name) : imageConfig(config, where, name);
 }
 
 function imageConfig(config: Readonly<Record<string, unknown>>, where: string, name: string | undefined): ImageModelConfig {
   const fields = fieldsOf(config, where), type = String(config.model_type);
   const chosen: ImageNetwork = PVT_TYPES.includes(type)
     ? { architecture: "slab_pvt", network: pvtNetwork(type, fields) }
+    : SWIN_TYPES.includes(type) ? { architecture: "slab_swin", network: swinNetwork(type, fields) }
     : { architecture: "slab_deit", network: deitNetwork(type, fields) };
   const { imageSize, channels, classes } = chosen.network;
-  if (channels !== 3) throw new RangeError(`${where}: "num_channels" is ${channels}, expected 3: pictures are RGB`);
+  checkChannels(channels, where);
   // ImageNet evaluation crops the middle 0.875 of a picture; small-picture data sets use all of it
   const cropFraction = fields.positive("crop_pct", imageSize === 224 ? 0.875 : 1);
   if (cropFraction > 1) throw new RangeError(`${where}: "crop_pct" is ${cropFraction}, expected at most 1`);
@@ -100,7 +114,17 @@ function imageConfig(config: Readonly<Record<string, unknown>>, where: string, n
   };
 }
 
-function sizesOfNetwork({ network }: ImageNetwork): string {
+function checkChannels(channels: number, where: string): void {
+  if (channels !== 3) throw new RangeError(`${where}: "num_channels" is ${channels}, expected 3: pictures are RGB`);
+}
+
+function backboneConfig(config: Readonly<Record<string, unknown>>, where: string, name: string | undefined): BackboneConfig {
+  const type = String(config.model_type), network = swinNetwork(type, fieldsOf(config, where));
+  checkChannels(network.channels, where);
+  return { architecture: "slab_swin_backbone", name: name ?? `${type}, ${sizesOfNetwork({ network })}`, network };
+}
+
+function sizesOfNetwork({ network }: Pick<ImageNetwork, "network">): string {
   if ("dim" in network) return `${network.dim} channels, ${network.depth} blocks`;
   return `${network.dims.join("-")} channels, ${network.depths.join("-")} blocks`;
 }

@@ -169,7 +169,7 @@ export function randomGraph(plan: Plan, seed: number): Tensor {
 /** Lays a plan out in a poisoned memory of `build` with guards around weights, scratch and records, and fills its weights. */
 export async function install(plan: Plan, { image, outputs }: Network, build: Build, { threads = 1, tileRows = 6 } = {}) {
   const loaded = loadKernels(build, { tileRows, threads, threadScratch: alignUp(plan.threadScratch, 64) }), { memory, reserveBytes } = loaded;
-  for (const tensor of plan.weightTensors) tensor.address = reserveBytes(tensor.bytes);
+  for (const tensor of [...plan.weightTensors, ...plan.madeTables.map(({ tensor }) => tensor)]) tensor.address = reserveBytes(tensor.bytes);
   plan.inputs[0]!.address = loaded.put(image);
   const keep = outputs.map(({ tensor }) => tensor), scratchBytes = plan.placeScratch(0, keep), scratch = reserveBytes(scratchBytes);
   plan.placeScratch(scratch, keep);
@@ -183,6 +183,7 @@ export async function install(plan: Plan, { image, outputs }: Network, build: Bu
     sample: () => {},
   };
   for (const weight of plan.weights) await weight.fill(arena);
+  for (const { tensor, make } of plan.madeTables) new Uint8Array(memory.buffer).set(new Uint8Array(make().buffer), tensor.address);
   const records = reserveBytes(plan.ops.length * OP_BYTES);
   new Uint8Array(memory.buffer).set(plan.encode(), records);
   return {

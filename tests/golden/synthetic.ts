@@ -43,6 +43,8 @@ export interface UnitVector {
 export const vectors = JSON.parse(readFileSync(new URL("slab-vectors.json", import.meta.url), "utf8")) as {
   readonly models: Readonly<Record<string, ModelVector>>;
   readonly unit: Readonly<Record<string, UnitVector>>;
+  /** Feature maps of backbones, by network and size of the picture; of a stage each, channels first. */
+  readonly detection: Readonly<Record<string, readonly Omit<Trace, "at">[]>>;
   readonly llama_tiny: { readonly input_ids: readonly number[]; readonly last_logits: readonly number[]; readonly all_logits: { readonly l2: number; readonly first: readonly number[] } };
 };
 
@@ -82,6 +84,7 @@ function scaleOf(key: string, shape: readonly number[]): (u: number) => number {
   }
   if (key.endsWith(".weight")) return around(1, 0.2);
   if (key.endsWith(".bias")) return around(0, 0.1);
+  if (key.endsWith("relative_position_bias_table")) return around(0, 1);
   return around(0, 0.3);
 }
 

@@ -1,0 +1,65 @@
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { memoryCheckpoint } from "../../bindings/checkpoint/index.ts";
+import { parseConfig } from "../../models/config.ts";
+import type { SlabSwinConfig } from "../../models/slab-swin.ts";
+import type { Entries, Layout } from "../golden/synthetic.ts";
+import { vectors } from "../golden/synthetic.ts";
+import { swinEntries } from "../golden/synthetic-swin.ts";
+import { runs } from "./builds.ts";
+import { checkFolds, checkKeys, checkLogits, checkTrace, pixels, withModel } from "./parity.ts";
+
+const networkOf = (name: string): SlabSwinConfig => {
+  const config = parseConfig(name);
+  if (config.architecture !== "slab_swin") throw new Error(`${name} is no Swin`);
+  return config.network;
+};
+
+const best = runs.at(-1)!.build.replace("-threads", "");
+/** Small networks in every build, with one thread and two; the others, which are the same ops more often, once. */
+const EVERY = runs.filter(({ threads }) => threads < 3), ONCE = runs.filter(({ build, threads }) => build === best && threads === 1);
+const CASES: readonly [string, Layout, typeof EVERY][] = [["slab_swin_t", "FULL", EVERY], ["swin_t_prepbn", "BARE", EVERY], ["slab_swin_s", "FULL", ONCE], ["slab_swin_b", "FULL", ONCE]];
+
+for (const [name, layout, cases] of CASES) {
+  const expected = vectors.models[name]!, network = networkOf(name), logitsOf = new Map<string, Float32Array>();
+  let entries: Entries = {};
+
+  test(`${name}: the checkpoint is the official one in every key and size`, () => checkKeys(entries = swinEntries(network, layout, false), expected));
+
+  for (const { build, threads } of cases) {
+    test(`${name} matches the official network: ${build}, threads=${threads}`, () =>
+      withModel(name, memoryCheckpoint(entries, name), { build, threads }, async (model) => {
+        assert.is(model.caps.build, build);
+        const logits = await model.forward(pixels);
+        checkLogits(build, logits, expected);
+        logitsOf.set(`${build} ${threads}`, logits);
+        if (cases === ONCE || build === best) checkFolds(model, entries);
+        if (threads === 1 && !build.endsWith("threads")) {
+          // the features are those after the last norm, which is folded into the head
+          const traces = expected.trace.filter(({ at }) => at !== "features");
+          assert.is(traces.length, 5);
+          for (const trace of traces) await checkTrace(build, model, trace);
+        }
+      }));
+  }
+
+  test(`${name}: the same bits with and without threads`, () => {
+    for (const [run, logits] of logitsOf) assert.equal(logits, logitsOf.get(run.startsWith("simd") ? "simd 1" : "relaxed 1"), run);
+    entries = {};
+  });
+}
+
+test("configs that no Swin can have are refused", () => {
+  const refused = (fields: object, message: RegExp): void => {
+    assert.throws(() => parseConfig({ model_type: "slab_swin", ...fields }), (error: Error) => message.test(error.message));
+  };
+  refused({ depths: [2, 2] }, /"depths" is \[2,2\], expected 4 numbers, one for each stage/);
+  refused({ num_attention_heads: [3, 6, 12, 25] }, /768 channels of stage 4 are not a multiple of its "num_attention_heads" 25/);
+  refused({ num_attention_heads: [24, 6, 12, 24] }, /heads of 4 channels in stage 1, expected a multiple of 8/);
+  refused({ image_size: 225 }, /"image_size" 225 is not a multiple of 4/);
+  refused({ image_size: 256 }, /windows of 56 do not divide the map of 64×64 of stage 1/);
+  refused({ window_size: 5 }, /windows of 5 do not divide the map of 14×14 of stage 3/);
+  refused({ num_channels: 1 }, /"num_channels" is 1, expected 3/);
+});
+
+test.run();
