@@ -26,10 +26,10 @@ export interface DecodeResult {
 }
 
 /** Bytes of weights that one decoded token reads: every packed weight once, of the embedding table one row. */
-function bytesPerToken(model: Model): number {
+export function weightsPerToken({ plan }: Model): number {
   const tensors = new Set<object>();
   let bytes = 0;
-  const { plan } = model, decode = plan.programs.find((p) => p.name === "decode")!;
+  const decode = plan.programs.find((p) => p.name === "decode")!;
   for (const op of plan.ops.slice(decode.first, decode.last)) {
     for (const arg of op.args) {
       if (typeof arg !== "object" || !("region" in arg) || arg.region !== "weights" || op.name === "embed" || tensors.has(arg)) continue;
@@ -37,7 +37,7 @@ function bytesPerToken(model: Model): number {
       bytes += arg.bytes;
     }
   }
-  return bytes + 2 * plan.stateBytes;
+  return bytes;
 }
 
 /** A session that has read `tokens` tokens of text, over and over again. */
@@ -64,7 +64,7 @@ export async function benchDecode(budgetMs: number, kinds: readonly ("simd" | "r
     const bandwidth = peak.bytes / times.read!.bestMs / 1e6;
     for (const [i, { key, dtype }] of variants.entries()) {
       const model = models[i]!, { bestMs, medianMs } = times[key]!;
-      const rate = bytesPerToken(model) / bestMs / 1e6;
+      const rate = (weightsPerToken(model) + 2 * model.plan.stateBytes) / bestMs / 1e6;
       results.push({
         build: model.caps.build, dtype, overF32: times["f32 1"]!.bestMs / bestMs, threads: model.caps.threads, bestMs, medianMs, gigabytesPerSecond: rate, fraction: rate / bandwidth,
         ...(peer ? { peer: { name: peer.name, ratio: times.peer!.bestMs / bestMs, medianRatio: times.peer!.medianMs / medianMs } } : {}),

@@ -1,11 +1,14 @@
-// The benchmark: prints its tables, and writes them above the notes in bench/RESULTS.md. Options: --short, --peers DIR, --json.
+// The benchmark: prints its tables, and writes them above the notes in bench/RESULTS.md. Options: --short, --peers DIR, --json;
+// --llama TYPE: only LLaMA-350M with weights of this type (f32, int8, int4), which takes a minute and a gigabyte or more; prints, writes nothing.
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { brotliCompressSync, gzipSync } from "node:zlib";
+import { WEIGHT_TYPES } from "../bindings/dtype.ts";
 import { benchKernels } from "./kernels.ts";
 import { benchBatch, benchDecode, benchPositions, benchPrefill, benchSnapshot } from "./language.ts";
+import { benchLlama } from "./llama.ts";
 import { loadPeak } from "./limits.ts";
 import { timeInTurn } from "./measure.ts";
 import { benchModels } from "./models.ts";
@@ -15,7 +18,7 @@ import { plotSvg } from "./plot.ts";
 import { benchStartup } from "./startup.ts";
 import { benchThreads } from "./threads.ts";
 
-const { values: args } = parseArgs({ options: { short: { type: "boolean", default: false }, peers: { type: "string" }, json: { type: "boolean", default: false } } });
+const { values: args } = parseArgs({ options: { short: { type: "boolean", default: false }, peers: { type: "string" }, json: { type: "boolean", default: false }, llama: { type: "string" } } });
 const file = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 const peers = args.peers ?? file("../../shared/peers");
 if (existsSync(peers)) setPeerDirectory(peers);
@@ -34,6 +37,21 @@ function section(title: string, text: string, data: unknown): void {
   sections.push(`## ${title}\n\n${text}`);
   results[title] = data;
   if (!args.json) console.log(`\n## ${title}\n\n${text}`);
+}
+
+if (args.llama !== undefined) {
+  const dtype = WEIGHT_TYPES.find((type) => type === args.llama);
+  if (!dtype) throw new RangeError(`--llama is ${args.llama}, expected one of ${WEIGHT_TYPES.join(", ")}`);
+  const llama = await benchLlama(args.short ? 4000 : 16000, dtype, [1, 2], [32, 512]), mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
+  section(`LLaMA-350M with PRepBN, random weights in ${dtype}`, table(
+    ["build", "threads", "load", "prompt", "position", "a token", "median", "tokens/s", "GB/s", "of the bandwidth"],
+    llama.flatMap((l) => l.decode.map((d) => [
+      l.build, String(l.threads), ms(l.loadMs), `${l.promptTokensPerSecond.toFixed(0)} tokens/s`, String(d.position), ms(d.bestMs), ms(d.medianMs), (1000 / d.bestMs).toFixed(1),
+      d.gigabytesPerSecond.toFixed(1), percent(d.fraction),
+    ])),
+  ) + `\n\nMemory: ${mebibytes(llama[0]!.memory.weights)} of weights, ${mebibytes(llama[0]!.memory.state)} of cache for one session of ${llama[0]!.context} tokens, ${mebibytes(llama[0]!.memory.total)} in all.`, llama);
+  if (args.json) console.log(JSON.stringify(results));
+  process.exit(0);
 }
 
 const limits: [string, string, string][] = [];

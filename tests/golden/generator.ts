@@ -7,9 +7,9 @@ export function seedOf(key: string): number {
   return hash >>> 0;
 }
 
-/** The first `count` values of mulberry32, seeded by the key: u_i in [0, 1). */
-export function uniform01(key: string, count: number): Float64Array {
-  let state = seedOf(key);
+/** `count` values of mulberry32, seeded by the key, from the one numbered `first`: u_i in [0, 1). */
+export function uniform01(key: string, count: number, first = 0): Float64Array {
+  let state = (seedOf(key) + Math.imul(first, 0x6d2b79f5)) | 0;
   const values = new Float64Array(count);
   for (let i = 0; i < count; i++) {
     state = (state + 0x6d2b79f5) | 0;
