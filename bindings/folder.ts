@@ -11,8 +11,8 @@ import type { OpenedModel } from "./load.ts";
 /** The files of a folder by name. */
 export interface Folder {
   readonly name: string;
-  /** A small file's text, or undefined when there is no such file. */
-  text(file: string): Promise<string | undefined>;
+  /** A small file's bytes, or undefined when there is no such file. */
+  bytes(file: string): Promise<Uint8Array | undefined>;
   open(file: string): Promise<ByteSource>;
   /** Where it is no folder but a file of weights. */
   readonly single?: () => Promise<ByteSource>;
@@ -28,12 +28,12 @@ function urlFolder(url: URL, { signal }: FolderOptions): Folder {
   const options = signal ? { signal } : {};
   return {
     name: base.href, ...(WEIGHTS_FILE.test(url.pathname) ? { single: () => urlSource(url, options) } : {}),
-    async text(file) {
+    async bytes(file) {
       const address = new URL(file, base), where = address.origin + address.pathname;
       let response: Response;
       try {
         response = await fetch(address, options);
-        if (response.ok) return await response.text();
+        if (response.ok) return new Uint8Array(await response.arrayBuffer());
       } catch (error) {
         signal?.throwIfAborted();
         const { message } = ((error as Error).cause as Error | undefined) ?? (error as Error);
@@ -68,6 +68,11 @@ function folderAt(source: string | URL, options: FolderOptions): Folder {
   throw new RangeError(`"${url.href}" is not a ${disk ? "file:, http: or https:" : "http: or https:"} URL`);
 }
 
+async function textOf(folder: Folder, file: string): Promise<string | undefined> {
+  const bytes = await folder.bytes(file);
+  return bytes && new TextDecoder().decode(bytes);
+}
+
 /** What an address of a file, not of a folder, ends in. */
 const WEIGHTS_FILE = /\.(safetensors|pth|pt|bin|ckpt)$/i;
 
@@ -97,13 +102,13 @@ export async function openFolder(source: string | URL, options: FolderOptions): 
   const where = `${folder.name.replace(/\/$/, "")}/config.json`;
   let given = options.config;
   if (given === undefined) {
-    const text = await folder.text("config.json");
+    const text = await textOf(folder, "config.json");
     if (text === undefined) throw new RangeError(`${folder.name} has no config.json: add it, or name the network with the option config, e.g. "slab_deit_t"`);
     given = parseJson(text, where);
   }
   const config = parseConfig(given, where);
-  const tokenizer = isLanguageModel(config) ? await folder.text("tokenizer.json") : undefined;
-  const index = await folder.text("model.safetensors.index.json");
+  const tokenizer = isLanguageModel(config) ? ((await textOf(folder, "tokenizer.json")) ?? (await folder.bytes("tokenizer.model"))) : undefined;
+  const index = await textOf(folder, "model.safetensors.index.json");
   const checkpoint = index === undefined
     ? await Checkpoint.open(await folder.open("model.safetensors"))
     : await Checkpoint.openSharded(parseJson(index, "model.safetensors.index.json"), (file) => folder.open(file), folder.name);

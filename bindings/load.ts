@@ -38,7 +38,7 @@ export interface ModelParts {
   readonly config?: unknown;
   /** A safetensors or PyTorch file, or an opened checkpoint, which stays open. */
   readonly weights: Uint8Array | ArrayBuffer | Blob | ReadableStream<Uint8Array> | ByteSource | Checkpoint;
-  /** What tokenizer.json holds, or its text; without it a language model takes token ids only. */
+  /** What tokenizer.json holds, or its text, or the bytes of a SentencePiece tokenizer.model; without it a language model takes token ids only. */
   readonly tokenizer?: unknown;
 }
 
@@ -84,7 +84,7 @@ export interface OpenedModel {
   readonly checkpoint: Checkpoint;
   /** Whether load() opened the checkpoint, and so closes it. */
   readonly owned: boolean;
-  /** tokenizer.json as text or parsed. */
+  /** tokenizer.json as text or parsed, or tokenizer.model's bytes. */
   readonly tokenizer?: unknown;
 }
 
@@ -206,7 +206,7 @@ async function loadLanguage(config: LanguageModelConfig, json: unknown, context:
     const { tokenizerFrom } = await platform.tokenizers();
     tokenizer = tokenizerFrom(json);
     if (tokenizer.vocabSize > config.network.vocab) {
-      throw new RangeError(`tokenizer.json has ${tokenizer.vocabSize} tokens, the config's vocab_size is ${config.network.vocab}: they belong to different models`);
+      throw new RangeError(`${json instanceof Uint8Array ? "tokenizer.model" : "tokenizer.json"} has ${tokenizer.vocabSize} tokens, the config's vocab_size is ${config.network.vocab}: they belong to different models`);
     }
   }
   const tensors = buildLanguage(plan, context.tensors, config, { batch: sessions, context: options.context });

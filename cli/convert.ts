@@ -108,13 +108,14 @@ export async function writeUnpacked({ checkpoint, config }: OpenedModel, target:
   return writeTensors(join(target, "model.safetensors"), checkpoint, checkpoint.names().filter((name) => !unasked.has(name)), onProgress);
 }
 
-/** config.json and tokenizer.json, beside the weights. */
+/** config.json and the tokenizer, beside the weights. */
 export async function writeRest({ json, tokenizer }: OpenedModel, config: unknown, target: string): Promise<string[]> {
   const object = config ?? (typeof json === "string" ? PRESETS[json] : json);
   await writeFile(join(target, "config.json"), `${JSON.stringify(object, null, 1)}\n`);
   if (tokenizer === undefined) return ["config.json"];
-  await writeFile(join(target, "tokenizer.json"), typeof tokenizer === "string" ? tokenizer : JSON.stringify(tokenizer));
-  return ["config.json", "tokenizer.json"];
+  const [file, content] = tokenizer instanceof Uint8Array ? ["tokenizer.model", tokenizer] as const : ["tokenizer.json", typeof tokenizer === "string" ? tokenizer : JSON.stringify(tokenizer)] as const;
+  await writeFile(join(target, file), content);
+  return ["config.json", file];
 }
 
 /** What someone who uses the result should know. */

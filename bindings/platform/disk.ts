@@ -4,8 +4,8 @@ import { fileSource } from "../checkpoint/file.ts";
 import type { Folder, FolderOptions } from "../folder.ts";
 import { fs, path as paths, url as urls } from "./builtins.ts";
 
-/** A config.json of this size is not one. */
-const LARGEST_JSON = 64 << 20;
+/** A config.json or tokenizer of this size is not one. */
+const LARGEST = 64 << 20;
 
 /** What is at a path; undefined for nothing. */
 function statOf(path: string): Stats | undefined {
@@ -24,11 +24,11 @@ export function diskFolder(given: string | URL, { signal }: FolderOptions): Fold
   if (!found.isDirectory() && path.endsWith(".json")) throw new RangeError(`"${path}" is a file: give the folder that holds config.json and model.safetensors`);
   return {
     name: path, ...(found.isDirectory() ? {} : { single: () => fileSource(path, signal ? { signal } : {}) }),
-    async text(file) {
+    async bytes(file) {
       const info = statOf(paths.join(path, file));
       if (!info) return undefined;
-      if (info.size > LARGEST_JSON) throw new RangeError(`${paths.join(path, file)} has ${info.size} bytes, expected a small JSON file`);
-      return fs.readFileSync(paths.join(path, file), "utf8");
+      if (info.size > LARGEST) throw new RangeError(`${paths.join(path, file)} has ${info.size} bytes, expected a small file`);
+      return fs.readFileSync(paths.join(path, file));
     },
     open: (file) => fileSource(paths.join(path, file), signal ? { signal } : {}),
   };

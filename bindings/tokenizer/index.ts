@@ -1,7 +1,9 @@
-// Text to token ids and back, as a model's tokenizer.json says (BPE, Unigram, WordPiece): @huggingface/tokenizers behind checks.
+// Text to token ids and back, as a model's tokenizer.json says (BPE, Unigram, WordPiece) or its tokenizer.model: @huggingface/tokenizers
+// behind checks.
 // Only language code imports this module: image models need none of it.
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { quote } from "../checkpoint/names.ts";
+import { tokenizerJsonOf } from "./sentencepiece.ts";
 import { asObject, kindOf, readTokenizerJson } from "./tokenizer-json.ts";
 
 export interface Tokenizer {
@@ -39,10 +41,11 @@ interface LibraryDecoder {
 
 /**
  * A tokenizer from tokenizer.json and, if there is one, tokenizer_config.json: their text or parsed objects, which are not kept track of.
+ * Or from the bytes of a SentencePiece tokenizer.model.
  * TypeError for what is no tokenizer.json or uses a part that is not supported, RangeError for an id out of range.
  */
-export function tokenizerFrom(json: unknown | string, config?: unknown): Tokenizer {
-  const file = readTokenizerJson(json), { vocabSize, special } = file;
+export function tokenizerFrom(json: unknown | string | Uint8Array, config?: unknown): Tokenizer {
+  const file = readTokenizerJson(isModel(json) ? tokenizerJsonOf(json) : json), { vocabSize, special } = file;
   const settings = config === undefined ? {} : asObject("tokenizer_config.json", config);
   const library = construct(file.json, settings);
   const extra = settings["additional_special_tokens"];
@@ -80,6 +83,9 @@ export function tokenizerFrom(json: unknown | string, config?: unknown): Tokeniz
   encode("");
   return { encode, decode, vocabSize, idOf: (token) => library.token_to_id(token) };
 }
+
+/** Bytes, unless they are JSON that nobody decoded. */
+const isModel = (given: unknown): given is Uint8Array => given instanceof Uint8Array && given[0] !== 0x7b;
 
 function construct(json: object, config: object): Library {
   try {
