@@ -4,11 +4,11 @@ import { load } from "../bindings/index.ts";
 import type { Model, WeightType } from "../bindings/index.ts";
 import { Plan } from "../bindings/plan.ts";
 import { build } from "../bindings/load.ts";
+import { randomCheckpoint } from "../cli/random-checkpoint.ts";
 import { parseConfig } from "../models/config.ts";
 import { loadPeak } from "./limits.ts";
 import { timeInTurn } from "./measure.ts";
 import { openPeer } from "./peers.ts";
-import { randomCheckpoint } from "./random-checkpoint.ts";
 
 export interface ModelResult {
   readonly model: string;

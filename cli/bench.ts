@@ -1,15 +1,17 @@
 // slab bench: how fast a model runs here, and with --profile where the time goes, against the machine's limits of the same run.
+import { existsSync } from "node:fs";
 import type { Model, OpProfile, Profile } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
-import { isBackbone, isLanguageModel } from "../models/config.ts";
+import { isBackbone, isLanguageModel, PRESETS } from "../models/config.ts";
 import { loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
+import { randomCheckpoint } from "./random-checkpoint.ts";
 import { milliseconds, out, outJson, percent, printable, Progress, quantile, table } from "./report.ts";
 
 export const summary = "how fast a model runs here, op by op";
 
 const HELP = `slab bench MODEL [options]: ${summary}
 
-MODEL is a folder or URL of config.json beside model.safetensors, or a name of slab list.
+MODEL is a folder or URL of config.json beside model.safetensors, or a name of slab list; a preset runs with random weights.
 
   --profile         every kind of op: time, GFLOP/s, GB/s, its bound and the fraction of the limit, on one thread
   --ops             with --profile, every single op
@@ -91,7 +93,8 @@ export async function run(args: readonly string[]): Promise<void> {
   const rounds = wholeNumber("rounds", values.rounds, 1, 100_000) ?? 40;
   const progress = new Progress(values);
   progress.show("loading the model");
-  using model = await load(modelSource(given), await loadOptions(parsed));
+  const random = Object.hasOwn(PRESETS, given) && !existsSync(given);
+  using model = await load(random ? { config: given, weights: randomCheckpoint(given) } : modelSource(given), await loadOptions(parsed));
   progress.show("running");
   const results = await timings(model, rounds);
   const profiles: Record<string, Profile> = {};
@@ -100,8 +103,8 @@ export async function run(args: readonly string[]): Promise<void> {
     for (const program of programs) profiles[isLanguageModel(model.config) ? program : "forward"] = await model.profile({ program, rounds });
   }
   progress.clear();
-  if (values.json) return outJson({ model: given, dtype: model.plan.type, caps: model.caps, timings: results, ...(values.profile ? { profiles } : {}) });
-  out(`${printable(model.config.name)}: build ${model.caps.build} on ${model.caps.runtime}, ${model.caps.threads} of ${model.caps.cores} threads, weights ${model.plan.type}`);
+  if (values.json) return outJson({ model: given, ...(random ? { weights: "random" } : {}), dtype: model.plan.type, caps: model.caps, timings: results, ...(values.profile ? { profiles } : {}) });
+  out(`${printable(model.config.name)}: build ${model.caps.build} on ${model.caps.runtime}, ${model.caps.threads} of ${model.caps.cores} threads, ${random ? "random weights" : "weights"} ${model.plan.type}`);
   for (const line of table(["", "best", "median", "a second"], results.map((t) => [t.what, milliseconds(t.bestMs), milliseconds(t.medianMs), t.perSecond.toFixed(1)]))) out(line);
   for (const [name, profile] of Object.entries(profiles)) show(name, profile, values.ops === true);
 }
