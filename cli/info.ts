@@ -4,6 +4,7 @@ import { CACHE_PAGE } from "../assembly/header.ts";
 import { AFFINE, LAYER_NORM, RMS_NORM } from "../assembly/opcodes.ts";
 import type { Model } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
+import { cachedModel } from "../bindings/platform/cache.ts";
 import type { WeightType } from "../bindings/dtype.ts";
 import type { Plan } from "../bindings/plan.ts";
 import type { PackedLinear } from "../bindings/weights.ts";
@@ -18,7 +19,8 @@ export const summary = "a model's network, memory and folded norms";
 
 const HELP = `slab info MODEL [options]: ${summary}
 
-MODEL is a folder or URL of config.json beside model.safetensors, a name of slab list, or a preset (its sizes only).
+MODEL is a folder or URL of config.json beside model.safetensors, a file of weights (.pth, .safetensors), a name of slab list, or a
+preset (its sizes only).
 
   --config NAME     a preset of slab list, or the path of a config.json, for a folder without one (or instead of it)
   --dtype TYPE      how weights are kept: f32 (default), int8 or int4
@@ -43,7 +45,7 @@ export async function run(args: readonly string[]): Promise<void> {
   if (given === undefined) throw new RangeError("no model was given: name a folder, a URL or one of slab list, e.g. slab info slab-deit-cifar10");
   if (more.length > 0) throw new RangeError(`one model at a time: ${printable(more.join(" "))} is one too many`);
   const options = await loadOptions(parsed);
-  if (Object.hasOwn(PRESETS, given) && !existsSync(given)) return preset(given, values);
+  if (Object.hasOwn(PRESETS, given) && !existsSync(given) && !cachedModel(given)) return preset(given, values);
 
   const progress = new Progress(values);
   using model = await load(modelSource(given), {

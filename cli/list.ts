@@ -1,13 +1,14 @@
-// slab list: the networks by name, and the trained models that come with a clone.
+// slab list: the networks by name, and the trained models that come with a clone or were downloaded.
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join, relative } from "node:path";
+import { cachedModels } from "../bindings/platform/cache.ts";
 import type { ModelConfig } from "../models/config.ts";
 import { isLanguageModel, parseConfig, PRESETS } from "../models/config.ts";
 import { parse, pretrainedFolder } from "./options.ts";
 import { bytes, count, out, outJson, printable, table, work } from "./report.ts";
 import { shapeOf, sizesOf } from "./sizes.ts";
 
-export const summary = "presets, and the trained models of a clone";
+export const summary = "presets, and the trained models on this machine";
 
 const HELP = `slab list [options]: ${summary}
 
@@ -37,7 +38,7 @@ export async function run(args: readonly string[]): Promise<void> {
   if (values.help) return out(HELP);
   if (positionals.length > 0) throw new RangeError(`list takes no arguments, got ${printable(positionals.join(" "))}: for one model use slab info ${printable(positionals[0]!)}`);
   const presets = Object.keys(PRESETS).map((name) => ({ name, config: parseConfig(name) }));
-  const folders = await pretrained();
+  const folders = [...(await modelsIn(pretrainedFolder)), ...(await modelsIn(cachedModels()))];
   const models = folders.filter((found) => "config" in found), unknown = folders.filter((found) => "error" in found);
   if (values.json) {
     return outJson({
@@ -49,7 +50,7 @@ export async function run(args: readonly string[]): Promise<void> {
   const head = ["dim", "depth", "heads", "input", "attention", "parameters", "work"];
   for (const line of table(["preset", ...head], presets.map(({ name, config }) => [name, ...cells(config)]))) out(line);
   out("");
-  if (folders.length === 0) return out("no trained models here: a clone of the repository has them in models/pretrained");
+  if (folders.length === 0) return out("no trained models here: slab pull downloads the paper's, a clone of the repository has others in models/pretrained");
   const rows = models.map(({ name, folder, bytes: size, config }) => [printable(name), ...cells(config), bytes(size), printable(shorter(folder))]);
   for (const line of table(["model", ...head, "file", "folder"], rows)) out(line);
   for (const { name, error } of unknown) out(`${printable(name)} cannot be loaded: ${printable(error)}`);
@@ -75,12 +76,12 @@ function shorter(folder: string): string {
   return from.length < folder.length ? from : folder;
 }
 
-/** Folders of models/pretrained that hold a config.json. */
-async function pretrained(): Promise<(Found | Unknown)[]> {
-  const names = await readdir(pretrainedFolder).catch(() => []);
+/** Folders below `parent` that hold a config.json. */
+async function modelsIn(parent: string): Promise<(Found | Unknown)[]> {
+  const names = await readdir(parent).catch(() => []);
   const found: (Found | Unknown)[] = [];
   for (const name of names.sort()) {
-    const folder = join(pretrainedFolder, name);
+    const folder = join(parent, name);
     const text = await readFile(join(folder, "config.json"), "utf8").catch(() => undefined);
     if (text === undefined) continue;
     try {

@@ -9,6 +9,8 @@ import { nearestNames, quote } from "../bindings/checkpoint/names.ts";
 import type { WeightType } from "../bindings/dtype.ts";
 import { WEIGHT_TYPES } from "../bindings/dtype.ts";
 import type { LoadOptions } from "../bindings/index.ts";
+import { cachedModel } from "../bindings/platform/cache.ts";
+import { RELEASES } from "../models/releases.ts";
 
 type OptionSpecs = NonNullable<ParseArgsConfig["options"]>;
 
@@ -119,11 +121,15 @@ export const pretrainedFolder = join(packageRoot, "models", "pretrained");
 /** What a clone's commands use when no model is given. */
 export const CLASSIFIER = "slab-deit-cifar10", LANGUAGE_MODEL = "slab-lm-books";
 
-/** A model's folder or URL: as given, or a name of `slab list`; without any, `fallback` of the clone. */
+/** A model's folder, file or URL: as given, or a name of `slab list`, of a clone or downloaded; without any, `fallback` of the clone. */
 export function modelSource(given: string | boolean | undefined, fallback = CLASSIFIER): string {
   if (typeof given === "string") {
     const named = join(pretrainedFolder, given);
-    return /^[\w.-]+$/.test(given) && !existsSync(given) && existsSync(join(named, "config.json")) ? named : given;
+    if (!/^[\w.-]+$/.test(given) || existsSync(given)) return given;
+    if (existsSync(join(named, "config.json"))) return named;
+    const cached = cachedModel(given);
+    if (!cached && Object.hasOwn(RELEASES, given)) throw new RangeError(`${given} is not on this machine: slab pull ${given} downloads it`);
+    return cached ?? given;
   }
   const source = join(pretrainedFolder, fallback);
   if (!existsSync(join(source, "config.json"))) {

@@ -33,7 +33,8 @@ async function bundle() {
   const neutral = { "checkpoint": "bindings/checkpoint/index.ts", "tokenizer": "bindings/tokenizer/index.ts" };
   const node = { ...options, platform: "node", target: "node20", splitting: true, chunkNames: "chunk-[hash]", outdir: "dist/js/node" };
   await esbuild({ ...node, entryPoints: { ...api, ...neutral, "node-thread": "bindings/platform/node-thread.js" } });
-  await esbuild({ ...node, entryPoints: { "slab": "cli/slab.ts", "demo": "cli/demo.ts" } });
+  await esbuild({ ...node, entryPoints: { "slab": "cli/slab.ts", "demo": "cli/demo.ts" }, plugins: [...options.plugins, separately("undici")] });
+  await esbuild({ ...options, platform: "node", target: "node20", format: "cjs", outfile: "dist/js/node/undici.cjs", stdin: { contents: 'module.exports = require("undici")', resolveDir: "." } });
   const web = { ...options, platform: "neutral", mainFields: ["module", "main"], target: "es2022", splitting: true, chunkNames: "chunk-[hash]" };
   await esbuild({
     ...web, conditions: ["browser"], outdir: "dist/js/browser", entryPoints: { ...api, ...neutral, "web-thread": "bindings/platform/web-thread.js" },
@@ -55,9 +56,15 @@ const emscriptenGlue = {
   }),
 };
 
+/** A package of CommonJS, which asks for Node's modules as it runs and so cannot lie in a module: a file of its own. */
+const separately = (name) => ({
+  name: "separately",
+  setup: (build) => build.onResolve({ filter: new RegExp(`^${name}$`) }, () => ({ path: `./${name}.cjs`, external: true })),
+});
+
 /** The licences of what is built in. */
 function licences() {
-  const parts = ["@huggingface/tokenizers/LICENSE", "@jsquash/jpeg/LICENSE", ...["jpeg", "png", "webp"].map((name) => `@jsquash/${name}/codec/LICENSE.codec.md`)];
+  const parts = ["@huggingface/tokenizers/LICENSE", "undici/LICENSE", "@jsquash/jpeg/LICENSE", ...["jpeg", "png", "webp"].map((name) => `@jsquash/${name}/codec/LICENSE.codec.md`)];
   return ["Licences of what slab-wasm is built with.", ...parts.map((file) => `${"=".repeat(80)}\n${file}\n\n${readFileSync(join("node_modules", file), "utf8").trim()}`)].join("\n\n") + "\n";
 }
 

@@ -2,6 +2,7 @@
 import type { Stats } from "node:fs";
 import { fileSource } from "../checkpoint/file.ts";
 import type { Folder, FolderOptions } from "../folder.ts";
+import { cachedModel } from "./cache.ts";
 import { fs, path as paths, url as urls } from "./builtins.ts";
 
 /** A config.json or tokenizer of this size is not one. */
@@ -18,8 +19,12 @@ function statOf(path: string): Stats | undefined {
 }
 
 export function diskFolder(given: string | URL, { signal }: FolderOptions): Folder {
-  const path = typeof given === "string" ? given : urls.fileURLToPath(given);
-  const found = statOf(path);
+  let path = typeof given === "string" ? given : urls.fileURLToPath(given), found = statOf(path);
+  if (!found) {
+    // what is here goes before what was downloaded
+    path = cachedModel(path) ?? path;
+    found = statOf(path);
+  }
   if (!found) throw new RangeError(`there is no folder "${path}": give the folder that holds config.json and model.safetensors`);
   if (!found.isDirectory() && path.endsWith(".json")) throw new RangeError(`"${path}" is a file: give the folder that holds config.json and model.safetensors`);
   return {
