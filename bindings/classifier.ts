@@ -1,7 +1,10 @@
 // Image models: pixels to logits, pictures to labels.
+import { PANEL } from "../assembly/header.ts";
+import { LINEAR, MEAN_ROWS } from "../assembly/opcodes.ts";
 import type { ImageModelConfig } from "../models/config.ts";
 import type { Image } from "./image/index.ts";
 import { decodeImage, preprocess } from "./image/index.ts";
+import { tensorOf } from "./plan-record.ts";
 import type { Tensor } from "./plan.ts";
 import type { Runtime } from "./runtime.ts";
 import { describe } from "./runtime.ts";
@@ -15,6 +18,17 @@ export interface Label {
 
 /** Decoded pixels, or the bytes of a PNG, JPEG or WebP file. */
 export type Picture = Image | Uint8Array | ArrayBuffer | Blob;
+
+/** Where in the picture a label was seen. */
+export interface Evidence {
+  readonly label: string;
+  readonly index: number;
+  /** Places of the map, rows from the top; it covers what preprocessing keeps of the picture. */
+  readonly height: number;
+  readonly width: number;
+  /** f32 [height, width]: what each place adds to the label's logit; their mean and the head's bias are the logit. */
+  readonly map: Float32Array;
+}
 
 export class Classifier {
   readonly #config: ImageModelConfig;
@@ -55,6 +69,32 @@ export class Classifier {
       .map((w, index) => ({ label: labels[index]!, score: w / sum, index }))
       .sort((a, b) => b.score - a.score || a.index - b.index)
       .slice(0, topK);
+  }
+
+  /**
+   * The last layers are a mean over places and a linear layer, so every place's share of a logit is exact: the class activation map of
+   * Zhou et al. (arXiv:1512.04150).
+   */
+  async evidence(picture: Picture, { index }: { index?: number } = {}): Promise<Evidence> {
+    const runtime = this.#runtime, { ops } = runtime.plan, [mean, head] = ops.slice(-2);
+    if (mean?.code !== MEAN_ROWS || head?.code !== LINEAR) {
+      throw new RangeError("this network does not end in a mean over places and an f32 linear layer: evidence is of SLAB-DeiT, Swin, CSWin and PVT, loaded as f32");
+    }
+    const { labels, preprocessing } = this.#config.image;
+    if (index !== undefined && !(Number.isInteger(index) && index >= 0 && index < labels.length)) {
+      throw new RangeError(`index is ${index}, expected a class from 0 to ${labels.length - 1}`);
+    }
+    this.#input(preprocess(await decoded(picture), preprocessing));
+    runtime.run(0, ops.length);
+    const logits = runtime.row(this.#logits, 0), of = index ?? logits.reduce((best, logit, i) => (logit > logits[best]! ? i : best), 0);
+    // again without the head, which may have written over what it does not read
+    runtime.run(0, ops.length - 2);
+    const places = tensorOf(mean.args[1]!)!, panels = tensorOf(head.args[5]!)!;
+    // f32 panels [classes/8][channels][8]
+    const column = runtime.floats(panels.address + Math.floor(of / PANEL) * places.columns * PANEL * 4, places.columns * PANEL);
+    const map = Float32Array.from({ length: places.rows }, (_, i) => runtime.row(places, i).reduce((sum, x, c) => sum + x * column[c * PANEL + (of % PANEL)]!, 0));
+    const side = Math.sqrt(places.rows);
+    return { label: labels[of]!, index: of, height: side, width: side, map };
   }
 
   async activation(mark: string, pixels: Float32Array): Promise<Float32Array> {

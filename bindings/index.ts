@@ -3,7 +3,7 @@ export { load } from "./load.ts";
 export type { LoadOptions, ModelParts, Progress } from "./load.ts";
 export { Model } from "./model.ts";
 export type { FeatureMap, ImageSize } from "./features.ts";
-export type { Label, Picture } from "./classifier.ts";
+export type { Evidence, Label, Picture } from "./classifier.ts";
 export { Session } from "./session.ts";
 export type { Generated, GeneratedToken, GenerateOptions } from "./session.ts";
 export type { Sampling } from "./sampler.ts";

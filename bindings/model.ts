@@ -2,7 +2,7 @@
 import type { ModelConfig } from "../models/config.ts";
 import { isBackbone, isLanguageModel } from "../models/config.ts";
 import { Classifier } from "./classifier.ts";
-import type { Label, Picture } from "./classifier.ts";
+import type { Evidence, Label, Picture } from "./classifier.ts";
 import type { Caps } from "./kernels.ts";
 import type { FeatureMap, ImageSize } from "./features.ts";
 import { Features } from "./features.ts";
@@ -63,6 +63,15 @@ export class Model {
   async features(pixels: Float32Array, size?: ImageSize): Promise<FeatureMap[]> {
     if (this.#task instanceof Features) return this.#task.features(pixels, size);
     throw new TypeError(`features() is for backbones, this is ${this.#kind}: give a config whose model_type ends in _backbone`);
+  }
+
+  /**
+   * Where in a picture a label was seen: what each place adds to its logit, exactly.
+   * @param options  index: the class; default: the most likely one
+   * @throws RangeError for a network that reads a class token instead of a mean, or whose last layer is quantised
+   */
+  async evidence(picture: Picture, options: { index?: number } = {}): Promise<Evidence> {
+    return this.#images("evidence").evidence(picture, options);
   }
 
   /**

@@ -3,7 +3,8 @@ import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { load } from "../../bindings/index.ts";
-import type { LoadOptions, Model, ModelParts, Picture } from "../../bindings/index.ts";
+import { preprocess } from "../../bindings/image/index.ts";
+import type { ImageModelConfig, LoadOptions, Model, ModelParts, Picture } from "../../bindings/index.ts";
 import { syntheticInput } from "../golden/synthetic.ts";
 import { runs } from "../models/builds.ts";
 import { rejects } from "./checkpoint/fixtures.ts";
@@ -116,6 +117,25 @@ test("classify: damaged and unknown pictures are refused, and the next is not", 
     await refuses({ data: new Uint8Array(0), width: 0, height: 0 }, /width|pixels|size/, RangeError);
     for (const picture of [undefined, null, "bird.jpg", 7, {}]) await refuses(picture, /^the picture is .*, expected \{ data, width, height \} or the bytes/, TypeError);
     assert.equal(await model.classify(jpeg), expected);
+  }));
+
+test("evidence: the places' shares of a label's logit", () =>
+  withModel(async (model) => {
+    const picture = { data: Uint8Array.from({ length: 16 * 16 * 3 }, (_, i) => (i * 37) % 251), width: 16, height: 16 };
+    const [best] = await model.classify(picture), shares = await model.evidence(picture);
+    assert.is(shares.index, best!.index);
+    assert.is(shares.label, best!.label);
+    assert.equal([shares.height, shares.width, shares.map.length], [4, 4, 16]);
+    // the mean of the shares is the logit less the head's bias, which no picture changes
+    const { image } = model.config as ImageModelConfig, other = { ...picture, data: picture.data.map((byte) => 255 - byte) };
+    for (let index = 0; index < 5; index++) {
+      const biases = await Promise.all([picture, other].map(async (p) => {
+        const logit = (await model.forward(preprocess(p, image.preprocessing)))[index]!, { map } = await model.evidence(p, { index });
+        return logit - map.reduce((sum, share) => sum + share, 0) / map.length;
+      }));
+      assert.ok(Math.abs(biases[0]! - biases[1]!) < 1e-4 * Math.max(1, Math.abs(biases[0]!)), `class ${index}: ${biases}`);
+    }
+    for (const index of [-1, 5, 0.5, NaN]) await rejects(() => model.evidence(picture, { index }), /^index is .*, expected a class from 0 to 4$/, RangeError);
   }));
 
 test("activation: a named place of the pass", () =>
