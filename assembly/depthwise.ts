@@ -119,7 +119,8 @@ function takeRow(windows: usize, window: usize, x: usize, xRow: usize, xPanel: u
 }
 
 /**
- * Depthwise convolution with zero padding and stride 1 of maps [height][side], taps of every channel's own. Map rows [begin, end).
+ * Depthwise convolution with zero padding and stride 1 of maps [height][side], taps of every channel's own. Map rows [begin, end), one map
+ * after another; `across` maps lie side by side in lines of pixels, as stripes do.
  *
  *   out[y, x, c] = act(bias[c] + addend[y, x, c] + Σ_{i,j} w[c, i, j] · map[y + i − ⌊taps/2⌋, x + j − ⌊taps/2⌋, c])
  *
@@ -133,32 +134,34 @@ function takeRow(windows: usize, window: usize, x: usize, xRow: usize, xPanel: u
  * @param addend   f32 as out; 0 = none; may be out itself
  * @param taps     3 | 5
  * @param act      ACT_NONE | ACT_RELU | ACT_GELU | ACT_SILU
+ * @param across   divides the number of maps
  * @param group    panels that pass through together, even
  * @param scratch  32·group·taps·(side + taps − 1) bytes, this thread's own
  */
 export function depthwiseConvChannels(
   begin: i32, end: i32, out: usize, outRow: usize, outPanel: usize, x: usize, xRow: usize, xPanel: usize, w: usize, bias: usize,
-  addend: usize, addendRow: usize, addendPanel: usize, height: i32, side: i32, panels: i32, taps: i32, act: i32, group: i32, scratch: usize,
+  addend: usize, addendRow: usize, addendPanel: usize, height: i32, side: i32, panels: i32, taps: i32, act: i32, across: i32, group: i32, scratch: usize,
 ): void {
   const reach = taps >> 1, border = <usize>reach * PIXEL, windowRow = <usize>(side + taps - 1) * PIXEL, window = <usize>taps * windowRow;
-  const panelTaps = <usize>(taps * taps) * (PANEL * 4);
+  const panelTaps = <usize>(taps * taps) * (PANEL * 4), line = side * across;
   memory.fill(scratch, 0, <usize>(group >> 1) * window);
   for (let first = 0; first < panels; first += group) {
     const count = min(group, panels - first);
     let top: usize = 0;
     for (let unit = begin; unit < end; ++unit) {
-      const y = unit % height, fresh = unit == begin || y == 0;
+      const map = unit / height, y = unit - map * height, fresh = unit == begin || y == 0;
+      const pixel = (map / across * height + y) * line + map % across * side;
       if (fresh) top = 0;
       // all rows of the windows at first, then only the one that comes in at the bottom
       for (let i = fresh ? 0 : taps - 1; i < taps; ++i) {
         const slot = scratch + (fresh ? <usize>i * windowRow : top) + border, from = y + i - reach;
         if (from < 0 || from >= height) for (let p: usize = 0; p < <usize>((count + 1) >> 1); ++p) memory.fill(slot + p * window, 0, <usize>side * PIXEL);
-        else takeRow(slot, window, x + <usize>first * xPanel + <usize>((unit + i - reach) * side) * xRow, xRow, xPanel, side, count);
+        else takeRow(slot, window, x + <usize>first * xPanel + <usize>(pixel + (i - reach) * line) * xRow, xRow, xPanel, side, count);
       }
       if (!fresh) { top += windowRow; if (top == window) top = 0; }
       const beforeEnd = <i32>((window - top) / windowRow), own = w + <usize>first * panelTaps, start = bias + <usize>(first * PANEL) * 4;
-      let from = scratch + top, to = out + <usize>(unit * side) * outRow + <usize>first * outPanel;
-      let added = addend ? addend + <usize>(unit * side) * addendRow + <usize>first * addendPanel : 0;
+      let from = scratch + top, to = out + <usize>pixel * outRow + <usize>first * outPanel;
+      let added = addend ? addend + <usize>pixel * addendRow + <usize>first * addendPanel : 0;
       for (let left = side; left > 0;) {
         const wide = left >= 7 && left != 8 ? 7 : left >= 4 ? 4 : 1;
         if (taps == 3) {

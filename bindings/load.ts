@@ -4,6 +4,7 @@ import type { Recognised } from "../models/recognise.ts";
 import type { BackboneConfig, ImageModelConfig, LanguageModelConfig, ModelConfig } from "../models/config.ts";
 import { isBackbone, isLanguageModel, parseConfig } from "../models/config.ts";
 import type { LanguageTensors } from "../models/decoder.ts";
+import { slabCswin } from "../models/slab-cswin.ts";
 import { slabDeit } from "../models/slab-deit.ts";
 import { cacheBytes, slabLlama } from "../models/slab-llama.ts";
 import { slabLm } from "../models/slab-lm.ts";
@@ -139,6 +140,7 @@ interface Context {
 export function build(plan: Plan, tensors: Tensors, config: ModelConfig): ReturnType<typeof slabDeit> {
   if (isLanguageModel(config)) return buildLanguage(plan, tensors, config, { batch: 1 }).logits;
   if (isBackbone(config)) return swinFeatures(plan, tensors, config.network, squareOf(config)).at(-1)!.tokens;
+  if (config.architecture === "slab_cswin") return slabCswin(plan, tensors, config.network);
   if (config.architecture === "slab_pvt") return slabPvt(plan, tensors, config.network);
   if (config.architecture === "slab_swin") return slabSwin(plan, tensors, config.network);
   return slabDeit(plan, tensors, config.network);

@@ -216,25 +216,31 @@ export class Plan extends PlanRecord {
   /**
    * act(bias + add + depthwise convolution size×size of x), stride 1, zeros around every map; taps [channels, 1, size, size], every
    * channel's own. x: maps of height × side one after another, in rows, or in head panels of whole panels. out: rows unless given.
-   * @param bias  [1, channels]
-   * @param add   has the output's layout, and may be the output itself
+   * @param bias      [1, channels]
+   * @param add       has the output's layout, and may be the output itself
+   * @param across    this many maps lie side by side in a line of pixels
+   * @param channels  of x from its column `first` on, to those of out and add from `to` on
    */
   depthwiseConvChannels(
     x: Tensor, taps: Taps, size: 3 | 5, height: number, side: number,
-    { bias, act = "none", add, out = this.rows("depthwise", x.rows, x.columns) }: { bias?: Tensor; act?: Exclude<Activation, "gate">; add?: Tensor; out?: Tensor } = {},
+    { bias, act = "none", add, across = 1, channels = x.columns, first = 0, to = 0, out = this.rows("depthwise", x.rows, channels) }:
+    { bias?: Tensor; act?: Exclude<Activation, "gate">; add?: Tensor; across?: number; channels?: number; first?: number; to?: number; out?: Tensor } = {},
   ): Tensor {
-    const channels = x.columns, panels = Math.ceil(channels / PANEL);
-    if (x.rows % (height * side)) throw new RangeError(`${x.name} has ${x.rows} rows, expected whole maps of ${height}×${side}`);
+    const panels = Math.ceil(channels / PANEL);
+    if (x.rows % (height * side * across)) throw new RangeError(`${x.name} has ${x.rows} rows, expected whole maps of ${height}×${side}${across > 1 ? `, ${across} side by side` : ""}`);
     if (out === x) throw new RangeError(`the convolution of ${x.name} cannot be written over it: neighbours are read again`);
-    if (out.rows !== x.rows || out.columns !== channels) throw new RangeError(`the convolution of ${x.name} is [${x.rows}, ${channels}], but ${out.name} is [${out.rows}, ${out.columns}]`);
+    const whole = to === 0 && channels === x.columns;
+    if (out.rows !== x.rows || (whole ? out.columns !== channels : out.columns < to + channels)) throw new RangeError(`the convolution of ${x.name} is [${x.rows}, ${channels}], but ${out.name} is [${out.rows}, ${out.columns}]`);
+    if (first % PANEL || to % PANEL || first + channels > x.columns) throw new RangeError(`${channels} channels of ${x.name} from ${first}, to ${to}: expected multiples of ${PANEL} within its ${x.columns}`);
+    const at = (tensor: Tensor, column: number): Argument => part(tensor, (column / PANEL) * tensor.panelBytes);
     const none = bias ?? this.table(`${taps.name} no bias`, 1, channels, async () => new Float32Array(channels));
     const pairBytes = 2 * PANEL * 4 * size * (side + size - 1), group = 2 * Math.max(1, Math.min(Math.ceil(panels / 2), Math.floor(WINDOW_BYTES / pairBytes)));
     this.threadScratch = Math.max(this.threadScratch, (group / 2) * pairBytes);
     const flops = 2 * size * size * x.rows * channels, units = x.rows / side;
     // rows above and below a chunk are copied once more for it
     this.op(opcodes.DEPTHWISE_CONV_CHANNELS, "depthwiseChannels", units, flops, [
-      out, out.rowBytes, out.panelBytes, x, x.rowBytes, x.panelBytes, this.taps(taps, size, channels), none, add ?? 0, add?.rowBytes ?? 0, add?.panelBytes ?? 0,
-      height, side, panels, size, ACTIVATIONS[act], group,
+      at(out, to), out.rowBytes, out.panelBytes, at(x, first), x.rowBytes, x.panelBytes, this.taps(taps, size, channels), none,
+      add ? at(add, to) : 0, add?.rowBytes ?? 0, add?.panelBytes ?? 0, height, side, panels, size, ACTIVATIONS[act], across, group,
     ], Math.min(units, Math.max(grainFor(units, flops), 2 * size)));
     return out;
   }

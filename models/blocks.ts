@@ -43,36 +43,47 @@ export function biasOfHeads(bias: TensorRef, heads: number): Affine {
   };
 }
 
-/**
- * Simplified linear attention (arXiv:2405.11582, section 3.3) with its projection, added to `residual`:
- *
- *   q, k = relu(q), relu(k + P)      o = q·(kᵀv)/(q·Σk + ε) + depthwise5×5(v)      residual + o·Wᵀ + β
- *
- * @param q, k, v  layers from x [N, dim], their norm already folded in
- * @param source   where keys and values come from, if not x: fewer tokens, whose values are stretched for the convolution
- * @param tensors  the `attn` scope: positional_encoding [1, N, dim], dwc [headDim, 1, 5, 5], proj
- * @param order    which product first: keys with values for more tokens than channels a head, else queries with keys; same result
- */
-export function simplifiedLinearAttention(
-  plan: Plan, x: Tensor, [q, k, v]: readonly [Linear, Linear, Linear], tensors: Tensors,
-  { heads, side, source = x, residual, order }: { heads: number; side: number; source?: Tensor; residual?: Tensor; order?: "keys-values" | "queries-keys" },
-): Tensor {
+interface Mixing {
+  readonly heads: number;
+  /** Where keys and values come from, if not x: fewer tokens. */
+  readonly source?: Tensor;
+  /** Which product first: keys with values for more tokens than channels a head, else queries with keys; same result. */
+  readonly order?: "keys-values" | "queries-keys";
+}
+
+/** What tokens are given of one another, q·(kᵀv)/(q·Σk + ε) with q, k = relu(q), relu(k + P); and the values, head panels. */
+export function linearMixing(
+  plan: Plan, x: Tensor, [q, k, v]: readonly [Linear, Linear, Linear], tensors: Tensors, { heads, source = x, order }: Mixing,
+): { mixed: Tensor; values: Tensor } {
   const dim = q.outDim, tokens = source.rows, headDim = dim / heads;
   const keysValues = (order ?? (2 * x.rows * tokens >= headDim * (x.rows + tokens) ? "keys-values" : "queries-keys")) === "keys-values";
   const position = tensors.tensor("positional_encoding", [1, tokens, dim]);
   const queries = plan.linear(x, q, { act: "relu" });
   const values = plan.linear(source, v, { heads });
-  let mixed: Tensor;
   if (keysValues) {
     const keys = plan.linear(source, k, { act: "relu", heads, add: plan.headTable(position.name, tokens, heads, headDim, position) });
-    mixed = plan.linearAttention(queries, plan.keyValueState(keys, values, heads, headDim), heads, headDim, SLA_EPS);
-  } else {
-    const keys = plan.linear(source, k, { act: "relu", add: plan.table(position.name, tokens, dim, position) });
-    mixed = plan.scoreAttention(queries, keys, values, heads, headDim, "linear", SLA_EPS);
+    return { mixed: plan.linearAttention(queries, plan.keyValueState(keys, values, heads, headDim), heads, headDim, SLA_EPS), values };
   }
+  const keys = plan.linear(source, k, { act: "relu", add: plan.table(position.name, tokens, dim, position) });
+  return { mixed: plan.scoreAttention(queries, keys, values, heads, headDim, "linear", SLA_EPS), values };
+}
+
+/**
+ * Simplified linear attention (arXiv:2405.11582, section 3.3) with its projection, added to `residual`:
+ *
+ *   o = linearMixing + depthwise5×5(v)      residual + o·Wᵀ + β
+ *
+ * @param q, k, v  layers from x [N, dim], their norm already folded in; from a smaller source, values are stretched for the convolution
+ * @param tensors  the `attn` scope: positional_encoding [1, N, dim], dwc [headDim, 1, 5, 5], proj
+ */
+export function simplifiedLinearAttention(
+  plan: Plan, x: Tensor, layers: readonly [Linear, Linear, Linear], tensors: Tensors, { side, residual, ...mixing }: Mixing & { side: number; residual?: Tensor },
+): Tensor {
+  const dim = layers[0].outDim, { heads } = mixing, headDim = dim / heads;
+  const { mixed, values } = linearMixing(plan, x, layers, tensors, mixing);
   const dwc = tensors.scope("dwc");
   const taps = dwc.tensor("weight", [headDim, 1, 5, 5]);
-  const map = tokens === x.rows ? values : plan.stretchRows(values, x.rows);
+  const map = values.rows === x.rows ? values : plan.stretchRows(values, x.rows);
   plan.depthwiseConv(mixed, map, { name: taps.name, read: float32(taps) }, x.rows / side, side, heads, headDim);
   // the convolution's bias reaches every token just before the projection, so it folds into the projection's
   const proj = foldBefore(biasOfHeads(dwc.tensor("bias", [headDim]), heads), linearOf(tensors, "proj", dim, dim));
@@ -89,6 +100,12 @@ export function softmaxAttention(
   const queries = plan.linear(x, foldAfter(q, scale)), keys = plan.linear(source, k), values = plan.linear(source, v, { heads });
   const mixed = plan.scoreAttention(queries, keys, values, heads, headDim, "softmax", 0);
   return plan.linear(mixed, linearOf(tensors, "proj", dim, dim), residual ? { add: residual, out: residual } : {});
+}
+
+/** A packed projection whose queries, its first third, are scaled by headDim^−½, as softmax attention wants them. */
+export function scaleQueries(qkv: Linear, heads: number): Linear {
+  const dim = qkv.outDim / 3, scale = Float64Array.from({ length: 3 * dim }, (_, c) => (c < dim ? (dim / heads) ** -0.5 : 1));
+  return foldAfter(qkv, { read: async () => ({ scale, shift: new Float64Array(3 * dim) }) });
 }
 
 /** q, k and v of a packed projection, rows [q | k | v]. */

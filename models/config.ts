@@ -4,8 +4,10 @@ import type { Fields } from "./config-fields.ts";
 import { fieldsOf } from "./config-fields.ts";
 import type { LanguageModelConfig } from "./config-language.ts";
 import { LANGUAGE_PRESETS, LANGUAGE_TYPES, languageConfig } from "./config-language.ts";
+import { CSWIN_PRESETS, CSWIN_TYPES, cswinNetwork } from "./config-cswin.ts";
 import { PVT_PRESETS, PVT_TYPES, pvtNetwork } from "./config-pvt.ts";
 import { SWIN_BACKBONES, SWIN_PRESETS, SWIN_TYPES, swinNetwork } from "./config-swin.ts";
+import type { SlabCswinConfig } from "./slab-cswin.ts";
 import type { SlabDeitConfig } from "./slab-deit.ts";
 import type { SlabPvtConfig } from "./slab-pvt.ts";
 import type { SlabSwinConfig } from "./slab-swin.ts";
@@ -21,7 +23,8 @@ export interface ImageTask {
 type ImageNetwork =
   | { readonly architecture: "slab_deit"; readonly network: SlabDeitConfig }
   | { readonly architecture: "slab_pvt"; readonly network: SlabPvtConfig }
-  | { readonly architecture: "slab_swin"; readonly network: SlabSwinConfig };
+  | { readonly architecture: "slab_swin"; readonly network: SlabSwinConfig }
+  | { readonly architecture: "slab_cswin"; readonly network: SlabCswinConfig };
 
 export type ImageModelConfig = ImageNetwork & {
   /** What to call the model: the preset, or the config's own words. */
@@ -52,10 +55,11 @@ export const PRESETS: Readonly<Record<string, Readonly<Record<string, unknown>>>
   deit_s_prepbn: { model_type: "deit_prepbn", hidden_size: 384, num_attention_heads: 6 },
   ...PVT_PRESETS,
   ...SWIN_PRESETS,
+  ...CSWIN_PRESETS,
   ...LANGUAGE_PRESETS,
 };
 
-const MODEL_TYPES = ["slab_deit", "deit_prepbn", ...PVT_TYPES, ...SWIN_TYPES, ...SWIN_BACKBONES, ...LANGUAGE_TYPES];
+const MODEL_TYPES = ["slab_deit", "deit_prepbn", ...PVT_TYPES, ...SWIN_TYPES, ...SWIN_BACKBONES, ...CSWIN_TYPES, ...LANGUAGE_TYPES];
 
 function labelsOf(from: Readonly<Record<string, unknown>>, classes: number, where: string): string[] {
   const labels = Array.from({ length: classes }, (_, i) => `class ${i}`);
@@ -98,6 +102,7 @@ function imageConfig(config: Readonly<Record<string, unknown>>, where: string, n
   const fields = fieldsOf(config, where), type = String(config.model_type);
   const chosen: ImageNetwork = PVT_TYPES.includes(type)
     ? { architecture: "slab_pvt", network: pvtNetwork(type, fields) }
+    : CSWIN_TYPES.includes(type) ? { architecture: "slab_cswin", network: cswinNetwork(fields) }
     : SWIN_TYPES.includes(type) ? { architecture: "slab_swin", network: swinNetwork(type, fields) }
     : { architecture: "slab_deit", network: deitNetwork(type, fields) };
   const { imageSize, channels, classes } = chosen.network;

@@ -2,9 +2,9 @@
 // Swin with PRepBN alone. As a classifier every norm folds away; as a detector's backbone, four LayerNorms on the outputs are left.
 import type { Tensors } from "../bindings/checkpoint/index.ts";
 import type { Plan, Tensor, Windows } from "../bindings/plan.ts";
-import type { Affine, Linear } from "../bindings/weights.ts";
-import { foldAfter, foldBefore, linearOf } from "../bindings/weights.ts";
-import { biasOfHeads, float32, mlp, patchEmbed, simplifiedLinearAttention, SLA_EPS, splitQkv } from "./blocks.ts";
+import type { Linear } from "../bindings/weights.ts";
+import { foldBefore, linearOf } from "../bindings/weights.ts";
+import { biasOfHeads, float32, mlp, patchEmbed, scaleQueries, simplifiedLinearAttention, SLA_EPS, splitQkv } from "./blocks.ts";
 import { foldPRepBN, repBN } from "./prepbn.ts";
 import { mergedPatches, unwindowed, windowsOf } from "./windows.ts";
 
@@ -122,10 +122,9 @@ const paddingOf = (plan: Plan, { name, outDim, bias }: Linear): Tensor => plan.t
 /** x + softmax attention with relative position bias inside windows, in place. */
 function windowAttention(plan: Plan, x: Tensor, qkv: Linear, attn: Tensors, { windows, side, heads, headDim }: InWindows): void {
   const dim = heads * headDim;
-  const scale: Affine = { read: async () => ({ scale: Float64Array.from({ length: 3 * dim }, (_, c) => (c < dim ? headDim ** -0.5 : 1)), shift: new Float64Array(3 * dim) }) };
   const relative = attn.tensor("relative_position_bias_table", [(2 * side - 1) ** 2, heads]);
   const bias = plan.table(relative.name, heads * windows.size, windows.size, async () => relativeBias(await float32(relative)(), side, heads));
-  const mixed = plan.windowAttention(plan.linear(x, foldAfter(qkv, scale)), windows, heads, headDim, { bias, padding: paddingOf(plan, qkv) });
+  const mixed = plan.windowAttention(plan.linear(x, scaleQueries(qkv, heads)), windows, heads, headDim, { bias, padding: paddingOf(plan, qkv) });
   plan.linear(mixed, linearOf(attn, "proj", dim, dim), { add: x, out: x });
 }
 

@@ -25,7 +25,7 @@ function inMemory({ reserve, put, putRows, get, getRows, set, poison, checkPaddi
   const kept = added ? get(plus) : undefined, together = Math.min(group, 2 * Math.ceil(channels / 16));
   return {
     run: (begin: number, end: number, into = out): void =>
-      kernels.depthwiseConvChannels(begin, end, into, row, panel, x, row, panel, w, start, plus, plus ? row : 0, plus ? panel : 0, height, side, channels / 8, size, gelu ? ACT_GELU : ACT_NONE, together, scratch),
+      kernels.depthwiseConvChannels(begin, end, into, row, panel, x, row, panel, w, start, plus, plus ? row : 0, plus ? panel : 0, height, side, channels / 8, size, gelu ? ACT_GELU : ACT_NONE, 1, together, scratch),
     out, plus, reset: () => { poison(out); poison(scratch); if (kept) set(plus, kept); },
     raw: (at = out) => get(at),
     read: (at = out): Float32Array => (panels ? fromHeadPanels(get(at), 1, channels) : getRows(at, channels, stride)),
@@ -62,11 +62,40 @@ for (const build of builds) {
   });
 }
 
+for (const build of builds) {
+  test(`depthwiseConvChannels of maps side by side, in parts too: ${build}`, () => {
+    for (const [lines, across, height, side, size, channels] of [[1, 2, 14, 7, 3, 16], [2, 3, 3, 5, 5, 24], [1, 4, 1, 1, 3, 8], [3, 2, 4, 8, 3, 8], [2, 1, 3, 4, 5, 16]] as const) {
+      const key = `stripes ${lines} ${across} ${height} ${side} ${size} ${channels}`, pixels = lines * across * height * side, stride = channels + 8;
+      const map = uniform(`${key} map`, pixels * channels), taps = uniform(`${key} taps`, channels * size ** 2), bias = uniform(`${key} bias`, channels);
+      const { kernels, reserve, put, putRows, get, getRows, poison, checkGuards, checkPadding } = loadKernels(build);
+      const x = putRows(map, channels, stride), out = reserve(pixels * stride), w = put(toHeadPanels(turn(taps, size ** 2), 1, channels)), start = put(bias);
+      const group = 2 * Math.ceil(channels / 16), scratch = reserve((group / 2) * 16 * size * (side + size - 1));
+      assertSplits(key, lines * across * height, (begin, end) =>
+        kernels.depthwiseConvChannels(begin, end, out, stride * 4, 32, x, stride * 4, 32, w, start, 0, 0, 0, height, side, channels / 8, size, ACT_NONE, across, group, scratch),
+      () => { poison(out); poison(scratch); }, () => get(out));
+      // where pixel i of the maps one after another lies when they are side by side
+      const place = (i: number): number => {
+        const m = Math.floor(i / (height * side)), y = Math.floor((i % (height * side)) / side);
+        return ((Math.floor(m / across) * height + y) * across + (m % across)) * side + (i % side);
+      };
+      const apart = Float64Array.from(map, (_, i) => map[place(Math.floor(i / channels)) * channels + (i % channels)]!);
+      const alone = naive.depthwiseConvChannels(apart, taps, size, height, side, { bias }), want = new Float64Array(alone.length);
+      alone.forEach((value, i) => { want[place(Math.floor(i / channels)) * channels + (i % channels)] = value; });
+      assertClose(key, getRows(out, channels, stride), want);
+      checkPadding(key, out, channels, stride);
+      checkGuards();
+    }
+  });
+}
+
 test("the recorder refuses what the kernel cannot do", () => {
   const plan = new Plan(), x = plan.rows("x", 12, 16), taps = { name: "taps", read: async () => new Float32Array(16 * 9) };
   assert.throws(() => plan.depthwiseConvChannels(x, taps, 3, 5, 3), /x has 12 rows, expected whole maps of 5×3/);
   assert.throws(() => plan.depthwiseConvChannels(x, taps, 3, 4, 3, { out: x }), /cannot be written over it/);
   assert.throws(() => plan.depthwiseConvChannels(x, taps, 3, 4, 3, { out: plan.rows("y", 12, 24) }), /but y is \[12, 24\]/);
+  assert.throws(() => plan.depthwiseConvChannels(x, taps, 3, 4, 3, { across: 2 }), /expected whole maps of 4×3, 2 side by side/);
+  assert.throws(() => plan.depthwiseConvChannels(x, taps, 3, 4, 3, { first: 8 }), /16 channels of x from 8, to 0: expected multiples of 8 within its 16/);
+  assert.throws(() => plan.depthwiseConvChannels(x, taps, 3, 4, 3, { channels: 8, to: 8, out: plan.rows("y", 12, 8) }), /but y is \[12, 8\]/);
   assert.is(plan.depthwiseConvChannels(x, taps, 3, 2, 2).rows, 12);
 });
 

@@ -106,6 +106,11 @@ export function syntheticInput(key: string, count: number): Float32Array {
 
 export const counter: MemoryEntry = { shape: [], data: new Uint8Array(8), dtype: "I64" };
 
+/** A state dict of these names and shapes; `make` gives a key its tensor. Scalars are counters. */
+export function entriesOf(shapes: ReadonlyMap<string, readonly number[]>, make: (key: string, shape: readonly number[]) => MemoryEntry = synthetic): Entries {
+  return Object.fromEntries([...shapes].map(([key, shape]) => [key, shape.length ? make(key, shape) : counter]));
+}
+
 /** A state dict under construction, its norms in one layout. `make` gives a key its tensor. */
 export function stateDict(layout: Layout, make: (key: string, shape: readonly number[]) => MemoryEntry = synthetic) {
   const entries: Entries = {};

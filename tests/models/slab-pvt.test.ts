@@ -5,18 +5,22 @@ import { parseConfig } from "../../models/config.ts";
 import { repBN } from "../../models/prepbn.ts";
 import type { SlabPvtConfig } from "../../models/slab-pvt.ts";
 import { pvtAttention } from "../../models/slab-pvt.ts";
-import { stateDict, syntheticInput, vectors } from "../golden/synthetic.ts";
+import { entriesOf, stateDict, syntheticInput, vectors } from "../golden/synthetic.ts";
 import type { Entries } from "../golden/synthetic.ts";
-import { pvtEntries } from "../golden/synthetic-pvt.ts";
 import { runs } from "./builds.ts";
 import { close, evaluate } from "./evaluate.ts";
 import { checkFolds, checkKeys, checkLogits, checkTrace, pixels, withModel } from "./parity.ts";
+import type { Shapes } from "./state-dicts.ts";
+import { pvtShapes } from "./state-dicts.ts";
 
 const networkOf = (name: string): SlabPvtConfig => {
   const config = parseConfig(name);
   if (config.architecture !== "slab_pvt") throw new Error(`${name} is no PVT`);
   return config.network;
 };
+
+const shapesOf = ({ dims, depths, heads, mlpRatios: ratios, mixer, overlapping }: SlabPvtConfig): Shapes =>
+  pvtShapes({ dims, depths, heads, ratios, kind: overlapping ? "v2" : mixer });
 
 const best = runs.at(-1)!.build.replace("-threads", "");
 /** Small networks in every build, with one thread and two; the others, which are the same ops more often, once. */
@@ -27,7 +31,7 @@ for (const [name, cases] of Object.entries(CASES)) {
   const expected = vectors.models[name]!, network = networkOf(name), logitsOf = new Map<string, Float32Array>();
   let entries: Entries = {};
 
-  test(`${name}: the checkpoint is the official one in every key and size`, () => checkKeys(entries = pvtEntries(network), expected));
+  test(`${name}: the checkpoint is the official one in every key and size`, () => checkKeys(entries = entriesOf(shapesOf(network)), expected));
 
   for (const { build, threads } of cases) {
     test(`${name} matches the official network: ${build}, threads=${threads}`, () =>
@@ -83,7 +87,7 @@ const KEYS = { b1: 394, b2: 690, b3: 1134, b4: 1615, b5: 2022 };
 
 for (const size of ["b1", "b2", "b3", "b4", "b5"] as const) {
   test(`slab_pvt_v2_${size}: keys and sizes are the official ones`, () =>
-    checkKeys(pvtEntries(networkOf(`slab_pvt_v2_${size}`), (_, shape) => ({ shape, data: new Float32Array(0) })), { state_dict_keys: KEYS[size], params: PARAMETERS[size] }));
+    checkKeys(entriesOf(shapesOf(networkOf(`slab_pvt_v2_${size}`)), (_, shape) => ({ shape, data: new Float32Array(0) })), { state_dict_keys: KEYS[size], params: PARAMETERS[size] }));
 }
 
 test("configs that no PVT can have are refused", () => {

@@ -1,0 +1,75 @@
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { memoryCheckpoint } from "../../bindings/checkpoint/index.ts";
+import { parseConfig } from "../../models/config.ts";
+import type { SlabCswinConfig } from "../../models/slab-cswin.ts";
+import { mergedTaps } from "../../models/slab-cswin.ts";
+import { assertClose, uniform } from "../harness.ts";
+import * as naive from "../naive.ts";
+import type { Entries } from "../golden/synthetic.ts";
+import { entriesOf, vectors } from "../golden/synthetic.ts";
+import { runs } from "./builds.ts";
+import { checkFolds, checkKeys, checkLogits, checkTrace, pixels, withModel } from "./parity.ts";
+import { cswinShapes } from "./state-dicts.ts";
+
+const networkOf = (name: string): SlabCswinConfig => {
+  const config = parseConfig(name);
+  if (config.architecture !== "slab_cswin") throw new Error(`${name} is no CSWin`);
+  return config.network;
+};
+
+const best = runs.at(-1)!.build.replace("-threads", "");
+/** The small network in every build, with one thread and two; the other, which is the same ops more often, once. */
+const EVERY = runs.filter(({ threads }) => threads < 3), ONCE = runs.filter(({ build, threads }) => build === best && threads === 1);
+const CASES = { slab_cswin_t: EVERY, slab_cswin_s: ONCE };
+
+for (const [name, cases] of Object.entries(CASES)) {
+  const expected = vectors.models[name]!, { dims, depths } = networkOf(name), logitsOf = new Map<string, Float32Array>();
+  let entries: Entries = {};
+
+  test(`${name}: the checkpoint is the official one in every key and size`, () => checkKeys(entries = entriesOf(cswinShapes({ dim: dims[0]!, depths })), expected));
+
+  for (const { build, threads } of cases) {
+    test(`${name} matches the official network: ${build}, threads=${threads}`, () =>
+      withModel(name, memoryCheckpoint(entries, name), { build, threads }, async (model) => {
+        assert.is(model.caps.build, build);
+        const logits = await model.forward(pixels);
+        checkLogits(build, logits, expected);
+        logitsOf.set(`${build} ${threads}`, logits);
+        if (cases === ONCE || build === best) checkFolds(model, entries);
+        if (threads === 1 && !build.endsWith("threads")) {
+          // the features are those after the last norm, which is folded into the head
+          const traces = expected.trace.filter(({ at }) => at !== "features");
+          assert.is(traces.length, 5);
+          for (const trace of traces) await checkTrace(build, model, trace);
+        }
+      }));
+  }
+
+  test(`${name}: the same bits with and without threads`, () => {
+    for (const [run, logits] of logitsOf) assert.equal(logits, logitsOf.get(run.startsWith("simd") ? "simd 1" : "relaxed 1"), run);
+    entries = {};
+  });
+}
+
+test("the two depthwise convolutions of a linear block are one", () => {
+  const [height, side, headDim, heads] = [4, 5, 3, 2], dim = heads * headDim, map = uniform("map", height * side * dim);
+  const own = uniform("own", dim * 9), shared = uniform("shared", headDim * 25), everyHead = Float64Array.from({ length: dim * 25 }, (_, i) => shared[i % shared.length]!);
+  const merged = mergedTaps(Float64Array.from(own), Float64Array.from(shared));
+  const addend = naive.depthwiseConvChannels(map, everyHead, 5, height, side);
+  assertClose("merged", naive.depthwiseConvChannels(map, merged, 5, height, side), naive.depthwiseConvChannels(map, own, 3, height, side, { addend }));
+});
+
+test("configs that no CSWin can have are refused", () => {
+  const refused = (fields: object, message: RegExp): void => {
+    assert.throws(() => parseConfig({ model_type: "slab_cswin", ...fields }), (error: Error) => message.test(error.message));
+  };
+  refused({ depths: [2, 4] }, /"depths" is \[2,4\], expected 4 numbers, one for each stage/);
+  refused({ image_size: 225 }, /"image_size" is 225, expected a multiple of 32/);
+  refused({ image_size: 256 }, /stripes of 7 do not divide the map of 16×16 of stage 3: "image_size" must be a multiple of 224/);
+  refused({ num_attention_heads: [3, 4, 8, 16] }, /64 channels of stage 1 are not a multiple of its "num_attention_heads" 3/);
+  refused({ num_attention_heads: [16, 4, 8, 16] }, /heads of 4 channels in stage 1, expected a multiple of 8/);
+  refused({ num_attention_heads: [2, 4, 1, 16] }, /"num_attention_heads" 1 of stage 3, expected an even number/);
+});
+
+test.run();
