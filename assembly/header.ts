@@ -16,6 +16,10 @@ export const TILE_ROWS = 268;
 /** i32 ×2: address and bytes of one thread's private scratch; thread t owns [address + t·bytes, …). */
 export const THREAD_SCRATCH = 272;
 export const THREAD_SCRATCH_BYTES = 276;
+/** i32: 1 once a run cannot end any more, because a thread that held a chunk has failed or is gone. */
+export const STOPPED = 280;
+/** i32: how many sleeps in a row without progress it takes to believe that; 0 for no end. */
+export const PATIENCE = 284;
 /** f32×4 each, written by initialise(). */
 export const CONSTANTS = 384;
 /** f32[32]: zeros, the bias of a product that has none. */

@@ -1,7 +1,7 @@
 // The executor. A plan is a flat list of op records; a run walks it, op after op. Each op's work is cut into chunks that
 // threads take by compare-and-swap; whoever finishes the last chunk opens the next op. No thread waits for another that holds no
 // work, so a thread that is late, or that another process has pushed off its core, costs nothing but its help.
-import { CLAIM, DONE, RUN_EPOCH, RUN_LENGTH, RUN_PLAN, SLEEPERS, THREAD_SCRATCH, THREAD_SCRATCH_BYTES } from "./header";
+import { CLAIM, DONE, PATIENCE, RUN_EPOCH, RUN_LENGTH, RUN_PLAN, SLEEPERS, STOPPED, THREAD_SCRATCH, THREAD_SCRATCH_BYTES } from "./header";
 import * as op from "./opcodes";
 import { OP_ARGS, OP_BYTES } from "./opcodes";
 import { depthwiseConv } from "./conv";
@@ -167,8 +167,11 @@ function close(epoch: i32): void {
   if (atomic.load<i32>(SLEEPERS) > 0) atomic.notify(CLAIM + 4, -1);
 }
 
-/** Takes chunks of the run until its last op is done. Returns at once when no run is open. */
-export function takePart(thread: i32): void {
+/**
+ * Takes chunks of the run until its last op is done. Returns at once when no run is open.
+ * @returns 1 when the run has stopped for good, else 0
+ */
+export function takePart(thread: i32): i32 {
   for (;;) {
     const claim = atomic.load<i64>(CLAIM);
     const epoch = <i32>(claim >> 32);
@@ -184,23 +187,40 @@ export function takePart(thread: i32): void {
       if (atomic.add<i32>(DONE, 1) + 1 == total) {
         if (index + 1 == load<i32>(RUN_LENGTH)) {
           close(epoch + 1);
-          return;
+          return 0;
         }
         open(epoch + 1, record + OP_BYTES);
       }
     } else {
-      if (epoch - load<i32>(RUN_EPOCH) >= load<i32>(RUN_LENGTH)) return;
-      awaitEpochAfter(epoch);
+      if (epoch - load<i32>(RUN_EPOCH) >= load<i32>(RUN_LENGTH)) return 0;
+      if (!awaitEpochAfter(epoch)) break;
     }
   }
+  return 1;
 }
 
-/** Spins, then sleeps, until the epoch is no longer `epoch`. */
-function awaitEpochAfter(epoch: i32): void {
+/** Tells whoever waits for this thread's chunk that it will not come. */
+export function abandonRun(): void {
+  atomic.store<i32>(STOPPED, 1);
+}
+
+/** Spins, then sleeps, until the epoch is no longer `epoch`. False when it never will be. */
+function awaitEpochAfter(epoch: i32): bool {
   for (let spin = SPINS; spin > 0; --spin) {
-    if (atomic.load<i32>(CLAIM + 4) != epoch) return;
+    if (atomic.load<i32>(CLAIM + 4) != epoch) return true;
   }
-  atomic.add<i32>(SLEEPERS, 1);
-  atomic.wait<i32>(CLAIM + 4, epoch, SLEEP_NS);
-  atomic.sub<i32>(SLEEPERS, 1);
+  // counted in sleeps that nobody ended, not in time: while the whole process is stopped nobody sleeps
+  let patience = load<i32>(PATIENCE), done = atomic.load<i32>(DONE);
+  while (atomic.load<i32>(STOPPED) != 1) {
+    atomic.add<i32>(SLEEPERS, 1);
+    const timedOut = atomic.wait<i32>(CLAIM + 4, epoch, SLEEP_NS) == 2;
+    atomic.sub<i32>(SLEEPERS, 1);
+    if (atomic.load<i32>(CLAIM + 4) != epoch) return true;
+    const now = atomic.load<i32>(DONE);
+    if (now != done) {
+      done = now;
+      patience = load<i32>(PATIENCE);
+    } else if (timedOut && --patience == 0) abandonRun();
+  }
+  return false;
 }

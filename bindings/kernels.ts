@@ -16,7 +16,7 @@ export interface Kernels {
   runPlan(plan: number, length: number): void;
   /** Only in the threads builds. */
   openRun?(plan: number, length: number): void;
-  takePart?(thread: number): void;
+  takePart?(thread: number): number;
 }
 
 /** Instantiates a compiled build over `memory`. */

@@ -1,5 +1,5 @@
 // One WebAssembly.Memory per model: header | plan | weights | state | scratch, sized before it is made, never grown.
-import { HEADER_BYTES, THREAD_SCRATCH, THREAD_SCRATCH_BYTES, TILE_ROWS } from "../assembly/header.ts";
+import { HEADER_BYTES, PATIENCE, THREAD_SCRATCH, THREAD_SCRATCH_BYTES, TILE_ROWS } from "../assembly/header.ts";
 import { OP_BYTES } from "../assembly/opcodes.ts";
 import { breathe } from "./breathe.ts";
 import type { Caps, Kernels } from "./kernels.ts";
@@ -9,6 +9,8 @@ import type { Platform } from "./platform/platform.ts";
 import type { Arena } from "./weights.ts";
 
 const PAGE = 65536;
+/** Of 2 ms: some ten seconds, hundreds of times what a thread keeps a chunk for on a crowded machine. */
+const SLEEPS_BEFORE_GIVING_UP = 5000;
 const alignUp = (n: number, to: number): number => Math.ceil(n / to) * to;
 
 /** Bytes of every region of a model's memory. */
@@ -89,6 +91,7 @@ export async function materialise(
   kernels.initialise();
   const view = new DataView(memory.buffer);
   view.setInt32(TILE_ROWS, platform.tileRows(caps.relaxed), true);
+  view.setInt32(PATIENCE, SLEEPS_BEFORE_GIVING_UP, true);
   view.setUint32(THREAD_SCRATCH, threadScratch, true);
   view.setUint32(THREAD_SCRATCH_BYTES, perThread, true);
   new Uint8Array(memory.buffer).set(plan.encode(), planAddress);

@@ -21,10 +21,10 @@ class Pool {
 
   /** Enters a model that runs on `threads` threads, the caller's included; starts those that are missing. */
   join(member: Member): number {
-    const id = this.nextId++;
-    while (this.threads.length < Math.min(member.threads, MOST_THREADS) - 1) this.start();
+    const id = this.nextId++, helpers = Math.min(member.threads, MOST_THREADS) - 1;
+    for (let i = 0; i < helpers; i++) if (!this.threads[i]) this.start(i);
     this.members.set(id, member);
-    for (let i = 0; i < member.threads - 1; i++) this.send(i, joinMessage(id, member));
+    for (let i = 0; i < helpers; i++) this.send(i, joinMessage(id, member));
     return id;
   }
 
@@ -43,12 +43,15 @@ class Pool {
     this.wake();
   }
 
-  private start(): void {
-    const index = this.threads.length;
+  private start(index: number): void {
     Atomics.store(this.control, MAIL + index + 1, 0);
-    // a thread that dies is simply not asked again: the others take its chunks
-    this.threads.push(platform.spawn(() => (this.threads[index] = undefined)));
+    // a thread that dies is simply not asked again, and the others take its chunks; the next model to join starts another
+    const thread = platform.spawn(() => {
+      if (this.threads[index] === thread) this.threads[index] = undefined;
+    });
+    this.threads[index] = thread;
     this.send(index, { kind: "start", control: this.control, thread: index + 1 });
+    for (const [id, member] of this.members) if (index < member.threads - 1) this.send(index, joinMessage(id, member));
   }
 
   private send(index: number, message: PoolMessage): void {

@@ -5,11 +5,14 @@ import type { MemoryReport, ModelMemory } from "./memory.ts";
 import type { Plan, Program, Tensor } from "./plan.ts";
 import { pool } from "./pool.ts";
 
+const BROKEN = "a thread stopped in the middle of a run, and the model's memory cannot be trusted any more: dispose of the model and load it again; sessions saved before are good";
+
 export class Runtime {
   readonly caps: Caps;
   #plan: Plan;
   #memory: ModelMemory | undefined;
   #member: number | undefined;
+  #broken = false;
   /** How many rows of each program the plan in memory is written for. */
   readonly #live = new Map<Program, number>();
 
@@ -35,8 +38,9 @@ export class Runtime {
     this.#join(memory);
   }
 
-  /** The memory, or a clear error after dispose(). */
+  /** The memory, or a clear error after dispose() and after a run that did not end. */
   get memory(): ModelMemory {
+    if (this.#broken) throw new Error(BROKEN);
     if (!this.#memory) throw new Error("the model has been disposed: load it again");
     return this.#memory;
   }
@@ -61,13 +65,20 @@ export class Runtime {
   run(first: number, last: number): void {
     const { kernels, planAddress } = this.memory;
     const from = planAddress + first * OP_BYTES;
-    if (this.#member !== undefined) {
-      kernels.openRun!(from, last - first);
-      pool().announce(this.#member);
-      kernels.takePart!(0);
-    } else {
-      kernels.runPlan(from, last - first);
+    let ended = false;
+    try {
+      if (this.#member !== undefined) {
+        kernels.openRun!(from, last - first);
+        pool().announce(this.#member);
+        ended = kernels.takePart!(0) === 0;
+      } else {
+        kernels.runPlan(from, last - first);
+        ended = true;
+      }
+    } finally {
+      this.#broken = !ended;
     }
+    if (this.#broken) throw new Error(BROKEN);
   }
 
   /** f32 view of memory; take it anew for every use. */

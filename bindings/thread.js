@@ -13,7 +13,7 @@ export const JOB = 0, MODEL = 1, MAIL = 2, MOST_THREADS = 64;
 
 /** @param {(receive: (message: PoolMessage) => void) => void} onMessage */
 export function serve(onMessage) {
-  /** @type {Map<number, (thread: number) => void>} */
+  /** @type {Map<number, { takePart: (thread: number) => number, abandonRun: () => void }>} */
   const models = new Map();
   /** @type {Int32Array} */
   let control;
@@ -23,7 +23,7 @@ export function serve(onMessage) {
       ({ control, thread } = message);
     } else if (message.kind === "join") {
       const instance = new WebAssembly.Instance(message.module, { env: { memory: message.memory } });
-      models.set(message.id, /** @type {(thread: number) => void} */ (instance.exports.takePart));
+      models.set(message.id, /** @type {any} */ (instance.exports));
     } else {
       models.delete(message.id);
     }
@@ -35,7 +35,14 @@ export function serve(onMessage) {
   function help() {
     let job = Atomics.load(control, JOB);
     while (Atomics.load(control, MAIL + thread) <= mailRead) {
-      models.get(Atomics.load(control, MODEL))?.(thread);
+      const model = models.get(Atomics.load(control, MODEL));
+      try {
+        model?.takePart(thread);
+      } catch (error) {
+        // a trap: the chunk that this thread holds will never be done
+        model?.abandonRun();
+        throw error;
+      }
       for (let spin = 5000; spin > 0 && Atomics.load(control, JOB) === job; spin--);
       Atomics.wait(control, JOB, job);
       job = Atomics.load(control, JOB);

@@ -49,6 +49,7 @@ export const platform: Platform = {
     const worker = new Worker(new URL("./node-thread.js", import.meta.url), { execArgv: [], stderr: false });
     worker.unref();
     worker.on("error", onError);
+    worker.on("exit", (code) => onError(new Error(`a thread ended with exit code ${code}`)));
     return { post: (message) => worker.postMessage(message), end: () => void worker.terminate() };
   },
   disk: diskFolder,

@@ -1,0 +1,100 @@
+// Threads that end, fail or are killed: no run hangs, and the model works on or says that it cannot.
+import { setTimeout as sleep } from "node:timers/promises";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { CLAIM, PATIENCE } from "../../assembly/header.ts";
+import { memoryCheckpoint } from "../../bindings/checkpoint/index.ts";
+import { load } from "../../bindings/index.ts";
+import { chooseBuild } from "../../bindings/kernels.ts";
+import { materialise } from "../../bindings/memory.ts";
+import { Plan } from "../../bindings/plan.ts";
+import { platform } from "../../bindings/platform/node.ts";
+import { Runtime } from "../../bindings/runtime.ts";
+import { linearOf } from "../../bindings/weights.ts";
+import { builds } from "../models/builds.ts";
+import { rejects } from "./checkpoint/fixtures.ts";
+import { tinyConfig, tinyFile, tinyPixels } from "./tiny.ts";
+
+const nodeThreads = process.getBuiltinModule("node:worker_threads") as { Worker: typeof import("node:worker_threads").Worker };
+
+/** The threads that the pool starts during `use`. */
+async function watching(use: (started: InstanceType<typeof nodeThreads.Worker>[]) => Promise<void>): Promise<void> {
+  const { Worker } = nodeThreads, started: InstanceType<typeof Worker>[] = [];
+  nodeThreads.Worker = class extends Worker {
+    constructor(...args: ConstructorParameters<typeof Worker>) {
+      super(...args);
+      started.push(this);
+    }
+  };
+  try {
+    await use(started);
+  } finally {
+    nodeThreads.Worker = Worker;
+  }
+}
+
+test("threads killed between runs, and during them: the same bits on those that are left; the next model starts new ones", () =>
+  watching(async (started) => {
+    const model = await load({ config: tinyConfig, weights: tinyFile }, { threads: 3 });
+    const want = await model.forward(tinyPixels);
+    await sleep(100);
+    assert.is(started.length, 2);
+    // not awaited: it ends in the middle of what follows
+    void started[0]!.terminate();
+    for (let i = 0; i < 50; i++) assert.equal(await model.forward(tinyPixels), want);
+    await started[1]!.terminate();
+    assert.equal(await model.forward(tinyPixels), want);
+
+    const other = await load({ config: tinyConfig, weights: tinyFile }, { threads: 3 });
+    assert.is(started.length, 4);
+    await sleep(100);
+    for (const each of [model, other, model]) assert.equal(await each.forward(tinyPixels), want);
+    model.dispose();
+    other.dispose();
+  }));
+
+/** A product cut into chunks on two threads, with `meddle` between the opening of a run and this thread's part. */
+async function product(build: "simd-threads" | "relaxed-threads", meddle: (claims: BigInt64Array, records: Int32Array) => void): Promise<Runtime> {
+  const caps = chooseBuild(platform, { build, threads: 2 });
+  const tensors = memoryCheckpoint({ "w.weight": { shape: [256, 64], data: new Float32Array(256 * 64).fill(0.01) }, "w.bias": { shape: [256], data: new Float32Array(256) } });
+  const plan = new Plan(), x = plan.rows("x", 64, 64);
+  const y = plan.linear(x, linearOf(tensors, "w", 64, 256));
+  const made = await materialise(plan, [x, y], caps, platform), { kernels, memory, planAddress } = made;
+  new DataView(memory.buffer).setInt32(PATIENCE, 20, true);
+  const openRun = (from: number, length: number): void => {
+    kernels.openRun!(from, length);
+    meddle(new BigInt64Array(memory.buffer, CLAIM, 1), new Int32Array(memory.buffer, planAddress));
+  };
+  return new Runtime(plan, caps, { ...made, kernels: { ...kernels, openRun } });
+}
+
+const BROKEN = /^a thread stopped in the middle of a run, and the model's memory cannot be trusted any more: dispose of the model and load it again/;
+const throws = (call: () => void): Promise<void> => rejects(async () => call(), BROKEN);
+
+for (const build of ["simd-threads", "relaxed-threads"] as const) {
+  if (!builds.includes(build)) continue;
+
+  test(`a thread that is gone with a chunk: the run ends with an error, and the model says so from then on: ${build}`, async () => {
+    let gone = true;
+    const runtime = await product(build, (claims) => {
+      // takes a chunk as a thread would, and never does it
+      if (gone) Atomics.sub(claims, 0, 1n);
+    });
+    const begin = performance.now();
+    await throws(() => runtime.run(0, 1));
+    assert.ok(performance.now() - begin < 5000);
+    gone = false;
+    await throws(() => runtime.run(0, 1));
+    await throws(() => void runtime.memory);
+    runtime.dispose();
+  });
+
+  test(`a thread that fails in a chunk, as this one: ${build}`, async () => {
+    const runtime = await product(build, (_, records) => Atomics.store(records, 0, 9999));
+    await rejects(async () => runtime.run(0, 1), /unreachable|stopped in the middle of a run/);
+    await throws(() => runtime.run(0, 1));
+    runtime.dispose();
+  });
+}
+
+test.run();
