@@ -1,6 +1,6 @@
 // Browsers, and hosts unknown: modules by fetch, threads from web workers.
 import * as tokenizers from "../tokenizer/index.ts";
-import type { Build, Platform } from "./platform.ts";
+import type { Build, Platform, Thread } from "./platform.ts";
 import { fetchModule, once, webHost } from "./web.ts";
 
 // literal, each of them: so bundlers find the files
@@ -25,13 +25,19 @@ export const platform: Platform = {
     if (globalThis.crossOriginIsolated === false) return `this page is not cross-origin isolated: ${ISOLATION}`;
     return mayShare() ? undefined : "this engine does not share memory between workers";
   },
-  spawn(onError) {
-    const worker = new Worker(new URL("./web-thread.js", import.meta.url), { type: "module" });
-    worker.onerror = (event) => onError(new Error(event.message || "a thread did not start"));
-    return { post: (message) => worker.postMessage(message), end: () => worker.terminate() };
+  spawn: (onError) => threadOf(new Worker(new URL("./web-thread.js", import.meta.url), { type: "module" }), onError),
+  spawnModel(onMessage, onError) {
+    const worker = new Worker(new URL("./web-model.js", import.meta.url), { type: "module" });
+    worker.onmessage = ({ data }) => onMessage(data);
+    return threadOf(worker, onError);
   },
   tokenizers: async () => tokenizers,
 };
+
+function threadOf(worker: Worker, onError: (error: Error) => void): Thread {
+  worker.onerror = (event) => onError(new Error(event.message || "a worker did not start: serve the package's dist/js/browser whole"));
+  return { post: (message) => worker.postMessage(message), end: () => worker.terminate(), hold: () => {} };
+}
 
 /** Whether shared memory can be posted: some engines have it and refuse that. */
 function mayShare(): boolean {

@@ -13,8 +13,11 @@ export const platform: Platform = {
   peak: (isRelaxed) => compileInline(isRelaxed ? peakRelaxed : peakSimd),
   compileAt: fetchModule,
   noThreads: () => "slab-wasm/inline has no file that a thread could start from: import slab-wasm",
-  spawn() {
-    throw new Error("slab-wasm/inline has no threads");
-  },
+  spawn: refuse,
+  spawnModel: refuse,
   tokenizers: async () => tokenizers,
 };
+
+function refuse(): never {
+  throw new Error("slab-wasm/inline has no threads: import slab-wasm or slab-wasm/worker");
+}

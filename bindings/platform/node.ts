@@ -1,7 +1,8 @@
 // Node, Deno and Bun: modules from files, threads from node:worker_threads.
+import type { Worker } from "node:worker_threads";
 import { fs, os } from "./builtins.ts";
 import { diskFolder } from "./disk.ts";
-import type { Build, Platform } from "./platform.ts";
+import type { Build, Platform, Thread } from "./platform.ts";
 
 const FILES: Record<Build, URL> = {
   "simd": new URL("../../wasm/slab-simd.wasm", import.meta.url),
@@ -43,16 +44,27 @@ export const platform: Platform = {
   // an unfused multiply-add needs one more register than a fused one
   tileRows: (relaxed) => (v8Major < 13 ? 4 : relaxed ? 6 : 5),
   breathe: () => new Promise((resolve) => void setImmediate(resolve)),
-  spawn(onError) {
-    // loading the module takes longer than compiling the kernels: only models with threads pay for it
-    const { Worker } = process.getBuiltinModule("node:worker_threads");
-    const worker = new Worker(new URL("./node-thread.js", import.meta.url), { execArgv: [], stderr: false });
-    worker.unref();
-    worker.on("error", onError);
-    worker.on("exit", (code) => onError(new Error(`a thread ended with exit code ${code}`)));
-    return { post: (message) => worker.postMessage(message), end: () => void worker.terminate() };
+  spawn: (onError) => threadOf(startWorker(new URL("./node-thread.js", import.meta.url)), onError),
+  spawnModel(onMessage, onError) {
+    const worker = startWorker(new URL("./node-model.js", import.meta.url));
+    worker.on("message", onMessage);
+    return threadOf(worker, onError);
   },
   disk: diskFolder,
   base: undefined,
   tokenizers: () => import("../tokenizer/index.ts"),
 };
+
+function startWorker(file: URL): Worker {
+  // loading this module takes longer than compiling the kernels: only who starts a thread pays for it
+  const { Worker } = process.getBuiltinModule("node:worker_threads");
+  // plain JavaScript, whatever this process was told to load first
+  return new Worker(file, { execArgv: [] });
+}
+
+function threadOf(worker: Worker, onError: (error: Error) => void): Thread {
+  worker.unref();
+  worker.on("error", onError);
+  worker.on("exit", (code) => onError(new Error(`a thread ended with exit code ${code}`)));
+  return { post: (message) => worker.postMessage(message), end: () => void worker.terminate(), hold: (on) => (on ? worker.ref() : worker.unref()) };
+}

@@ -5,10 +5,12 @@ import type { Tokenizer } from "../tokenizer/index.ts";
 /** One of the WebAssembly builds. Relaxed: fused multiply-add. Threads: over shared memory. */
 export type Build = "simd" | "relaxed" | "simd-threads" | "relaxed-threads";
 
-/** A started thread: it receives messages and never keeps the process alive. */
+/** A started thread. It keeps the process alive only while it is held. */
 export interface Thread {
   post(message: unknown): void;
   end(): void;
+  /** Whether it may keep the process alive, until told otherwise. */
+  hold(on: boolean): void;
 }
 
 export interface Platform {
@@ -30,7 +32,10 @@ export interface Platform {
   tileRows(relaxed: boolean): 4 | 5 | 6;
   /** Resolves when timers, input and aborts that were due have been served. */
   breathe(): Promise<void>;
+  /** Starts a thread of the pool. */
   spawn(onError: (error: Error) => void): Thread;
+  /** Starts a worker that holds a model; see bindings/worker. */
+  spawnModel(onMessage: (message: unknown) => void, onError: (error: Error) => void): Thread;
   /** A folder on disk; undefined where there are only URLs. */
   readonly disk: ((path: string | URL, options: FolderOptions) => Folder) | undefined;
   /** What relative URLs are relative to, if anything. */

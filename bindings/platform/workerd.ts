@@ -17,9 +17,12 @@ export const platform: Platform = {
   },
   noThreads: () => "edge workers have no threads",
   breathe: () => new Promise((resolve) => void setTimeout(resolve)),
-  spawn() {
-    throw new Error("edge workers have no threads");
-  },
+  spawn: refuse,
+  spawnModel: refuse,
   base: undefined,
   tokenizers: async () => tokenizers,
 };
+
+function refuse(): never {
+  throw new Error("edge workers have no threads: use load() of slab-wasm");
+}

@@ -1,0 +1,39 @@
+// What a model in a worker and its owner say to each other. Everything here can be cloned.
+import type { ModelConfig } from "../../models/config.ts";
+import type { Caps } from "../kernels.ts";
+import type { Progress } from "../load.ts";
+import type { MemoryReport } from "../memory.ts";
+
+/**
+ * Asks for a method of the model (`of` is 0), or of the session or generator that the request `of` made.
+ * Two methods are no methods: "abort" is about the request `of`, "drop" lets go of what it made; nobody waits for their answers.
+ */
+export interface Request {
+  readonly id: number;
+  readonly of: number;
+  readonly method: string;
+  readonly args: readonly unknown[];
+}
+
+/** Answers a request, once; progress may come before. What a session answers says where it is then. */
+export type Reply =
+  | { readonly id: number; readonly value: unknown; readonly position: number | undefined }
+  | { readonly id: number; readonly error: RemoteError; readonly position: number | undefined }
+  | { readonly id: number; readonly progress: Progress };
+
+export interface RemoteError {
+  readonly name: string;
+  readonly message: string;
+  readonly stack: string | undefined;
+}
+
+/** What load() answers with. */
+export interface Loaded {
+  readonly config: ModelConfig;
+  readonly caps: Caps;
+  readonly memory: MemoryReport;
+  /** Of language models; else 0. */
+  readonly stateBytes: number;
+  /** Tokens of tokenizer.json, where there is one. */
+  readonly vocabSize: number | undefined;
+}

@@ -1,0 +1,80 @@
+// The worker's side: one model, and the sessions and generators that requests have made, under the numbers of those requests.
+import { load } from "../load.ts";
+import type { LoadOptions, ModelParts } from "../load.ts";
+import type { Model } from "../model.ts";
+import { Session } from "../session.ts";
+import type { Loaded, Reply, Request } from "./protocol.ts";
+
+interface Generation {
+  readonly session: Session;
+  readonly tokens: AsyncGenerator;
+}
+
+type Methods = Record<string, (...args: readonly unknown[]) => unknown>;
+
+/** Methods that are passed on as they are; nothing else of an object can be reached. */
+const OF_MODEL = new Set(["forward", "classify", "activation", "profile", "pack"]);
+const OF_SESSION = new Set(["prefill", "decode", "logits", "save", "reset"]);
+
+export function serve(onMessage: (receive: (request: Request) => void) => void, post: (reply: Reply) => void): void {
+  let model: Model | undefined;
+  const made = new Map<number, Session | Generation>();
+  /** Of requests under way, and of generators for as long as they live. */
+  const aborts = new Map<number, AbortController>();
+
+  async function open([source, options]: readonly unknown[], id: number, signal: AbortSignal): Promise<Loaded> {
+    const { wasm } = options as LoadOptions;
+    // an address travels as text
+    const kernels = typeof wasm === "string" ? { wasm: new URL(wasm) } : {};
+    model = await load(source as string | ModelParts, { ...(options as LoadOptions), ...kernels, signal, onProgress: (progress) => post({ id, progress }) });
+    const { config, caps } = model, language = config.architecture === "slab_lm";
+    return { config, caps, memory: model.memory(), stateBytes: language ? model.session().stateBytes : 0, vocabSize: language ? model.tokenizer?.vocabSize : undefined };
+  }
+
+  function make(id: number, thing: Session | Generation): void {
+    made.set(id, thing);
+  }
+
+  function callModel(method: string, args: readonly unknown[], id: number): unknown {
+    if (OF_MODEL.has(method)) return (model as unknown as Methods)[method]!(...args);
+    if (method === "session") return make(id, model!.session(args[0] as Uint8Array | undefined));
+    if (method === "decodeBatch") return model!.decodeBatch((args[0] as number[]).map((n) => made.get(n) as Session), args[1] as number[]);
+    if (method === "encode") return model!.tokenizer!.encode(args[0] as string, args[1] as object);
+    if (method === "decode") return model!.tokenizer!.decode(args[0] as number[], args[1] as object);
+    if (method === "idOf") return model!.tokenizer!.idOf(args[0] as string);
+    throw new Error(`a model in a worker has no ${method}()`);
+  }
+
+  function callSession(session: Session, method: string, args: readonly unknown[], id: number, signal: AbortSignal): unknown {
+    if (OF_SESSION.has(method)) return (session as unknown as Methods)[method]!(...args);
+    if (method === "fork") return make(id, session.fork());
+    if (method === "generate") return make(id, { session, tokens: session.generate(args[0] as string, { ...(args[1] as object), signal }) });
+    throw new Error(`a session in a worker has no ${method}()`);
+  }
+
+  async function answer({ id, of, method, args }: Request): Promise<void> {
+    if (method === "abort") return aborts.get(of)?.abort();
+    if (method === "drop") return void (made.delete(of), aborts.delete(of));
+    const abort = new AbortController();
+    aborts.set(id, abort);
+    const thing = made.get(of);
+    const position = (): number | undefined => {
+      const about = made.get(id) ?? thing;
+      return (about && "tokens" in about ? about.session : about)?.position;
+    };
+    try {
+      const value = await (method === "load" ? open(args, id, abort.signal)
+        : !thing ? callModel(method, args, id)
+        : thing instanceof Session ? callSession(thing, method, args, id, abort.signal)
+        : method === "next" ? thing.tokens.next() : thing.tokens.return(undefined));
+      post({ id, value, position: position() });
+    } catch (error) {
+      const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
+      post({ id, error: { name, message, stack }, position: position() });
+    } finally {
+      if (!made.has(id)) aborts.delete(id);
+    }
+  }
+
+  onMessage((request) => void answer(request));
+}
