@@ -1,18 +1,20 @@
 // slab-wasm/worker: load() with the model in a worker of its own, so that the caller never computes or waits. What takes time there is
-// asynchronous here, also session(), save(), fork() and reset(); otherwise it is the API of slab-wasm.
+// asynchronous here, also memory(), session(), save(), fork() and reset(); otherwise it is the API of slab-wasm.
 import { platform } from "#platform";
 import type { ModelConfig } from "../../models/config.ts";
-import type { Label, Picture } from "../classifier.ts";
+import type { Evidence, Label, Picture } from "../classifier.ts";
+import type { FeatureMap, ImageSize } from "../features.ts";
 import type { Caps } from "../kernels.ts";
 import type { LoadOptions, ModelParts } from "../load.ts";
 import type { MemoryReport } from "../memory.ts";
+import type { Model } from "../model.ts";
 import type { Profile } from "../profile.ts";
 import { describe } from "../runtime.ts";
 import type { Generated, GeneratedToken, GenerateOptions } from "../session.ts";
 import { Connection } from "./connection.ts";
 import type { Loaded } from "./protocol.ts";
 
-export type { Image, Label, LoadOptions, ModelConfig, ModelParts, Picture, Progress, WasmSource } from "../index.ts";
+export type { Evidence, FeatureMap, Image, ImageSize, Label, LoadOptions, ModelConfig, ModelParts, Picture, Progress, WasmSource } from "../index.ts";
 export type { Caps, Generated, GeneratedToken, GenerateOptions, MemoryReport, Profile };
 
 /** As load() of slab-wasm. Bytes among the parts are copied to the worker; a Blob, a stream or an address is not. */
@@ -45,7 +47,7 @@ async function portable(source: string | URL | ModelParts): Promise<unknown> {
 }
 
 /** A Model in a worker. */
-export class WorkerModel {
+export class WorkerModel implements Pick<Model, "forward" | "classify" | "features" | "evidence" | "activation" | "profile" | "dispose"> {
   readonly config: ModelConfig;
   readonly caps: Caps;
   /** Text to ids and back; undefined when the model came without tokenizer.json. */
@@ -67,8 +69,8 @@ export class WorkerModel {
     this.#dropped = new FinalizationRegistry((number) => connection.notify(number, "drop"));
   }
 
-  memory(): MemoryReport {
-    return this.#loaded.memory;
+  memory(): Promise<MemoryReport> {
+    return this.#connection.call(0, "memory", []);
   }
 
   forward(pixels: Float32Array): Promise<Float32Array> {
@@ -77,6 +79,14 @@ export class WorkerModel {
 
   classify(picture: Picture, options: { topK?: number } = {}): Promise<Label[]> {
     return this.#connection.call(0, "classify", [picture, options]);
+  }
+
+  features(pixels: Float32Array, size?: ImageSize): Promise<FeatureMap[]> {
+    return this.#connection.call(0, "features", [pixels, size]);
+  }
+
+  evidence(picture: Picture, options: { index?: number } = {}): Promise<Evidence> {
+    return this.#connection.call(0, "evidence", [picture, options]);
   }
 
   activation(mark: string, pixels: Float32Array): Promise<Float32Array> {

@@ -2,7 +2,6 @@
 import type { ModelConfig } from "../../models/config.ts";
 import type { Caps } from "../kernels.ts";
 import type { Progress } from "../load.ts";
-import type { MemoryReport } from "../memory.ts";
 
 /**
  * Asks for a method of the model (`of` is 0), or of the session or generator that the request `of` made.
@@ -31,7 +30,6 @@ export interface RemoteError {
 export interface Loaded {
   readonly config: ModelConfig;
   readonly caps: Caps;
-  readonly memory: MemoryReport;
   /** Of language models; else 0. */
   readonly stateBytes: number;
   /** Tokens of tokenizer.json, where there is one. */

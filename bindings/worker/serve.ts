@@ -13,7 +13,7 @@ interface Generation {
 type Methods = Record<string, (...args: readonly unknown[]) => unknown>;
 
 /** Methods that are passed on as they are; nothing else of an object can be reached. */
-const OF_MODEL = new Set(["forward", "classify", "activation", "profile", "pack"]);
+const OF_MODEL = new Set(["memory", "forward", "classify", "features", "evidence", "activation", "profile", "pack"]);
 const OF_SESSION = new Set(["prefill", "decode", "logits", "save", "reset"]);
 
 export function serve(onMessage: (receive: (request: Request) => void) => void, post: (reply: Reply) => void): void {
@@ -28,7 +28,7 @@ export function serve(onMessage: (receive: (request: Request) => void) => void, 
     const kernels = typeof wasm === "string" ? { wasm: new URL(wasm) } : {};
     model = await load(source as string | ModelParts, { ...(options as LoadOptions), ...kernels, signal, onProgress: (progress) => post({ id, progress }) });
     const { config, caps } = model, language = config.architecture === "slab_lm";
-    return { config, caps, memory: model.memory(), stateBytes: language ? model.session().stateBytes : 0, vocabSize: language ? model.tokenizer?.vocabSize : undefined };
+    return { config, caps, stateBytes: language ? model.session().stateBytes : 0, vocabSize: language ? model.tokenizer?.vocabSize : undefined };
   }
 
   function make(id: number, thing: Session | Generation): void {

@@ -34,10 +34,11 @@ const collect = async (tokens: AsyncIterable<{ id: number }>): Promise<number[]>
 
 test("images: the same logits, labels and facts, with threads of its own", () =>
   using(vision, async (model, twin) => {
-    assert.equal([model.config, model.caps, model.memory()], [twin.config, twin.caps, twin.memory()]);
+    assert.equal([model.config, model.caps, await model.memory()], [twin.config, twin.caps, twin.memory()]);
     assert.equal(await model.forward(tinyPixels), await twin.forward(tinyPixels));
     const picture = readFileSync(new URL("../../models/samples/cat.png", import.meta.url));
     assert.equal(await model.classify(picture, { topK: 2 }), await twin.classify(picture, { topK: 2 }));
+    assert.equal(await model.evidence(picture), await twin.evidence(picture));
     const [mark] = twin.plan.marks.keys();
     assert.equal(await model.activation(mark!, tinyPixels), await twin.activation(mark!, tinyPixels));
     assert.equal(await model.pack(), twin.pack());
