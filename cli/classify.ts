@@ -26,7 +26,7 @@ A picture that cannot be read is reported, the others go on, and the exit code i
   -q, --quiet          no progress
   -h, --help`;
 
-const PICTURES = new Set([".png", ".jpg", ".jpeg", ".webp"]);
+export const PICTURES = new Set([".png", ".jpg", ".jpeg", ".webp"]);
 const STDIN = "-";
 
 type Result = { readonly path: string; readonly labels: Label[] } | { readonly path: string; readonly error: string };

@@ -16,6 +16,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   bench: () => import("./bench.ts"),
   classify: () => import("./classify.ts"),
   convert: () => import("./convert.ts"),
+  eval: () => import("./eval.ts"),
   generate: () => import("./generate.ts"),
   info: () => import("./info.ts"),
   list: () => import("./list.ts"),

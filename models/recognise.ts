@@ -170,7 +170,7 @@ function pvt(seen: Seen): Config {
 }
 
 function swin(seen: Seen): Config {
-  const dim = seen.dims("patch_embed.proj.weight", 4)[0]!;
+  const [dim, , patch] = seen.dims("patch_embed.proj.weight", 4) as [number, number, number, number];
   let window = 7;
   const stages = STAGES.map((s) => {
     const blocks = `layers.${s}.blocks.`, depth = seen.count(blocks), linear = seen.linear(blocks, depth, "attn.dwc.weight");
@@ -182,13 +182,13 @@ function swin(seen: Seen): Config {
   seen.norm("layers.0.blocks.0.norm1");
   const kinds = stages.map(({ linear }) => (linear ? "L" : "S")).join("");
   if (kinds !== "SSSS" && kinds !== "LLSS") throw seen.fault(`has attention of the kinds ${kinds} in its stages (L linear, S softmax), expected SSSS or LLSS`);
-  const linear = kinds === "LLSS", sizes = { hidden_size: dim, depths: stages.map(({ depth }) => depth), num_attention_heads: stages.map(({ heads }) => heads), window_size: window };
+  const linear = kinds === "LLSS", sizes = { patch_size: patch, hidden_size: dim, depths: stages.map(({ depth }) => depth), num_attention_heads: stages.map(({ heads }) => heads), window_size: window };
   if (!seen.shape("head.weight") && seen.shape("norm0.weight")) return { model_type: linear ? "slab_swin_backbone" : "swin_prepbn_backbone", ...sizes };
   // a linear stage has a position for every token of its map; softmax windows fit maps of any size
   if (!linear) seen.assume("pictures of 224×224");
   const table = "layers.0.blocks.0.attn.positional_encoding";
   return {
-    model_type: linear ? "slab_swin" : "swin_prepbn", image_size: linear ? 4 * seen.side(seen.dims(table, 3)[1]!, table) : 224, ...sizes,
+    model_type: linear ? "slab_swin" : "swin_prepbn", image_size: linear ? patch * seen.side(seen.dims(table, 3)[1]!, table) : 224, ...sizes,
     mlp_ratio: seen.ratio(seen.dims("layers.0.blocks.0.mlp.fc1.weight", 2)[0]!, dim, "channels of its MLP"), num_labels: seen.classes(8 * dim),
   };
 }

@@ -10,7 +10,7 @@ test("help names every command, and every command has its own", async () => {
   const { code, stdout, stderr } = await slab(["--help"]);
   assert.is(code, 0);
   assert.is(stderr, "");
-  for (const command of ["bench", "classify", "generate", "info", "list", "quality"]) {
+  for (const command of ["bench", "classify", "convert", "eval", "generate", "info", "list", "pull", "quality"]) {
     assert.match(stdout, `slab ${command}`);
     const help = await slab([command, "--help"]);
     assert.is(help.code, 0);

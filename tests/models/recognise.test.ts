@@ -10,7 +10,7 @@ const image = { image_size: 224, num_labels: 1000 };
 const deit = (type: string, dim: number) => ({ model_type: type, ...image, patch_size: 16, hidden_size: dim, num_hidden_layers: 12, num_attention_heads: dim / 64, mlp_ratio: 4 });
 const pvt = (type: string, depths: number[], sr = [1, 1, 1, 1], dims = PVT, ratios = [8, 8, 4, 4]) =>
   ({ model_type: type, ...image, hidden_sizes: dims, depths, num_attention_heads: heads, mlp_ratios: ratios, sr_ratios: sr });
-const swin = (type: string, depths: number[], dim = 96, h = swinHeads) => ({ model_type: type, ...image, hidden_size: dim, depths, num_attention_heads: h, window_size: 7, mlp_ratio: 4 });
+const swin = (type: string, depths: number[], dim = 96, h = swinHeads) => ({ model_type: type, ...image, patch_size: 4, hidden_size: dim, depths, num_attention_heads: h, window_size: 7, mlp_ratio: 4 });
 const cswin = (depths: number[]) => ({ model_type: "slab_cswin", ...image, hidden_size: 64, depths, num_attention_heads: [2, 4, 8, 16], mlp_ratio: 4 });
 
 // entries: how many the official state dicts have
@@ -54,8 +54,8 @@ for (const [name, entries, shapes, config] of networks) {
 test("detection backbones are told apart from classifiers", () => {
   const slab = swinShapes({ depths: [2, 2, 6, 2], linear: true, detection: true }), plain = swinShapes({ depths: [2, 2, 6, 2], linear: false, detection: true });
   assert.equal([slab.size, plain.size], [417, 413]);
-  assert.is(recognise(headerOf(slab)).config.model_type, "slab_swin_backbone");
-  assert.is(recognise(headerOf(plain)).config.model_type, "swin_prepbn_backbone");
+  assert.is(recognise(headerOf(slab)).preset, "slab_swin_t_backbone");
+  assert.is(recognise(headerOf(plain)).preset, "swin_t_prepbn_backbone");
 });
 
 test("other sizes than the paper's, and what was assumed", () => {
