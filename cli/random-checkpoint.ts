@@ -2,7 +2,7 @@
 // that norms fold to sensible numbers, and none of it is ever in memory as a whole.
 import type { TensorRef, Tensors } from "../bindings/checkpoint/index.ts";
 import { Checkpoint } from "../bindings/checkpoint/index.ts";
-import { syntheticValues } from "../tests/golden/synthetic.ts";
+import { syntheticValues } from "../tests/golden/generator.ts";
 
 /** Answers every request with numbers of the shape asked for. */
 export function randomCheckpoint(name: string): Checkpoint {
