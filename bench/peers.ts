@@ -35,19 +35,26 @@ function networkFile(name: string): Uint8Array | undefined {
   return readFileSync(unpacked);
 }
 
+/** Where onnxruntime-web lies, once it is installed. */
+export function onnxRuntimeFiles(): { entry: string; folder: string } | undefined {
+  const folder = here("peers/node_modules/onnxruntime-web/dist/"), entry = `${folder}ort.wasm.min.mjs`;
+  return existsSync(entry) ? { entry, folder } : undefined;
+}
+
 /** onnxruntime-web, WebAssembly on one thread; undefined when it is not installed. */
 export async function onnxRuntime() {
-  const entry = here("peers/node_modules/onnxruntime-web/dist/ort.wasm.min.mjs");
-  if (!existsSync(entry)) return void missingPeers.push("onnxruntime-web: not installed (npm install --prefix bench/peers)");
-  const ort = await import(entry);
+  const files = onnxRuntimeFiles();
+  if (!files) return void missingPeers.push("onnxruntime-web: not installed (npm install --prefix bench/peers)");
+  const ort = await import(files.entry);
   ort.env.wasm.numThreads = 1;
-  ort.env.wasm.wasmPaths = here("peers/node_modules/onnxruntime-web/dist/");
+  ort.env.wasm.wasmPaths = files.folder;
   ort.env.logLevel = "error";
   return ort;
 }
 
-async function openNetwork(name: string) {
-  const model = networkFile(name);
+/** @param write  makes the network when its file is not at hand */
+async function openNetwork(name: string, write?: () => Promise<Uint8Array>) {
+  const model = networkFile(name) ?? (await write?.());
   if (!model) return void missingPeers.push(`onnxruntime-web on ${name}: no ${name}.onnx(.xz) in ${directory ? "the peers' folder" : "any folder: give --peers DIR"}`);
   const ort = await onnxRuntime();
   if (!ort) return undefined;
@@ -55,9 +62,9 @@ async function openNetwork(name: string) {
   return { ort, session, title: `onnxruntime-web ${ort.env.versions.web ?? ""} ${name}` };
 }
 
-/** onnxruntime-web (WebAssembly, one thread) on an image network of the peers' folder. */
-export async function openPeer(name: string, { input, shape }: { input: Float32Array; shape: number[] }): Promise<Peer | undefined> {
-  const network = await openNetwork(name);
+/** onnxruntime-web (WebAssembly, one thread) on an image network of the peers' folder, or on one that `write` makes. */
+export async function openPeer(name: string, { input, shape }: { input: Float32Array; shape: number[] }, write?: () => Promise<Uint8Array>): Promise<Peer | undefined> {
+  const network = await openNetwork(name, write);
   if (!network) return undefined;
   const { ort, session, title } = network;
   const feeds = { [session.inputNames[0]]: new ort.Tensor("float32", input, shape) };

@@ -1,6 +1,6 @@
 // npm run bench: builds what is missing, then runs bench/main.ts on Node 24 (from tests/platforms), or on this Node without it.
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -12,7 +12,8 @@ const npm = (folder) => run("npm", ["install", "--prefix", folder, "--no-audit",
 if (!existsSync("dist")) run(process.execPath, ["scripts/build.mjs"]);
 const node24 = join(root, "tests/platforms/node_modules/node24/bin/node");
 if (!existsSync(node24)) npm("tests/platforms");
-if (!existsSync("bench/peers/node_modules")) npm("bench/peers");
+const { dependencies: peers } = JSON.parse(readFileSync("bench/peers/package.json", "utf8"));
+if (!Object.keys(peers).every((name) => existsSync(`bench/peers/node_modules/${name}`))) npm("bench/peers");
 const newEnough = Number(process.versions.node.split(".")[0]) >= 22;
 if (!existsSync(node24) && !newEnough) console.error("Node 24 could not be installed: measuring the plain SIMD builds only");
 const [node, flags] = existsSync(node24) ? [node24, []] : newEnough ? [process.execPath, []] : [process.execPath, ["--import", "tsx"]];
