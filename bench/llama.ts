@@ -5,7 +5,7 @@ import type { MemoryReport, Model, WeightType } from "../bindings/index.ts";
 import { weightsPerToken } from "./language.ts";
 import { loadPeak } from "./limits.ts";
 import { timeInTurn } from "./measure.ts";
-import { randomCheckpoint } from "./random-checkpoint.ts";
+import { randomCheckpoint } from "../cli/random-checkpoint.ts";
 
 const CONFIG = "slab_llama_350m";
 

@@ -27,7 +27,7 @@ const HELP = `npm run bench -- [options]: how fast everything is here, beside th
   --peers DIR        ONNX networks of the peers, packed with xz or not
   --pictures DIR     pictures on which int8 must agree with f32
   --json             one JSON document in place of the tables
-  --update-baseline  writes this run's ratios to bench/baseline.json
+  --update-baseline  adds this run's ratios to bench/baseline.json, which holds those of three
   --fail-on-fall     exits with 1 when a ratio fell by 20 % against bench/baseline.json; without it that is a warning
   --llama TYPE       only LLaMA-350M with weights of this type (f32, int8, int4): a minute, a gigabyte or more; prints, writes nothing
   --help`;
@@ -91,7 +91,7 @@ section("Whole models, a picture of 224×224", table(
   ]),
 ) + (models.some((m) => m.peer) ? `\n\nPeer, the faster of two networks where there are two: ${[...new Set(models.flatMap((m) => (m.peer ? [m.peer.name] : [])))].join("; ")}, one thread.\n\n![Whole models beside the peer](models.svg)` : ""), models);
 
-const operators = await benchOperators(args.short ? 200 : 2500, builds);
+const operators = await benchOperators(args.short ? 300 : 2500, builds);
 section("Operators against the peers' own, one thread", table(
   ["operator", "build", "best", "median", "peer", "peer's best", "times faster", "by medians", "results apart"],
   operators.map((o) => [
@@ -175,7 +175,7 @@ write(file("RESULTS.md"), head);
 const baselineFile = file("baseline.json");
 const baseline = existsSync(baselineFile) ? (JSON.parse(readFileSync(baselineFile, "utf8")) as Baseline) : {};
 const falls = fallen(targets, baseline);
-if (args["update-baseline"]) writeFileSync(baselineFile, `${JSON.stringify(baselineOf(targets, baseline), null, 2)}\n`);
+if (args["update-baseline"]) writeFileSync(baselineFile, `{\n${Object.entries(baselineOf(targets, baseline)).map(([what, runs]) => `  ${JSON.stringify(what)}: ${JSON.stringify(runs)}`).join(",\n")}\n}\n`);
 if (args.json) console.log(JSON.stringify({ machine, ...results, fallen: falls }));
 else if (missing) console.log(missing);
 // GitHub shows such a line beside the run; elsewhere it is one line more

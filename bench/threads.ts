@@ -13,6 +13,7 @@ export interface ThreadsResult {
   readonly oneMs: number;
   readonly twoMs: number;
   readonly speedup: number;
+  readonly medianSpeedup: number;
 }
 
 /** Two threads' speed-up on m×k×n products of the best build. */
@@ -36,7 +37,7 @@ export async function benchThreads(budgetMs: number, shapes: readonly (readonly 
     }, budgetMs);
     pool().leave(member);
     const [oneMs, twoMs] = [times.one!.bestMs / repeats, times.two!.bestMs / repeats];
-    results.push({ shape: `${m}×${k}×${n}`, oneMs, twoMs, speedup: oneMs / twoMs });
+    results.push({ shape: `${m}×${k}×${n}`, oneMs, twoMs, speedup: oneMs / twoMs, medianSpeedup: times.one!.medianMs / times.two!.medianMs });
   }
   return results;
 }
