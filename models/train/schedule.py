@@ -1,0 +1,52 @@
+"""When training ends, and what λ and the learning rate are until then."""
+
+import math
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from prepbn import set_blend
+
+# λ reaches 0 here, so that the rest of training is of the network that inference runs
+BLEND_ENDS = 0.6
+
+
+class Clock:
+    """Counts steps; ends after so many steps or minutes, whichever is first, so that a slow machine ends with λ = 0 too."""
+
+    def __init__(self, steps: int, minutes: float):
+        self.steps, self.seconds = steps, 60 * minutes
+        self.started, self.step = time.monotonic(), 0
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.started
+
+    @property
+    def progress(self) -> float:
+        return min(1.0, max(self.step / self.steps, self.elapsed / self.seconds))
+
+    @property
+    def blend(self) -> float:
+        return max(0.0, 1 - self.progress / BLEND_ENDS)
+
+    def rate(self, peak: float, warmup: int) -> float:
+        """Linear to the peak, then a cosine to a twentieth of it."""
+        return peak * min(1.0, (self.step + 1) / warmup) * (0.05 + 0.475 * (1 + math.cos(math.pi * self.progress)))
+
+
+def steps_of(model: nn.Module, optimiser: torch.optim.Optimizer, clock: Clock, *, rate: float, warmup: int) -> Iterator[int]:
+    """Before every step sets λ and the learning rate. The last norms and rates are those of the end."""
+    while clock.progress < 1:
+        set_blend(model, clock.blend)
+        for group in optimiser.param_groups:
+            group["lr"] = clock.rate(rate, warmup)
+        yield clock.step
+        clock.step += 1
+
+
+def device_of(name: str | None) -> torch.device:
+    """The device asked for, or the best there is."""
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"))
