@@ -10,7 +10,10 @@ export interface DecodeOptions {
   maxPixels?: number;
 }
 
-type Decoder = (bytes: Uint8Array) => Image;
+interface Decoder {
+  readonly memory: WebAssembly.Memory;
+  decode(bytes: Uint8Array): Image;
+}
 
 const codecs: Record<Format, { name: CodecName; instantiate: () => Promise<Decoder> }> = {
   PNG: { name: "png", instantiate: instantiatePng },
@@ -19,6 +22,8 @@ const codecs: Record<Format, { name: CodecName; instantiate: () => Promise<Decod
 };
 const modules = new Map<CodecName, Promise<WebAssembly.Module>>();
 const decoders = new Map<Format, Promise<Decoder>>();
+/** Memories of the decoders that are kept. */
+const memories = new Map<Format, WebAssembly.Memory>();
 
 /** WebAssembly memory never shrinks: after a picture this large the codec is dropped. */
 const keptPixels = 4e6;
@@ -34,33 +39,41 @@ export async function decodeImage(bytes: Uint8Array, { maxPixels = 64e6 }: Decod
   if (!(maxPixels >= 1)) throw new RangeError(`maxPixels is ${maxPixels}; expected a number from 1: leave it out for 64 megapixels`);
   const { format, width, height, orientation } = readHeader(bytes, maxPixels);
   let pending: Promise<Decoder>;
-  let decode: Decoder;
+  let decoder: Decoder;
   // again if another picture broke this codec while we waited for it
-  do decode = await (pending = decoderFor(format));
+  do decoder = await (pending = decoderFor(format));
   while (decoders.get(format) !== pending);
   let image: Image;
   try {
-    image = decode(bytes);
+    image = decoder.decode(bytes);
   } catch (error) {
     // a codec that trapped or exited has left its stack and heap as they were: never use it again
-    decoders.delete(format);
+    drop(format);
     throw corrupt(format, error instanceof CodecError ? error.message : "its pixels cannot be decoded", error);
   }
-  if (width * height > keptPixels) decoders.delete(format);
+  if (width * height > keptPixels) drop(format);
   if (image.width !== width || image.height !== height || image.data.length !== 4 * width * height) {
     throw corrupt(format, `a header of ${width} x ${height} pixels, but ${image.width} x ${image.height} came out`);
   }
   return orient(image, orientation);
 }
 
+/** Bytes of WebAssembly memory that the codecs keep for the next picture. */
+export const codecBytes = (): number => [...memories.values()].reduce((sum, { buffer }) => sum + buffer.byteLength, 0);
+
 function decoderFor(format: Format): Promise<Decoder> {
   let decoder = decoders.get(format);
   if (!decoder) {
     decoder = codecs[format].instantiate();
     decoders.set(format, decoder);
-    decoder.catch(() => decoders.delete(format));
+    decoder.then(({ memory }) => memories.set(format, memory), () => drop(format));
   }
   return decoder;
+}
+
+function drop(format: Format): void {
+  decoders.delete(format);
+  memories.delete(format);
 }
 
 function moduleFor(name: CodecName): Promise<WebAssembly.Module> {
@@ -78,23 +91,24 @@ class CodecError extends Error {}
 
 async function instantiateEmscripten(name: "jpeg" | "webp"): Promise<Decoder> {
   const [module, factory] = await Promise.all([moduleFor(name), host.factory(name)]);
-  let printed: string[] = [];
-  const instance = await withImageData(() => factory({
+  let printed: string[] = [], memory: WebAssembly.Memory | undefined;
+  const codec = await withImageData(() => factory({
     noInitialRun: true,
     instantiateWasm(imports, receive) {
       const instance = new WebAssembly.Instance(module, imports);
+      memory = Object.values(instance.exports).find((value) => value instanceof WebAssembly.Memory);
       receive(instance);
       return instance.exports;
     },
     print: () => {},
     printErr: (line) => printed.push(line),
   }));
-  return (bytes) => {
+  return { memory: memory!, decode(bytes) {
     printed = [];
     let image: Image | null = null;
     try {
       // false: the JPEG codec leaves the pixels as stored, and orient turns them, as for the other formats
-      image = withImageData(() => (name === "jpeg" ? instance.decode(bytes, false) : instance.decode(bytes)));
+      image = withImageData(() => (name === "jpeg" ? codec.decode(bytes, false) : codec.decode(bytes)));
     } catch (error) {
       throw printed.length > 0 ? new CodecError(printed.at(-1), { cause: error }) : error;
     }
@@ -102,7 +116,7 @@ async function instantiateEmscripten(name: "jpeg" | "webp"): Promise<Decoder> {
     const warning = printed.find((line) => /corrupt|premature/i.test(line) && !/extraneous/i.test(line));
     if (warning || !image) throw new CodecError(warning?.replace("Corrupt JPEG data: ", "") ?? "its pixels cannot be decoded");
     return image;
-  };
+  } };
 }
 
 /** The codecs return their pixels in a global ImageData, which Node lacks: lent to them for one synchronous call, so that none is left behind. */
@@ -142,7 +156,7 @@ async function instantiatePng(): Promise<Decoder> {
         };
   }
   const { exports } = (await WebAssembly.instantiate(module, { wbg: imports })) as { exports: PngExports };
-  return (bytes) => {
+  return { memory: exports.memory, decode(bytes) {
     const pointer = exports.__wbindgen_malloc(bytes.length, 1) >>> 0;
     new Uint8Array(exports.memory.buffer, pointer, bytes.length).set(bytes);
     image = undefined;
@@ -151,5 +165,5 @@ async function instantiatePng(): Promise<Decoder> {
     image = undefined;
     if (!decoded) throw new Error("the PNG codec returned no picture");
     return decoded;
-  };
+  } };
 }

@@ -1,6 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { decodeImage, preprocess, type Image } from "../../../bindings/image/index.ts";
+import { codecBytes, decodeImage, preprocess, type Image } from "../../../bindings/image/index.ts";
 import { colourTypes, concat, exifBlock, extendedWebp, makeJpeg, makePng, makeWebp, paint, pngChunk, withJpegExif } from "./pictures.ts";
 
 const pixel = ({ data, width }: Image, x: number, y: number): number[] => [...data.subarray(4 * (y * width + x), 4 * (y * width + x) + 4)];
@@ -186,6 +186,17 @@ test("a damaged PNG is an error, by checksum or by the codec", async () => {
   const wrongData = concat(png.subarray(0, 33), pngChunk("IDAT", Uint8Array.of(1, 2, 3, 4, 5)), pngChunk("IEND", new Uint8Array()));
   await rejects(wrongData, Error, /its pixels cannot be decoded/);
   await rejects(concat(png.subarray(0, 33), pngChunk("IEND", new Uint8Array())), Error, /its pixels cannot be decoded/);
+});
+
+test("codecBytes counts the codecs that are kept", async () => {
+  for (const picture of [png, jpeg, webp]) await decodeImage(picture);
+  const all = codecBytes();
+  assert.ok(all > 0 && all % 65536 === 0, `${all} bytes`);
+  await decodeImage(makePng(2, 2, Uint8Array.of(1, 2, 3))).catch(() => {});
+  const rest = codecBytes();
+  assert.ok(rest < all, "a codec that failed is dropped");
+  await decodeImage(png);
+  assert.ok(codecBytes() > rest);
 });
 
 test("after a picture that breaks its codec the next one decodes, also when both were asked for together", async () => {
