@@ -106,9 +106,8 @@ function copyRowBF16(out: usize, raw: usize, k: i32): f32 { return copyRow(out, 
 function foldRowF64(out: usize, raw: usize, k: i32, a: usize, b: usize, s: f64, shift: usize): f32 { return foldRow(out, raw, RAW_F64, k, a, b, s, shift); }
 function copyRowF64(out: usize, raw: usize, k: i32): f32 { return copyRow(out, raw, RAW_F64, k); }
 
-/** Eight rows of k floats → [k][8], written front to back. */
-export function transposeRows(out: usize, rows: usize, k: i32): void {
-  const row = <usize>k * 4;
+/** Eight rows of k floats, `row` bytes apart → [k][8], written front to back. */
+export function transposeRows(out: usize, rows: usize, row: usize, k: i32): void {
   let r0 = rows, r1 = r0 + row, r2 = r1 + row, r3 = r2 + row, r4 = r3 + row, r5 = r4 + row, r6 = r5 + row, r7 = r6 + row;
   for (let i = k >> 2; i > 0; --i) {
     let v0 = v128.load(r0), v1 = v128.load(r1), v2 = v128.load(r2), v3 = v128.load(r3);
@@ -178,7 +177,7 @@ export function packPanel(
   }
   if (kind == WEIGHTS_INT8) quantizePanelInt8(out, scales, sums, stage, k);
   else if (kind == WEIGHTS_INT4) for (let r: usize = 0; r < <usize>PANEL; ++r) quantizeRowInt4(out + r * int4RowBytes(k), stage + r * row, k);
-  else transposeRows(out, stage, k);
+  else transposeRows(out, stage, <usize>k * 4, k);
   return change;
 }
 

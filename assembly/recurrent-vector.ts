@@ -64,7 +64,7 @@ export function recurrentChunksByChannel(
   for (let head = begin; head < end; ++head) {
     const state = <usize>load<i32>(states) + stateOffset + <usize>head * headBytes(keyDim, valueDim, flags), z = state + <usize>valueDim * keyBytes;
     const u = bonus ? bonus + <usize>head * keyBytes : 0;
-    for (let j = 0; j < valueDim; j += PANEL) transposeRows(panels + <usize>j * keyBytes, state + <usize>j * keyBytes, keyDim);
+    for (let j = 0; j < valueDim; j += PANEL) transposeRows(panels + <usize>j * keyBytes, state + <usize>j * keyBytes, keyBytes, keyDim);
 
     for (let first = 0; first < tokens; first += CHUNK) {
       const n = min(CHUNK, tokens - first);

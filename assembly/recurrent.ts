@@ -175,6 +175,8 @@ export function recurrentStep(
 
 /** Tokens of one chunk: three products of about this size each. */
 const CHUNK: i32 = 64;
+/** Rows of a chunk whose scores are multiplied with values at once. */
+const ROWS: i32 = 12;
 
 /** Panels [dim/8][k][8] → rows [dim][stride]: the inverse of transposeRows, panel by panel. */
 export function panelsToRows(rows: usize, panels: usize, dim: i32, k: i32, stride: i32): void {
@@ -197,92 +199,127 @@ export function panelsToRows(rows: usize, panels: usize, dim: i32, k: i32, strid
  * @param states       i32 [1]; keyDim a multiple of 4, valueDim of 8
  * @param decay        f32 factors [heads], row stride decayRow bytes, 0 when the same for every token; decay = 0: none
  * @param flags        NORMALISE
- * @param scratch      4·(keyDim·valueDim + 128·keyDim) + 17408 bytes, this thread's own
+ * @param scratch      4·(keyDim·valueDim + 128·keyDim + 64·valueDim) + 17408 bytes, this thread's own
  */
 export function recurrentChunks(
   begin: i32, end: i32, out: usize, outRow: usize, q: usize, qRow: usize, k: usize, kRow: usize, v: usize,
   tokens: i32, capacity: i32, states: usize, stateOffset: usize, keyDim: i32, valueDim: i32, decay: usize, decayRow: usize, flags: i32, eps: f32, scratch: usize,
 ): void {
-  const keyBytes = <usize>keyDim * 4, scoreRow: usize = CHUNK * 4;
+  const keyBytes = <usize>keyDim * 4, valueBytes = <usize>valueDim * 4, scoreRow: usize = CHUNK * 4;
   const panels = scratch, keys = panels + <usize>(keyDim * valueDim) * 4, scores = keys + CHUNK * keyBytes;
-  const scaled = scores + CHUNK * scoreRow, mask = scaled + CHUNK * keyBytes, prefix = mask + CHUNK * 4, sums = prefix + CHUNK * 4;
+  const queries = scores + CHUNK * scoreRow, reads = queries + CHUNK * keyBytes;
+  const mask = reads + CHUNK * valueBytes, prefix = mask + CHUNK * 4, sums = prefix + CHUNK * 4;
   for (let head = begin; head < end; ++head) {
     const state = <usize>load<i32>(states) + stateOffset + <usize>head * headBytes(keyDim, valueDim, flags);
     const z = state + <usize>valueDim * keyBytes;
-    for (let j = 0; j < valueDim; j += PANEL) transposeRows(panels + <usize>j * keyBytes, state + <usize>j * keyBytes, keyDim);
+    for (let j = 0; j < valueDim; j += PANEL) transposeRows(panels + <usize>j * keyBytes, state + <usize>j * keyBytes, keyBytes, keyDim);
 
     for (let first = 0; first < tokens; first += CHUNK) {
       const n = min(CHUNK, tokens - first);
-      const queries = q + <usize>first * qRow + <usize>head * keyBytes, keyRows = k + <usize>first * kRow + <usize>head * keyBytes;
+      const keyRows = k + <usize>first * kRow + <usize>head * keyBytes;
       const values = v + (<usize>(head * valueDim) * <usize>capacity + <usize>first * PANEL) * 4;
       const target = out + <usize>first * outRow + <usize>(head * valueDim) * 4;
       const keyPanels = (n + PANEL - 1) / PANEL;
+
+      // a head's rows may lie pages apart, where they take each other's place in the first-level cache: they are worked on side by side
+      for (let i: usize = 0; i < <usize>n; ++i) scaledRow(queries + i * keyBytes, q + (<usize>first + i) * qRow + <usize>head * keyBytes, keyDim, 1);
 
       // scores of the lower triangle
       transposeKeys(0, keyPanels, keys, keyRows, kRow, n, keyDim);
       for (let p = 0; p < keyPanels; ++p) {
         const from = p * PANEL;
         panelProduct(
-          scores + <usize>from * scoreRow + <usize>from * 4, scoreRow, queries + <usize>from * qRow, qRow,
+          scores + <usize>from * scoreRow + <usize>from * 4, scoreRow, queries + <usize>from * keyBytes, keyBytes,
           keys + <usize>from * keyBytes, n - from, keyDim, ZEROS, 0, 0,
         );
       }
       // row i of P is row i − 1 times g_i, and a 1; e^{c_i} is the product of all factors so far
       let whole: f32 = 1;
-      memory.fill(mask, 0, CHUNK * 4);
       for (let i = 0; i < n; ++i) {
-        const g = decay ? load<f32>(decay + <usize>(first + i) * decayRow + <usize>head * 4) : 1;
-        const row = scores + <usize>i * scoreRow, g4 = f32x4.splat(g);
-        whole *= g;
-        store<f32>(prefix + <usize>i * 4, whole);
-        for (let j: usize = 0; j < <usize>i * 4; j += 16) v128.store(mask + j, f32x4.mul(v128.load(mask + j), g4));
+        const row = scores + <usize>i * scoreRow;
         store<f32>(mask + <usize>i * 4, 1);
-        let s = i32x4.splat(0);
-        let j = 0;
-        for (; j + 4 <= i + 1; j += 4) {
-          const w = f32x4.mul(v128.load(row + <usize>j * 4), v128.load(mask + <usize>j * 4));
-          v128.store(row + <usize>j * 4, w);
-          s = f32x4.add(s, w);
+        if (decay) {
+          const g = load<f32>(decay + <usize>(first + i) * decayRow + <usize>head * 4);
+          whole *= g;
+          store<f32>(prefix + <usize>i * 4, whole);
+          scaleRow(mask, i, g);
+          for (let j = 0; j < i; j += 4) v128.store(row + <usize>j * 4, f32x4.mul(v128.load(row + <usize>j * 4), v128.load(mask + <usize>j * 4)));
         }
-        let sum = sum4(s);
-        for (; j <= i; ++j) {
-          const w = load<f32>(row + <usize>j * 4) * load<f32>(mask + <usize>j * 4);
-          store<f32>(row + <usize>j * 4, w);
-          sum += w;
+        if (flags & NORMALISE) {
+          const sum = sumOf(row, i + 1) + whole * dotStride(queries + <usize>i * keyBytes, z, keyDim);
+          store<f32>(sums + <usize>i * 4, 1 / (sum + eps));
         }
-        for (; j < n; ++j) store<f32>(row + <usize>j * 4, 0);
-        if (flags & NORMALISE) store<f32>(sums + <usize>i * 4, 1 / (sum + whole * dotStride(queries + <usize>i * qRow, z, keyDim) + eps));
+        // the products below take twelve rows at once, all as long as the last
+        for (let j = i + 1, end = min(n, i - i % ROWS + ROWS); j < end; ++j) store<f32>(row + <usize>j * 4, 0);
       }
 
       // what the state says, decayed to each row; then what the chunk's own tokens say
       for (let j = 0; j < valueDim; j += PANEL) {
-        panelProduct(target + <usize>j * 4, outRow, queries, qRow, panels + <usize>j * keyBytes, n, keyDim, ZEROS, 0, 0);
+        panelProduct(reads + <usize>j * 4, valueBytes, queries, keyBytes, panels + <usize>j * keyBytes, n, keyDim, ZEROS, 0, 0);
       }
-      if (decay) for (let i = 0; i < n; ++i) scaleRow(target + <usize>i * outRow, valueDim, load<f32>(prefix + <usize>i * 4));
-      for (let i = 0; i < n; i += 12) {
-        const rows = min(12, n - i);
+      if (decay) for (let i = 0; i < n; ++i) scaleRow(reads + <usize>i * valueBytes, valueDim, load<f32>(prefix + <usize>i * 4));
+      for (let i = 0; i < n; i += ROWS) {
+        const rows = min(ROWS, n - i);
         for (let j = 0; j < valueDim; j += PANEL) {
-          const at = target + <usize>i * outRow + <usize>j * 4;
-          panelProduct(at, outRow, scores + <usize>i * scoreRow, scoreRow, values + <usize>(j * capacity) * 4, rows, i + rows, ZEROS, at, outRow);
+          const at = reads + <usize>i * valueBytes + <usize>j * 4;
+          panelProduct(at, valueBytes, scores + <usize>i * scoreRow, scoreRow, values + <usize>(j * capacity) * 4, rows, i + rows, ZEROS, at, valueBytes);
         }
       }
-      if (flags & NORMALISE) for (let i = 0; i < n; ++i) scaleRow(target + <usize>i * outRow, valueDim, load<f32>(sums + <usize>i * 4));
+      for (let i: usize = 0; i < <usize>n; ++i) {
+        scaledRow(target + i * outRow, reads + i * valueBytes, valueDim, flags & NORMALISE ? load<f32>(sums + i * 4) : 1);
+      }
 
       // the state after the chunk: the mask's last row is what each key has decayed to
-      for (let i = 0; i < n; ++i) {
-        memory.copy(scaled + <usize>i * keyBytes, keyRows + <usize>i * kRow, keyBytes);
-        if (decay) scaleRow(scaled + <usize>i * keyBytes, keyDim, load<f32>(mask + <usize>i * 4));
-      }
-      const whole4 = f32x4.splat(whole);
+      transposeScaled(keys, scoreRow, keyRows, kRow, mask, n, keyDim);
+      if (decay) scaleRow(panels, keyDim * valueDim, whole);
       for (let j = 0; j < valueDim; j += PANEL) {
-        for (let c = 0; c < keyDim; c += 4) {
-          addOuter(panels + <usize>j * keyBytes + <usize>c * (PANEL * 4), scaled + <usize>c * 4, keyBytes, values + <usize>(j * capacity) * 4, n, whole4, i32x4.splat(0), false);
-        }
+        const at = panels + <usize>j * keyBytes;
+        panelProduct(at, PANEL * 4, keys, scoreRow, values + <usize>(j * capacity) * 4, keyDim, n, ZEROS, at, PANEL * 4);
       }
-      if (flags & NORMALISE) decaySum(z, whole4, 0, scaled, keyBytes, n);
+      if (flags & NORMALISE) {
+        for (let c: usize = 0; c < <usize>keyDim; ++c) store<f32>(z + c * 4, load<f32>(z + c * 4) * whole + sumOf(keys + c * scoreRow, n));
+      }
     }
     panelsToRows(state, panels, valueDim, keyDim, keyDim);
   }
+}
+
+/** to ← from · factor, `count` floats, a multiple of 4. */
+// @ts-ignore: decorator
+@inline
+function scaledRow(to: usize, from: usize, count: i32, factor: f32): void {
+  const factor4 = f32x4.splat(factor);
+  for (let i: usize = 0; i < <usize>count * 4; i += 16) v128.store(to + i, f32x4.mul(v128.load(from + i), factor4));
+}
+
+/** [n][k] rows, row i times factors[i] → [k][n]; k a multiple of 4. */
+function transposeScaled(out: usize, outRow: usize, rows: usize, rowBytes: usize, factors: usize, n: i32, k: i32): void {
+  let i = 0;
+  for (; i + 4 <= n; i += 4, rows += 4 * rowBytes) {
+    const factor = v128.load(factors + <usize>i * 4);
+    let from = rows, to = out + <usize>i * 4;
+    for (let c = k >> 2; c > 0; --c, from += 16, to += 4 * outRow) {
+      const r0 = v128.load(from), r1 = v128.load(from + rowBytes), r2 = v128.load(from + 2 * rowBytes), r3 = v128.load(from + 3 * rowBytes);
+      const a = i32x4.shuffle(r0, r1, 0, 4, 1, 5), b = i32x4.shuffle(r2, r3, 0, 4, 1, 5), d = i32x4.shuffle(r0, r1, 2, 6, 3, 7), e = i32x4.shuffle(r2, r3, 2, 6, 3, 7);
+      v128.store(to, f32x4.mul(i32x4.shuffle(a, b, 0, 1, 4, 5), factor)); v128.store(to + outRow, f32x4.mul(i32x4.shuffle(a, b, 2, 3, 6, 7), factor));
+      v128.store(to + 2 * outRow, f32x4.mul(i32x4.shuffle(d, e, 0, 1, 4, 5), factor)); v128.store(to + 3 * outRow, f32x4.mul(i32x4.shuffle(d, e, 2, 3, 6, 7), factor));
+    }
+  }
+  for (; i < n; ++i, rows += rowBytes) {
+    const factor = load<f32>(factors + <usize>i * 4);
+    for (let c: usize = 0; c < <usize>k; ++c) store<f32>(out + c * outRow + <usize>i * 4, load<f32>(rows + c * 4) * factor);
+  }
+}
+
+/** Sum of n floats. */
+// @ts-ignore: decorator
+@inline
+function sumOf(at: usize, n: i32): f32 {
+  let s = i32x4.splat(0), i = 0;
+  for (; i + 4 <= n; i += 4, at += 16) s = f32x4.add(s, v128.load(at));
+  let sum = sum4(s);
+  for (; i < n; ++i, at += 4) sum += load<f32>(at);
+  return sum;
 }
 
 /** z ← decay ⊙ z + Σ rows, over one stride; decay is one vector, or by channel at `factors`. */

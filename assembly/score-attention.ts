@@ -4,6 +4,7 @@ import { PANEL, ZEROS } from "./header";
 import { scaleRow } from "./linear-attention";
 import { panelProduct } from "./matmul";
 import { WEIGH_SOFTMAX } from "./opcodes";
+import { transposeRows } from "./pack";
 import { exp4, max4, sum4 } from "./simd";
 
 /** Query rows that share a pass over the keys: two register tiles. */
@@ -106,6 +107,10 @@ export function transposeKeys(begin: i32, end: i32, out: usize, k: usize, kRow: 
   for (let unit = begin; unit < end; ++unit) {
     const head = unit / panels, first = (unit - head * panels) * PANEL;
     let target = out + <usize>unit * <usize>headDim * (PANEL * 4);
+    if (first + PANEL <= tokens) {
+      transposeRows(target, k + <usize>(head * headDim) * 4 + <usize>first * kRow, kRow, headDim);
+      continue;
+    }
     for (let d = 0; d < headDim; ++d) {
       const source = k + <usize>(head * headDim + d) * 4 + <usize>first * kRow;
       for (let t = 0; t < PANEL; ++t) {
