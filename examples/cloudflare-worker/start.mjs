@@ -1,5 +1,6 @@
 // Runs the Worker on this machine, offline, in the real workerd, as wrangler.json describes it.
-// Usage: node start.mjs [--port N] [--state FOLDER]   conversations, pictures and labels are kept in FOLDER, .state unless told
+// Usage: node start.mjs [--port N] [--state FOLDER] [--var NAME=VALUE]...
+//   FOLDER keeps conversations, pictures and labels, .state unless told; --var changes one of wrangler.json's vars
 import { execSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -19,7 +20,7 @@ await build({
   entryPoints: [config.main], outdir: "dist", bundle: true, format: "esm", target: "es2022", conditions: ["workerd", "worker", "browser"],
   external: ["cloudflare:*"], loader: { ".wasm": "copy" }, logLevel: "warning",
 });
-
+// its process is of no more use
 await stop();
 
 const byName = (list, value) => Object.fromEntries(list.map((item) => [item.binding ?? item.name ?? item.queue, value(item)]));

@@ -289,6 +289,7 @@ check("every error is JSON with a status", async () => {
     ["deleted twice", `/v1/conversations/${gone}`, { method: "DELETE" }, 404, "conversation_not_found"],
     ["wrong position", completions, { prompt, conversation: id, position: 5 }, 409, "position_mismatch"],
     ["wrong position, streamed", completions, { prompt, conversation: id, position: 5, stream: true }, 409, "position_mismatch"],
+    ["long key", completions, { method: "POST", body: JSON.stringify({ prompt, conversation: id }), headers: { "idempotency-key": "k".repeat(256) } }, 400, "invalid_value"],
     ["no picture", "/classify", { method: "POST" }, 400, "invalid_image"],
     ["large picture", "/classify", { method: "POST", body: large }, 413, "request_too_large"],
     ["large picture of unknown length", "/classify", { method: "POST", body: new Blob([large]).stream(), duplex: "half" }, 413, "request_too_large"],

@@ -3,7 +3,6 @@
 // the client has it, so a machine that dies or a client that goes away in between leaves the conversation as it was.
 import { DurableObject } from "cloudflare:workers";
 import type { Session } from "slab-wasm";
-import { charge } from "./allowance.ts";
 import type { Order, Reply } from "./completion.ts";
 import { promptTokens, repeat, respond } from "./completion.ts";
 import type { Env } from "./env.ts";
@@ -52,8 +51,14 @@ export class Conversation extends DurableObject<Env> {
     });
   }
 
+  /** Nobody has continued it for a long time, unless someone is doing so now. */
   override async alarm(): Promise<void> {
-    await this.ctx.storage.deleteAll();
+    const endTurn = await this.#takeTurn();
+    try {
+      if ((await this.ctx.storage.getAlarm()) === null) await this.ctx.storage.deleteAll();
+    } finally {
+      endTurn();
+    }
   }
 
   /** @param key  tells a request that is sent again from a new one: it is answered as before, and changes nothing */
@@ -80,11 +85,10 @@ export class Conversation extends DurableObject<Env> {
   async #continue(order: Order, position: number, client: string, key: string | null, endTurn: () => void): Promise<Response> {
     const language = await model("language", this.env, this.ctx);
     const prompt = promptTokens(language, order, position);
-    await charge(this.env, client, prompt.length + order.options.maxTokens);
-    const stopWriting = startWriting();
-    const { state } = this.ctx.storage.sql.exec<{ state: ArrayBuffer | null }>("SELECT state FROM conversation").one();
+    const stopWriting = await startWriting(this.env, client, prompt.length + order.options.maxTokens);
     let session: Session;
     try {
+      const { state } = this.ctx.storage.sql.exec<{ state: ArrayBuffer | null }>("SELECT state FROM conversation").one();
       session = language.session(state ? new Uint8Array(state) : undefined);
     } catch (error) {
       stopWriting();

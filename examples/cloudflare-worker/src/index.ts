@@ -57,11 +57,12 @@ export default {
 async function complete({ request, env, context, client }: Call): Promise<Response> {
   const order = readOrder(await readJson(request));
   if (order.conversation !== undefined) {
-    return conversation(env, order.conversation).complete(order, client, request.headers.get("idempotency-key"));
+    const key = request.headers.get("idempotency-key");
+    if (key !== null && key.length > 255) throw new ApiError(400, "invalid_value", `idempotency-key has ${key.length} characters, expected at most 255`);
+    return conversation(env, order.conversation).complete(order, client, key);
   }
   const language = await model("language", env, context), prompt = promptTokens(language, order, 0);
-  await charge(env, client, prompt.length + order.options.maxTokens);
-  const stopWriting = startWriting(), session = language.session();
+  const stopWriting = await startWriting(env, client, prompt.length + order.options.maxTokens), session = language.session();
   return respond(order, {
     model: language, session, prompt, seconds: Number(env.SECONDS_PER_TEXT),
     commit: (reply) => reply,

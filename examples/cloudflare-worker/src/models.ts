@@ -2,6 +2,7 @@
 import type { Model } from "slab-wasm";
 import { load } from "slab-wasm";
 import { codecBytes } from "slab-wasm/image";
+import { charge } from "./allowance.ts";
 import type { Env } from "./env.ts";
 import { retryLater } from "./errors.ts";
 import { MOST_AT_ONCE } from "./limits.ts";
@@ -45,15 +46,17 @@ async function open(env: Env, path: string): Promise<ReadableStream<Uint8Array>>
 
 let writing = 0;
 
-/** Counts a text that is being written here; the function that it returns ends that. */
-export function startWriting(): () => void {
+/** Finds room for a text in this isolate, and has the client pay for it; the function that it gives ends the text. */
+export async function startWriting(env: Env, client: string, tokens: number): Promise<() => void> {
   if (writing >= MOST_AT_ONCE) throw retryLater(503, "overloaded", `${MOST_AT_ONCE} texts are being written here already`, 1);
   writing++;
-  let ended = false;
-  return () => {
-    if (!ended) writing--;
-    ended = true;
-  };
+  try {
+    await charge(env, client, tokens);
+  } catch (error) {
+    writing--;
+    throw error;
+  }
+  return () => void writing--;
 }
 
 /** What this isolate holds: all of its WebAssembly memory is the models' and the picture codecs'. */
