@@ -8,7 +8,7 @@ import type { ByteSource, PthOptions } from "./checkpoint/index.ts";
 import { Checkpoint, urlSource } from "./checkpoint/index.ts";
 import type { OpenedModel } from "./load.ts";
 
-/** The files of a folder by name. */
+/** The files of a folder by name, or of the folder that one file is in. */
 export interface Folder {
   readonly name: string;
   /** A small file's bytes, or undefined when there is no such file. */
@@ -24,10 +24,10 @@ export interface FolderOptions extends PthOptions {
 }
 
 function urlFolder(url: URL, { signal }: FolderOptions): Folder {
-  const base = new URL(url.href.endsWith("/") ? url : `${url.href}/`);
+  const single = WEIGHTS_FILE.test(url.pathname), base = single ? new URL(".", url) : new URL(url.href.endsWith("/") ? url : `${url.href}/`);
   const options = signal ? { signal } : {};
   return {
-    name: base.href, ...(WEIGHTS_FILE.test(url.pathname) ? { single: () => urlSource(url, options) } : {}),
+    name: base.href, ...(single ? { single: () => urlSource(url, options) } : {}),
     async bytes(file) {
       const address = new URL(file, base), where = address.origin + address.pathname;
       let response: Response;
@@ -95,10 +95,31 @@ export async function openFile(source: ByteSource, given: unknown, options: PthO
   }
 }
 
+async function tokenizerOf(folder: Folder, config: ModelConfig): Promise<string | Uint8Array | undefined> {
+  if (!isLanguageModel(config)) return undefined;
+  return (await textOf(folder, "tokenizer.json")) ?? (await folder.bytes("tokenizer.model"));
+}
+
+/** A folder's one file of weights, safetensors or, where there is none, what PyTorch's trainers write. */
+async function openWeights(folder: Folder, options: PthOptions): Promise<Checkpoint> {
+  let source: ByteSource;
+  try {
+    source = await folder.open("model.safetensors");
+  } catch (error) {
+    source = await folder.open("pytorch_model.bin").catch(() => {
+      throw error;
+    });
+  }
+  return Checkpoint.open(source, options);
+}
+
 /** Opens the checkpoint of a folder, or one file, and reads its config, or takes the one given, or recognises it from the tensors. */
 export async function openFolder(source: string | URL, options: FolderOptions): Promise<OpenedModel> {
   const folder = folderAt(source, options);
-  if (folder.single) return openFile(await folder.single(), options.config, options);
+  if (folder.single) {
+    const opened = await openFile(await folder.single(), options.config, options);
+    return { ...opened, tokenizer: await tokenizerOf(folder, opened.config) };
+  }
   const where = `${folder.name.replace(/\/$/, "")}/config.json`;
   let given = options.config;
   if (given === undefined) {
@@ -107,10 +128,10 @@ export async function openFolder(source: string | URL, options: FolderOptions): 
     given = parseJson(text, where);
   }
   const config = parseConfig(given, where);
-  const tokenizer = isLanguageModel(config) ? ((await textOf(folder, "tokenizer.json")) ?? (await folder.bytes("tokenizer.model"))) : undefined;
+  const tokenizer = await tokenizerOf(folder, config);
   const index = await textOf(folder, "model.safetensors.index.json");
   const checkpoint = index === undefined
-    ? await Checkpoint.open(await folder.open("model.safetensors"))
+    ? await openWeights(folder, options)
     : await Checkpoint.openSharded(parseJson(index, "model.safetensors.index.json"), (file) => folder.open(file), folder.name);
   return { config, json: given, checkpoint, owned: true, tokenizer };
 }

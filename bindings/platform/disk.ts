@@ -27,14 +27,15 @@ export function diskFolder(given: string | URL, { signal }: FolderOptions): Fold
   }
   if (!found) throw new RangeError(`there is no folder "${path}": give the folder that holds config.json and model.safetensors`);
   if (!found.isDirectory() && path.endsWith(".json")) throw new RangeError(`"${path}" is a file: give the folder that holds config.json and model.safetensors`);
+  const options = signal ? { signal } : {}, folder = found.isDirectory() ? path : paths.dirname(path);
   return {
-    name: path, ...(found.isDirectory() ? {} : { single: () => fileSource(path, signal ? { signal } : {}) }),
+    name: path, ...(found.isDirectory() ? {} : { single: () => fileSource(path, options) }),
     async bytes(file) {
-      const info = statOf(paths.join(path, file));
+      const place = paths.join(folder, file), info = statOf(place);
       if (!info) return undefined;
-      if (info.size > LARGEST) throw new RangeError(`${paths.join(path, file)} has ${info.size} bytes, expected a small file`);
-      return fs.readFileSync(paths.join(path, file));
+      if (info.size > LARGEST) throw new RangeError(`${place} has ${info.size} bytes, expected a small file`);
+      return fs.readFileSync(place);
     },
-    open: (file) => fileSource(paths.join(path, file), signal ? { signal } : {}),
+    open: (file) => fileSource(paths.join(folder, file), options),
   };
 }

@@ -8,6 +8,8 @@ import { bytesSource, Checkpoint, safetensorsBytes } from "../../bindings/checkp
 import { load } from "../../bindings/index.ts";
 import { rejects } from "./checkpoint/fixtures.ts";
 import { Call, orderedDict, pthOf } from "./checkpoint/pth-writer.ts";
+import { llamaEntries, tinyLlamaConfig } from "../golden/tiny-llama.ts";
+import { sentencePieceJson } from "./tokenizer/tokenizers.ts";
 import { openFiles, tinyConfig, tinyEntries, tinyFile, tinyPixels, withFolder, writeEntries } from "./tiny.ts";
 
 /** What a trainer saves around its state dict, a foreign class included. */
@@ -44,6 +46,20 @@ test("a config that is given goes first", async () => {
   assert.equal(model.config.architecture === "slab_deit" && model.config.image.labels, Object.values(tinyConfig.id2label));
   await withFolder({ "x.pth": pthOf(entries) }, async (folder) => {
     await rejects(() => load(join(folder, "x.pth"), { config: "slab_deit_t" }), /"pos_embed" has shape \[1, 16, 24\], expected \[1, 196, 192\]/, RangeError);
+    assert.equal(openFiles(folder), []);
+  });
+});
+
+test("a language model as PyTorch's trainers leave it: pytorch_model.bin, with or without config.json, the tokenizer beside it", async () => {
+  const config = { ...tinyLlamaConfig, vocab_size: 400 }, weights = writeEntries(llamaEntries(config)), ids = [5, 7, 200];
+  using expected = await load({ config, weights: safetensorsBytes(weights) });
+  const logits = await expected.session().prefill(ids);
+  await withFolder({ "pytorch_model.bin": pthOf(weights), "config.json": JSON.stringify({ ...config, model_type: "llama" }), "tokenizer.json": JSON.stringify(sentencePieceJson("replace")) }, async (folder) => {
+    for (const source of [folder, join(folder, "pytorch_model.bin")]) {
+      using model = await load(source);
+      assert.equal(await model.session().prefill(ids), logits);
+      assert.ok(model.tokenizer);
+    }
     assert.equal(openFiles(folder), []);
   });
 });

@@ -1,6 +1,11 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { PRESETS } from "../../models/config.ts";
+import type { Tensors } from "../../bindings/checkpoint/index.ts";
+import { findTensor, scopeOf } from "../../bindings/checkpoint/tensors.ts";
+import { build } from "../../bindings/load.ts";
+import { Plan } from "../../bindings/plan.ts";
+import { isBackbone, parseConfig } from "../../models/config.ts";
+import { swinFeatures } from "../../models/slab-swin.ts";
 import { leftOver, recognise } from "../../models/recognise.ts";
 import { cswinShapes, deitShapes, headerOf, llamaShapes, pvtShapes, swinShapes } from "./state-dicts.ts";
 import type { Shapes } from "./state-dicts.ts";
@@ -42,12 +47,31 @@ const networks: readonly [name: string, entries: number, shapes: Shapes, config:
   }],
 ];
 
+/** The tensors that a network asks for, each with the shape that it has. */
+function askedFor(shapes: Shapes, config: unknown): string[] {
+  const asked: string[] = [];
+  const stored = new Map([...shapes].map(([name, shape]) => [name, { name, dtype: "F32", shape, byteLength: 0, file: "x.pth", read: () => Promise.reject(new Error("nothing is read")) }]));
+  const tensors: Tensors = {
+    prefix: "", has: (name) => stored.has(name), scope: (prefix) => scopeOf(tensors, prefix),
+    tensor(name, shape) {
+      asked.push(name);
+      return findTensor("x.pth", stored, name, shape);
+    },
+  };
+  const checked = parseConfig(config), plan = new Plan({ type: "f32", relaxed: false });
+  if (isBackbone(checked)) swinFeatures(plan, tensors, checked.network, { height: 224, width: 224 });
+  else build(plan, tensors, checked);
+  // DeiT reads its class token, SLAB-DeiT has one that it does not
+  return [...new Set(asked)].filter((name) => name !== "cls_token").sort();
+}
+
 for (const [name, entries, shapes, config] of networks) {
-  test(`${name} by its tensors`, () => {
+  test(`${name} by its tensors, each of which it reads`, () => {
     assert.is(shapes.size, entries);
     const found = recognise(headerOf(shapes));
     assert.equal(found.config, config);
-    if (Object.hasOwn(PRESETS, name)) assert.is(found.preset, name);
+    assert.is(found.preset, name);
+    assert.equal(askedFor(shapes, found.config), leftOver([...shapes.keys()]).sort());
   });
 }
 
@@ -56,6 +80,7 @@ test("detection backbones are told apart from classifiers", () => {
   assert.equal([slab.size, plain.size], [417, 413]);
   assert.is(recognise(headerOf(slab)).preset, "slab_swin_t_backbone");
   assert.is(recognise(headerOf(plain)).preset, "swin_t_prepbn_backbone");
+  for (const shapes of [slab, plain]) assert.equal(askedFor(shapes, recognise(headerOf(shapes)).config), leftOver([...shapes.keys()]).sort());
 });
 
 test("other sizes than the paper's, and what was assumed", () => {
