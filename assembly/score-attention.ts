@@ -42,7 +42,7 @@ export function exponentiate(row: usize, tokens: i32, padded: i32, peak: f32): f
 }
 
 /** Scores → e^(score − max), in place; the padding after `tokens` becomes 0. Returns their sum. */
-export function exponentiateRow(row: usize, tokens: i32, padded: i32): f32 {
+function exponentiateRow(row: usize, tokens: i32, padded: i32): f32 {
   return exponentiate(row, tokens, padded, peakOf(row, tokens, padded));
 }
 

@@ -3,7 +3,7 @@
 // first-level cache, and results are written in the map's order: nothing is rearranged in memory.
 import { PANEL, ZEROS } from "./header";
 import { panelProduct } from "./matmul";
-import { exponentiateRow } from "./score-attention";
+import { exp4, exp8, sum4 } from "./simd";
 
 /** Query rows that share a pass over the keys; the last block of a window takes up to LARGEST. */
 const BLOCK: i32 = 12;
@@ -59,6 +59,52 @@ function gatherValues(out: usize, v: usize, row: usize, padding: usize, members:
   }
 }
 
+// @ts-ignore: decorator
+@inline
+function copyRow(out: usize, from: usize, bytes: usize): void {
+  for (let i: usize = 0; i < bytes; i += PANEL * 4) {
+    v128.store(out + i, v128.load(from + i)); v128.store(out + i, v128.load(from + i, 16), 16);
+  }
+}
+
+/** The lanes that belong to the first `rest` of four. */
+// @ts-ignore: decorator
+@inline
+function lanesBelow(rest: i32): v128 {
+  return i32x4.gt_s(i32x4.splat(rest), i32x4(0, 1, 2, 3));
+}
+
+/** The largest of a row of scores, four times. */
+// @ts-ignore: decorator
+@inline
+function peakOf(row: usize, tokens: i32): v128 {
+  const end = row + (<usize>(tokens & ~3) << 2);
+  let top = v128.bitselect(v128.load(end), f32x4.splat(-f32.MAX_VALUE), lanesBelow(tokens & 3));
+  for (; row < end; row += 16) top = f32x4.pmax(top, v128.load(row));
+  top = f32x4.pmax(top, i32x4.shuffle(top, top, 2, 3, 0, 1));
+  return f32x4.pmax(top, i32x4.shuffle(top, top, 1, 0, 3, 2));
+}
+
+/** Scores → e^(score − peak), in place; what stands after `tokens` is read by nobody. Returns the sum. */
+// @ts-ignore: decorator
+@inline
+function exponentiate(row: usize, tokens: i32, peak: v128): f32 {
+  const end = row + (<usize>(tokens & ~3) << 2), pairs = row + (<usize>(tokens & ~7) << 2), rest = tokens & 3;
+  let sum = i32x4.splat(0);
+  for (; row < pairs; row += 32) sum = f32x4.add(sum, exp8(row, peak));
+  if (row < end) {
+    const e = exp4(f32x4.sub(v128.load(row), peak));
+    v128.store(row, e);
+    sum = f32x4.add(sum, e);
+  }
+  if (rest) {
+    const e = exp4(f32x4.sub(v128.load(end), peak));
+    v128.store(end, e);
+    sum = f32x4.add(sum, v128.and(e, lanesBelow(rest)));
+  }
+  return sum4(sum);
+}
+
 /** Whether all tokens of a window belong to one region. */
 function sameRegion(labels: usize, padded: i32): bool {
   const first = v128.load32_splat(labels);
@@ -87,7 +133,7 @@ export function windowAttention(
   const padded = (tokens + PANEL - 1) & -PANEL;
   const scoreRow = <usize>padded * 4, headRow = <usize>headDim * 4, keyPanel = <usize>headDim * (PANEL * 4), valuePanel = <usize>tokens * (PANEL * 4);
   const keys = scratch, values = keys + <usize>padded * headRow, queries = values + <usize>tokens * headRow;
-  const scores = queries + <usize>LARGEST * headRow, sums = scores + <usize>LARGEST * scoreRow;
+  const scores = queries + <usize>LARGEST * headRow, factors = scores + <usize>LARGEST * scoreRow;
   const masked = f32x4.splat(MASKED);
   for (let unit = begin; unit < end; ++unit) {
     const window = unit / heads, head = unit - window * heads;
@@ -98,7 +144,7 @@ export function windowAttention(
     gatherValues(values, v + column, row, padValue + column, own, tokens, headDim);
     for (let first = 0, rows = 0; first < tokens; first += rows) {
       rows = tokens - first <= LARGEST ? tokens - first : BLOCK;
-      for (let r = 0; r < rows; ++r) memory.copy(queries + <usize>r * headRow, rowOf(q + column, row, padKey + column, own, first + r), headRow);
+      for (let r = 0; r < rows; ++r) copyRow(queries + <usize>r * headRow, rowOf(q + column, row, padKey + column, own, first + r), headRow);
       const biasRows = bias ? bias + <usize>(head * tokens + first) * scoreRow : 0;
       for (let p = 0; p < padded; p += PANEL) {
         panelProduct(
@@ -113,7 +159,12 @@ export function windowAttention(
             v128.store(at + i, f32x4.add(v128.load(at + i), v128.and(i32x4.ne(v128.load(labels + i), label), masked)));
           }
         }
-        store<f32>(sums + (<usize>r << 2), exponentiateRow(at, tokens, padded));
+        v128.store(factors + (<usize>r << 4), peakOf(at, tokens));
+      }
+      // in a loop of its own, so that no row's exponentials wait for its peak
+      for (let r = 0; r < rows; ++r) {
+        const factor = factors + (<usize>r << 4);
+        v128.store(factor, f32x4.splat(1 / exponentiate(scores + <usize>r * scoreRow, tokens, v128.load(factor))));
       }
       // the queries have been read: their place takes the output
       for (let c: usize = 0; c < headRow; c += PANEL * 4) {
@@ -122,7 +173,7 @@ export function windowAttention(
       for (let r = 0; r < rows; ++r) {
         const token = load<i32>(own + (<usize>(first + r) << 2));
         if (token < 0) continue;
-        const from = queries + <usize>r * headRow, target = out + <usize>token * outRow + column, scale = f32x4.splat(1 / load<f32>(sums + (<usize>r << 2)));
+        const from = queries + <usize>r * headRow, target = out + <usize>token * outRow + column, scale = v128.load(factors + (<usize>r << 4));
         for (let i: usize = 0; i < headRow; i += 16) v128.store(target + i, f32x4.mul(v128.load(from + i), scale));
       }
     }

@@ -167,8 +167,8 @@ export class Plan extends PlanRecord {
     if (headDim % PANEL) throw new RangeError(`windows of ${headDim} channels a head: expected a multiple of ${PANEL}`);
     if (!padding && members.includes(-1)) throw new RangeError(`${name} reach outside the map: they need a padding row`);
     const at = (tensor: Tensor, which: number): Argument => part(tensor, 4 * (which * dim + firstHead * headDim));
-    // keys, values, and up to 23 queries with their scores and sums
-    this.threadScratch = Math.max(this.threadScratch, 4 * (headDim * (padded + size + 23) + 23 * padded + 24));
+    // keys, values, and up to 23 queries with their scores and factors
+    this.threadScratch = Math.max(this.threadScratch, 4 * (headDim * (padded + size + 23) + 23 * padded + 92));
     this.op(opcodes.WINDOW_ATTENTION, "windowAttention", groups * heads, 4 * groups * size * size * heads * headDim, [
       at(out, 0), out.rowBytes, at(qkv, 0), at(qkv, 1), at(qkv, 2), qkv.rowBytes, padding ? at(padding, 1) : 0, padding ? at(padding, 2) : 0,
       this.indices(name, members), regions ? this.indices(`${name}, regions`, regions) : 0, bias ?? 0, size, heads, headDim,

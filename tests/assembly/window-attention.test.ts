@@ -5,7 +5,7 @@ import { uniform01 } from "../golden/generator.ts";
 import { alignUp, assertClose, assertSameBits, assertSplits, builds, loadKernels, padRows, TILES, uniform } from "../harness.ts";
 
 /** Bytes of scratch, as the kernel's comment and bindings/plan.ts have it, in floats. */
-const scratchFor = (size: number, headDim: number): number => headDim * (alignUp(size, 8) + size + 23) + 23 * alignUp(size, 8) + 24;
+const scratchFor = (size: number, headDim: number): number => headDim * (alignUp(size, 8) + size + 23) + 23 * alignUp(size, 8) + 92;
 
 /** Members in random order of a map that some are outside of; the last tokens of the map are in no window. */
 function cut(key: string, windows: number, size: number, outside: boolean): { members: Int32Array; regions: Int32Array; mapTokens: number } {
