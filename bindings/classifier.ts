@@ -39,6 +39,11 @@ export class Classifier {
     [this.#config, this.#runtime, this.#logits] = [config, runtime, logits];
   }
 
+  /** @internal where a run leaves its result */
+  get logits(): Tensor {
+    return this.#logits;
+  }
+
   async forward(pixels: Float32Array): Promise<Float32Array> {
     const { classes, channels, imageSize } = this.#config.network;
     const perImage = channels * imageSize * imageSize;

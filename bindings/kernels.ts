@@ -97,6 +97,7 @@ export function chooseBuild(platform: Platform, { threads, deterministic = false
   else if (wanted === 1) reasons.push(threads === 1 ? "one thread: as asked" : "one thread: this host has one core");
   if (build) {
     relaxed = build.startsWith("relaxed");
+    if (relaxed && !WebAssembly.validate(RELAXED_PROBE)) throw new RangeError(`${platform.runtime} has no relaxed SIMD, which the build "${build}" needs: use a plain build, or a newer runtime`);
     wanted = build.endsWith("threads") ? wanted : 1;
   }
   const shared = given?.threads ?? wanted > 1;

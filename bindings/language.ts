@@ -36,6 +36,11 @@ export class Language {
     this.#fingerprint = hash >>> 0;
   }
 
+  /** @internal by which the programs are fed and read */
+  get tensors(): LanguageTensors {
+    return this.#tensors;
+  }
+
   get stateBytes(): number {
     return this.#runtime.plan.stateBytes;
   }

@@ -1,5 +1,5 @@
 // A loaded model: packed weights and a plan in one memory. Immutable; every forward pass is one call into WebAssembly.
-import type { ModelConfig } from "../models/config.ts";
+import type { ImageModelConfig, ModelConfig } from "../models/config.ts";
 import { isBackbone, isLanguageModel } from "../models/config.ts";
 import { Classifier } from "./classifier.ts";
 import type { Evidence, Label, Picture } from "./classifier.ts";
@@ -14,6 +14,7 @@ import type { Profile } from "./profile.ts";
 import { profileOps } from "./profile.ts";
 import type { Runtime } from "./runtime.ts";
 import type { Session } from "./session.ts";
+import { standaloneFile } from "./standalone.ts";
 import type { Tokenizer } from "./tokenizer/index.ts";
 
 export class Model {
@@ -129,6 +130,17 @@ export class Model {
   pack(): Uint8Array<ArrayBuffer> {
     const { weightsAddress, weightsBytes, fingerprint } = this.#runtime.memory;
     return packedFile(this.plan, this.caps.relaxed, fingerprint, this.#runtime.bytes(weightsAddress, weightsBytes));
+  }
+
+  /**
+   * The whole model, plan and weights, in one file that dist/slab-wasi.wasm runs without JavaScript, in any WASI host; what `slab pack` writes.
+   * Its memory has room for as many sessions as the model was loaded with. Quantised weights are for builds of the same kind, relaxed or plain.
+   */
+  standalone(): Uint8Array<ArrayBuffer> {
+    const { config } = this, task = this.#task;
+    if (task instanceof Classifier) return standaloneFile(this.#runtime, { config: config as ImageModelConfig, logits: task.logits });
+    if (task instanceof Language) return standaloneFile(this.#runtime, { config: task.config, tensors: task.tensors });
+    throw new TypeError("standalone() is for models of labels and of language, this is a backbone");
   }
 
   /** Gives the memory back and leaves the thread pool. Safe to call twice. */

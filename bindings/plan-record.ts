@@ -290,8 +290,8 @@ export class PlanRecord {
     return OP_BYTES;
   }
 
-  /** The op records, once every tensor has its address. */
-  encode(): Uint8Array {
+  /** The op records, once every tensor has its address; `shift` is added to all of them. */
+  encode(shift = 0): Uint8Array {
     const bytes = new Uint8Array(this.ops.length * OP_BYTES);
     const view = new DataView(bytes.buffer);
     this.ops.forEach((op, i) => {
@@ -304,7 +304,7 @@ export class PlanRecord {
         if (typeof arg === "number") view.setInt32(to, arg, true);
         else if ("f32" in arg) view.setFloat32(to, arg.f32, true);
         else if ("live" in arg) view.setInt32(to, most(arg, this.programOf(i).capacity), true);
-        else view.setUint32(to, "tensor" in arg ? arg.tensor.address + arg.offset : arg.address, true);
+        else view.setUint32(to, ("tensor" in arg ? arg.tensor.address + arg.offset : arg.address) + shift, true);
       });
     });
     return bytes;

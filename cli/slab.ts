@@ -20,6 +20,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   generate: () => import("./generate.ts"),
   info: () => import("./info.ts"),
   list: () => import("./list.ts"),
+  pack: () => import("./pack.ts"),
   pull: () => import("./pull.ts"),
   quality: () => import("./quality.ts"),
 };

@@ -75,6 +75,7 @@ if (what === "all" || what === "wasm") {
     await compile(["assembly/threads.ts", "--target", `${target}-threads`]);
     await compile(["assembly/peak.ts", "--target", target, "--outFile", `wasm/peak-${target}.wasm`]);
   }
+  for (const target of ["wasi", "wasi-relaxed"]) await compile(["assembly/wasi/index.ts", "--target", target]);
   for (const [name, file] of Object.entries(CODECS)) cpSync(join("node_modules/@jsquash", file), `wasm/codec-${name}.wasm`);
 }
 if (what === "debug") await compile(["assembly/index.ts", "--target", "debug"]);
@@ -87,5 +88,6 @@ if (what === "all" || what === "js") {
   mkdirSync("dist/wasm", { recursive: true });
   for (const module of MODULES) cpSync(`wasm/${module}.wasm`, `dist/wasm/${module}.wasm`);
   writeFileSync("dist/THIRD-PARTY.md", licences());
+  for (const module of ["slab-wasi", "slab-wasi-relaxed"]) cpSync(`wasm/${module}.wasm`, `dist/${module}.wasm`);
   for (const command of ["slab", "demo"]) chmodSync(`dist/js/node/${command}.js`, 0o755);
 }

@@ -42,10 +42,10 @@ function build(what) {
 }
 
 const isSource = (path) => /\.[jt]s$/.test(path) && !path.endsWith(".d.ts");
-const modules = [...BUILDS.map((build) => `wasm/slab-${build}.wasm`), ...["jpeg", "png", "webp"].map((codec) => `wasm/codec-${codec}.wasm`)];
+const modules = [...[...BUILDS, "wasi", "wasi-relaxed"].map((build) => `wasm/slab-${build}.wasm`), ...["jpeg", "png", "webp"].map((codec) => `wasm/codec-${codec}.wasm`)];
 if (stale(modules, ["assembly", "asconfig.json"], (path) => isSource(path) || path === "asconfig.json")) build("wasm");
-const javascript = ["dist/js/node/index.js", "dist/js/node/slab.js", "dist/js/node/demo.js", ...["browser", "workerd", "inline"].map((host) => `dist/js/${host}/index.js`), ...BUILDS.map((build) => `dist/wasm/slab-${build}.wasm`)];
-const javascriptSources = ["bindings", "cli", "models", "assembly/header.ts", "assembly/opcodes.ts", "tsconfig.json", ...modules];
+const javascript = ["dist/js/node/index.js", "dist/js/node/slab.js", "dist/js/node/demo.js", ...["browser", "workerd", "inline"].map((host) => `dist/js/${host}/index.js`), ...BUILDS.map((build) => `dist/wasm/slab-${build}.wasm`), "dist/slab-wasi.wasm"];
+const javascriptSources = ["bindings", "cli", "models", "assembly/header.ts", "assembly/opcodes.ts", "assembly/slab-file.ts", "tsconfig.json", ...modules];
 if (stale(javascript, javascriptSources, (path) => isSource(path) || path === "tsconfig.json" || path.endsWith(".wasm"))) build("js");
 
 // runs
@@ -135,6 +135,17 @@ function node24(fault) {
   const version = spawnSync(NODE_24, ["--version"], { encoding: "utf8" }).stdout?.trim();
   return version ? { version } : { reason: fault ?? "it does not start" };
 }
+
+/** Wasmtime for tests/wasi, from pip where there is one; without it those tests say that they skip it. */
+function wasmtime() {
+  const env = { ...process.env, PYTHONPATH: join(root, "tests/platforms/python") };
+  const here = () => spawnSync("python3", ["-c", "import wasmtime"], { env }).status === 0;
+  if (here()) return;
+  spawnSync("python3", ["-m", "pip", "install", "--quiet", "--target", env.PYTHONPATH, "wasmtime"], { timeout: 120_000 });
+  if (!here()) console.log("\nWasmtime is not tested: pip could not install the package wasmtime");
+}
+
+wasmtime();
 
 /** @type {Outcome[]} */
 const outcomes = [];
