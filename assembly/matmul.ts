@@ -3,7 +3,7 @@
 // Every output is one chain ordered by k, so tile shape, row split and thread count never change its bits.
 import { PANEL, TILE_ROWS } from "./header";
 import { ACT_GATE, ACT_GELU, ACT_NONE, ACT_RELU } from "./opcodes";
-import { gelu, madd, silu } from "./simd";
+import { gelu, geluTwoRows, madd, silu } from "./simd";
 
 /**
  * out[r][0..8) = bias[0..8) + addend[r][0..8) + Σ_k a[r][k] · w[k][0..8), for R ≤ 6 rows and k = 8·octets + rest. R is a constant at
@@ -152,11 +152,11 @@ function activatePanel(out: usize, outRow: usize, m: i32, act: i32): void {
       out += outRow;
     } while (--m);
   } else if (act == ACT_GELU) {
-    do {
+    for (; m > 1; m -= 2, out += 2 * outRow) geluTwoRows(out, out + outRow);
+    if (m > 0) {
       v128.store(out, gelu(v128.load(out)));
       v128.store(out, gelu(v128.load(out, 16)), 16);
-      out += outRow;
-    } while (--m);
+    }
   } else {
     do {
       v128.store(out, silu(v128.load(out)));

@@ -57,6 +57,11 @@ function cases(build: "simd" | "relaxed"): Case[] {
     { name: "scoreAttention linear 64, 3×64", flops: 4 * 64 * 64 * heads * d, run: () => kernels.scoreAttention!(0, 64, out, row, x, row, w, other, heads, d, d, 64, WEIGH_LINEAR, 1e-6, 56 << 20) },
     { name: "scoreAttention softmax 197, 3×64", flops: 4 * 197 * 197 * heads * d, run: () => kernels.scoreAttention!(0, 197, out, row, x, row, w, other, heads, d, d, 197, WEIGH_SOFTMAX, 0, 56 << 20) },
     { name: "depthwiseConv 14×14, 3×64", flops: 50 * tokens * heads * d, run: () => { floats.fill(0, out / 4, out / 4 + tokens * heads * d); kernels.depthwiseConv!(0, heads * (d / 8), out, row, x, w, 14, 14, d, d, 56 << 20); } },
+    ...([[96, 3, ACT_NONE], [96, 5, ACT_NONE], [512, 3, ACT_GELU]] as const).map(([channels, taps, act]): Case => ({
+      // 24 panels of windows: some 128 KiB, as the plan builder chooses
+      name: `depthwiseConvChannels ${taps}×${taps}, 56×56×${channels}${act === ACT_GELU ? " gelu" : ""}`, flops: 2 * taps * taps * 56 * 56 * channels,
+      run: () => kernels.depthwiseConvChannels!(0, 56, out, channels * 4, 32, x, channels * 4, 32, w, other, 0, 0, 0, 56, 56, channels / 8, taps, act, 1, Math.min(24, channels / 8), 56 << 20),
+    })),
     { name: "meanRows 196×192", flops: tokens * heads * d, run: () => kernels.meanRows!(0, heads * (d / 8), out, x, row, tokens) },
     { name: "layerNorm 196×192", flops: 8 * tokens * heads * d, run: () => kernels.layerNorm!(0, tokens, out, row, x, row, w, other, heads * d, 1e-6) },
   );
