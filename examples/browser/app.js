@@ -5,10 +5,10 @@ import { startWriting } from "./write.js";
 const about = document.querySelector("#about");
 const seen = startSeeing(), written = startWriting();
 
-Promise.all([seen, written]).then(([see, write]) => {
-  const { build, threads, reasons } = write.caps;
+Promise.all([seen, written]).then(async ([see, write]) => {
+  const { build, threads, reasons } = write.caps, [seeing, writing] = await Promise.all([see.memory(), write.memory()]);
   about.textContent = `${build} build, ${threads === 1 ? "one thread" : `${threads} threads`}${reasons.length ? ` (${reasons.join("; ")})` : ""}. `
-    + `WebAssembly memory: ${mebibytes(see.memory().total)} to see, ${mebibytes(write.memory().total)} to write.`;
+    + `WebAssembly memory: ${mebibytes(seeing.total)} to see, ${mebibytes(writing.total)} to write.`;
   document.body.dataset.ready = "true";
 }, () => {});
 

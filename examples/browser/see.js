@@ -71,11 +71,11 @@ function draw(bitmap, best) {
   $("hint").hidden = true;
 }
 
-/** Places that add to the label's logit, the more the warmer. */
+/** Places that add more than the average to the label's logit, the more the warmer. */
 function drawHeat({ map, width, height }) {
-  const canvas = $("heat"), context = canvas.getContext("2d"), small = new OffscreenCanvas(width, height), most = Math.max(...map, 1e-6);
-  const image = new ImageData(width, height);
-  map.forEach((share, i) => image.data.set([255, 90, 0, 190 * Math.max(0, share / most)], 4 * i));
+  const canvas = $("heat"), context = canvas.getContext("2d"), small = new OffscreenCanvas(width, height), image = new ImageData(width, height);
+  const mean = map.reduce((sum, share) => sum + share, 0) / map.length, most = Math.max(...map) - mean || 1;
+  map.forEach((share, i) => image.data.set([255, 90, 0, 190 * Math.max(0, (share - mean) / most)], 4 * i));
   small.getContext("2d").putImageData(image, 0, 0);
   context.clearRect(0, 0, canvas.width, canvas.height);
   context.imageSmoothingQuality = "high";
