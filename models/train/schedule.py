@@ -38,12 +38,15 @@ class Clock:
 
 
 def steps_of(model: nn.Module, optimiser: torch.optim.Optimizer, clock: Clock, *, rate: float, warmup: int) -> Iterator[int]:
-    """Before every step sets λ and the learning rate. The last norms and rates are those of the end."""
+    """Sets λ and the learning rate before every step."""
     while clock.progress < 1:
         set_blend(model, clock.blend)
         for group in optimiser.param_groups:
             group["lr"] = clock.rate(rate, warmup)
         yield clock.step
+        if clock.step == 0:
+            # the first step compiles, which is no training
+            clock.started = time.monotonic()
         clock.step += 1
 
 
