@@ -18,6 +18,7 @@ MODEL is a folder or URL of config.json beside model.safetensors, or a name of s
   --rounds N        runs that are timed; default 40
   --dtype TYPE      how weights are kept: f32 (default), int8 or int4
   --config NAME     a preset of slab list, or the path of a config.json
+  --context N     most tokens of a LLaMA session; default: its positions, at most 2048
   --threads N       default: one for every core
   --deterministic   the build that gives the same bits everywhere
   --json            one JSON document
@@ -85,7 +86,7 @@ function show(title: string, { peakGflops, bandwidthGbps, totalMs, ops }: Profil
 }
 
 export async function run(args: readonly string[]): Promise<void> {
-  const parsed = parse("bench", { ...MODEL_OPTIONS, profile: { type: "boolean" }, ops: { type: "boolean" }, rounds: { type: "string" } }, args);
+  const parsed = parse("bench", { ...MODEL_OPTIONS, profile: { type: "boolean" }, ops: { type: "boolean" }, rounds: { type: "string" }, context: { type: "string" } }, args);
   const { values, positionals: [given, ...more] } = parsed;
   if (values.help) return out(HELP);
   if (given === undefined) throw new RangeError("no model was given: name a folder, a URL or one of slab list, e.g. slab bench slab-deit-cifar10");

@@ -32,6 +32,7 @@ Ctrl-C stops after the token at hand; the exit code is then 130.
   --stats                   speed and memory, to stderr
   --dtype TYPE              how weights are kept: f32 (default), int8 or int4
   --config NAME             a preset of slab list, or the path of a config.json, for a folder without one (or instead of it)
+  --context N             most tokens of a LLaMA session; default: its positions, at most 2048
   --threads N               default: one for every core
   --deterministic           the same bits on every runtime and for any number of threads
   --json                    one JSON document at the end
@@ -46,7 +47,7 @@ export async function run(args: readonly string[]): Promise<void> {
   const parsed = parse("generate", {
     ...MODEL_OPTIONS, model: { type: "string" }, "max-tokens": { type: "string" }, temperature: { type: "string" }, "top-k": { type: "string" }, "top-p": { type: "string" },
     "repetition-penalty": { type: "string" }, seed: { type: "string" }, stop: { type: "string", multiple: true }, save: { type: "string" }, resume: { type: "string" },
-    echo: { type: "boolean" }, stats: { type: "boolean" },
+    echo: { type: "boolean" }, context: { type: "string" }, stats: { type: "boolean" },
   }, args);
   const { values } = parsed;
   if (values.help) return out(HELP);

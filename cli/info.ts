@@ -25,6 +25,7 @@ preset (its sizes only).
   --config NAME     a preset of slab list, or the path of a config.json, for a folder without one (or instead of it)
   --dtype TYPE      how weights are kept: f32 (default), int8 or int4
   --plan            also every op of a pass, with what it reads and writes
+  --context N     most tokens of a LLaMA session; default: its positions, at most 2048
   --threads N       default: one for every core
   --deterministic   the build that gives the same bits everywhere
   --json            one JSON document
@@ -39,7 +40,7 @@ interface Norm {
 }
 
 export async function run(args: readonly string[]): Promise<void> {
-  const parsed = parse("info", { ...MODEL_OPTIONS, plan: { type: "boolean" } }, args);
+  const parsed = parse("info", { ...MODEL_OPTIONS, plan: { type: "boolean" }, context: { type: "string" } }, args);
   const { values, positionals: [given, ...more] } = parsed;
   if (values.help) return out(HELP);
   if (given === undefined) throw new RangeError("no model was given: name a folder, a URL or one of slab list, e.g. slab info slab-deit-cifar10");

@@ -85,11 +85,11 @@ export function weightType(text: string | boolean | undefined, types = WEIGHT_TY
 
 /** load()'s options from the command line. --config names a preset, or a file like config.json. */
 export async function loadOptions({ values }: Parsed): Promise<LoadOptions> {
-  const threads = wholeNumber("threads", values.threads, 1, 64), dtype = weightType(values.dtype);
+  const threads = wholeNumber("threads", values.threads, 1, 64), context = wholeNumber("context", values.context, 1, 1 << 20), dtype = weightType(values.dtype);
   const config = values.config === undefined ? undefined : await readConfig(String(values.config));
   return {
     ...(threads === undefined ? {} : { threads }), ...(values.deterministic ? { deterministic: true } : {}), ...(config === undefined ? {} : { config }),
-    ...(dtype === undefined ? {} : { dtype }),
+    ...(dtype === undefined ? {} : { dtype }), ...(context === undefined ? {} : { context }),
   };
 }
 

@@ -121,7 +121,7 @@ export class WorkerModel implements Pick<Model, "forward" | "classify" | "featur
   }
 
   #session(number: number, position: number): WorkerSession {
-    const session = new WorkerSession(this.#connection, number, position, this.#loaded.stateBytes, (n, at) => this.#session(n, at));
+    const session = new WorkerSession(this.#connection, number, position, this.#loaded, (n, at) => this.#session(n, at));
     // the worker keeps a session for as long as somebody here does
     this.#dropped.register(session, number);
     return session;
@@ -137,8 +137,10 @@ export interface WorkerTokenizer {
 
 /** A Session in a worker. */
 export class WorkerSession {
-  /** Bytes of the state, whatever the position. */
+  /** Bytes of the state in the model's memory, whatever the position. */
   readonly stateBytes: number;
+  /** Most tokens of the timeline; Infinity where its state does not grow. */
+  readonly context: number;
   /** @internal */
   readonly number: number;
   readonly #connection: Connection;
@@ -146,8 +148,8 @@ export class WorkerSession {
   #position: number;
 
   /** @internal use model.session() */
-  constructor(connection: Connection, number: number, position: number, stateBytes: number, make: (number: number, position: number) => WorkerSession) {
-    [this.#connection, this.number, this.#position, this.stateBytes, this.#make] = [connection, number, position, stateBytes, make];
+  constructor(connection: Connection, number: number, position: number, { stateBytes, context }: Pick<Loaded, "stateBytes" | "context">, make: (number: number, position: number) => WorkerSession) {
+    [this.#connection, this.number, this.#position, this.stateBytes, this.context, this.#make] = [connection, number, position, stateBytes, context, make];
   }
 
   /** Tokens of this timeline when its last answer came. */

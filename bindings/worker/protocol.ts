@@ -32,6 +32,7 @@ export interface Loaded {
   readonly caps: Caps;
   /** Of language models; else 0. */
   readonly stateBytes: number;
+  readonly context: number;
   /** Tokens of tokenizer.json, where there is one. */
   readonly vocabSize: number | undefined;
 }

@@ -1,4 +1,5 @@
 // The worker's side: one model, and the sessions and generators that requests have made, under the numbers of those requests.
+import { isLanguageModel } from "../../models/config.ts";
 import { load } from "../load.ts";
 import type { LoadOptions, ModelParts } from "../load.ts";
 import type { Model } from "../model.ts";
@@ -27,8 +28,8 @@ export function serve(onMessage: (receive: (request: Request) => void) => void, 
     // an address travels as text
     const kernels = typeof wasm === "string" ? { wasm: new URL(wasm) } : {};
     model = await load(source as string | ModelParts, { ...(options as LoadOptions), ...kernels, signal, onProgress: (progress) => post({ id, progress }) });
-    const { config, caps } = model, language = config.architecture === "slab_lm";
-    return { config, caps, stateBytes: language ? model.session().stateBytes : 0, vocabSize: language ? model.tokenizer?.vocabSize : undefined };
+    const { config, caps } = model, language = isLanguageModel(config), { stateBytes, context } = language ? model.session() : { stateBytes: 0, context: 0 };
+    return { config, caps, stateBytes, context, vocabSize: language ? model.tokenizer?.vocabSize : undefined };
   }
 
   function make(id: number, thing: Session | Generation): void {

@@ -1,15 +1,18 @@
 // LLaMA with PRepBN: the golden vector of the official code, and small networks of other shapes against float64.
+import { load as loadInWorker } from "slab-wasm/worker";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { safetensorsBytes } from "../../bindings/checkpoint/index.ts";
 import { load } from "../../bindings/index.ts";
 import type { LanguageModelConfig, LoadOptions, Model, Session } from "../../bindings/index.ts";
 import { HEADER_BYTES } from "../../bindings/snapshot.ts";
 import { parseConfig } from "../../models/config.ts";
 import type { SlabLlamaConfig } from "../../models/slab-llama.ts";
 import { rejects } from "../bindings/checkpoint/fixtures.ts";
+import { writeEntries } from "../bindings/tiny.ts";
 import { naiveLlama } from "../golden/naive-llama.ts";
 import { vectors } from "../golden/synthetic.ts";
-import { tinyLlama, tinyLlamaConfig } from "../golden/tiny-llama.ts";
+import { llamaEntries, tinyLlama, tinyLlamaConfig } from "../golden/tiny-llama.ts";
 import type { TinyLlamaConfig } from "../golden/tiny-llama.ts";
 import { runs } from "./builds.ts";
 
@@ -229,6 +232,28 @@ test("a packed checkpoint does not depend on the context", () =>
     const again = await load({ config: tinyLlamaConfig, weights: model.pack() }, { threads: 1, context: 64 });
     assert.equal(await again.session().logits(ids), want);
     again.dispose();
+  }));
+
+test("a model in a worker knows its context", async () => {
+  const model = await loadInWorker({ config: tinyLlamaConfig, weights: safetensorsBytes(writeEntries(llamaEntries(tinyLlamaConfig))) }, { threads: 1, context: 40 });
+  const session = await model.session();
+  assert.is(session.context, 40);
+  await rejects(() => session.prefill(idsOf(1, 41)), /^41 more tokens after 0 are beyond the context of 40/, RangeError);
+  assert.is((await session.prefill(idsOf(1, 40))).length, VOCAB);
+  model.dispose();
+});
+
+test("a profile has the cache's ops, at half of the context", () =>
+  withModel(async (model) => {
+    for (const program of ["decode", "prefill"] as const) {
+      const { ops } = await model.profile({ program, rounds: 1 });
+      assert.is(ops.filter(({ op }) => op === "cachedAttention").length, 2);
+      assert.ok(ops.every(({ timeMs }) => Number.isFinite(timeMs)));
+    }
+    // and sessions are none the worse
+    const session = model.session();
+    await session.prefill(idsOf(1, 7));
+    assert.ok((await session.decode(3)).every(Number.isFinite));
   }));
 
 test("config: what other LLaMAs have is refused", () => {
