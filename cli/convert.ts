@@ -95,7 +95,9 @@ export function describe(given: string, { config, recognised, checkpoint: { meta
   const { preset, assumed = [] } = recognised ?? {}, [dict, dicts = ""] = [metadata.get("pth.dict"), metadata.get("pth.dicts")];
   const others = dicts.split(", ").filter((name) => name !== dict && name !== "");
   const from = dict ? `, tensors of "${dict}"${others.length > 0 ? ` (it has ${others.join(", ")} too)` : ""}` : "";
-  return printable(`${given}: ${preset ? `${preset}: ` : ""}${config.name}${from}${assumed.length > 0 ? `; assumed: ${assumed.join(", ")}` : ""}`);
+  // of the paper's networks all is known
+  const open = preset === undefined && assumed.length > 0 ? `; assumed: ${assumed.join(", ")}` : "";
+  return printable(`${given}: ${preset ? `${preset}: ` : ""}${config.name}${from}${open}`);
 }
 
 /** The tensors that the network reads, as safetensors in `target`. */
@@ -132,7 +134,7 @@ export async function warningsOf({ checkpoint }: OpenedModel): Promise<string[]>
 }
 
 /** The config with names for its classes, or undefined without --labels. */
-async function withLabels({ json, config }: OpenedModel, file: string | boolean | undefined): Promise<unknown> {
+export async function withLabels({ json, config }: OpenedModel, file: string | boolean | undefined): Promise<unknown> {
   if (file === undefined) return undefined;
   if (!("image" in config)) throw new RangeError(`--labels names the classes of pictures, ${config.name} has none`);
   let text: string;

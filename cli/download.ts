@@ -37,9 +37,42 @@ interface Version {
 }
 
 /** Downloads `url` to `file`, which appears once it is whole; until then `file`.part grows, and a later call goes on from there. */
-export async function download(url: string, file: string, { onProgress, onNote, tries = 5, waitMs = 500, stallMs = 60_000 }: DownloadOptions = {}): Promise<Downloaded> {
-  const fetch = await fetcher(), part = `${file}.part`, versionFile = `${part}.json`, host = new URL(url).host;
+export async function download(url: string, file: string, options: DownloadOptions = {}): Promise<Downloaded> {
   await mkdir(dirname(file), { recursive: true });
+  const release = await claim(`${file}.lock`);
+  try {
+    return await fetchInto(url, file, options);
+  } finally {
+    await release();
+  }
+}
+
+/** Keeps other processes from writing the same file; one that has ended without a word is no hindrance. */
+async function claim(lock: string): Promise<() => Promise<void>> {
+  for (let again = true; ; again = false) {
+    try {
+      await writeFile(lock, String(process.pid), { flag: "wx" });
+      return () => rm(lock, { force: true });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      const owner = Number(await readFile(lock, "utf8").catch(() => ""));
+      if (!again || (owner > 0 && isRunning(owner))) throw new Error(`process ${owner} is downloading this file already: wait for it, or remove ${lock}`);
+      await rm(lock, { force: true });
+    }
+  }
+}
+
+function isRunning(id: number): boolean {
+  try {
+    return process.kill(id, 0);
+  } catch (error) {
+    // there is one, of someone else
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+async function fetchInto(url: string, file: string, { onProgress, onNote, tries = 5, waitMs = 500, stallMs = 60_000 }: DownloadOptions): Promise<Downloaded> {
+  const fetch = await fetcher(), part = `${file}.part`, versionFile = `${part}.json`, host = new URL(url).host;
   let version = await readVersion(versionFile), have = 0, hash = createHash("sha256"), received = 0, failed = 0, wait = waitMs;
   if (version?.url === url) ({ have, hash } = await measured(part));
   else await discard();

@@ -6,7 +6,7 @@ import { quote } from "../bindings/checkpoint/names.ts";
 import { openFolder } from "../bindings/folder.ts";
 import { cachedModel, cachedModels, cacheFolder } from "../bindings/platform/cache.ts";
 import { RELEASES, RELEASES_URL } from "../models/releases.ts";
-import { describe, warningsOf, writeRest, writeUnpacked } from "./convert.ts";
+import { describe, warningsOf, withLabels, writeRest, writeUnpacked } from "./convert.ts";
 import type { Downloaded } from "./download.ts";
 import { download, sha256Of } from "./download.ts";
 import { didYouMean, parse } from "./options.ts";
@@ -22,6 +22,7 @@ downloaded before the network failed is kept, and the next call goes on from the
 
   --sha256 HEX      what the file must be; default: what it was when it was first downloaded here (checksums.sha256 in the cache)
   --from URL        another place with the same files; default: SLAB_RELEASES, or the authors' release
+  --labels FILE     names of the classes, one a line in the order of ImageNet's folders; without it they are "class 0" and so on
   --force           again, although it is here
   --keep            the downloaded .pth too
   --json            one JSON document
@@ -31,7 +32,7 @@ downloaded before the network failed is kept, and the next call goes on from the
 The cache is SLAB_CACHE, or slab-wasm in the system's place for caches (XDG_CACHE_HOME). Proxies: HTTPS_PROXY, HTTP_PROXY, NO_PROXY.`;
 
 export async function run(args: readonly string[]): Promise<void> {
-  const { values, positionals: [given, ...more] } = parse("pull", { sha256: { type: "string" }, from: { type: "string" }, force: { type: "boolean" }, keep: { type: "boolean" } }, args);
+  const { values, positionals: [given, ...more] } = parse("pull", { sha256: { type: "string" }, from: { type: "string" }, labels: { type: "string" }, force: { type: "boolean" }, keep: { type: "boolean" } }, args);
   if (values.help) return out(HELP);
   if (given === undefined) return list(values.json === true);
   if (more.length > 0) throw new RangeError(`one checkpoint at a time: ${printable(more.join(" "))} is one too many`);
@@ -54,7 +55,7 @@ export async function run(args: readonly string[]): Promise<void> {
     const got = kept ?? (await download(url, target, { onNote: note, onProgress: (done, total) => progress.show(`${file}: ${bytes(done)}${total ? ` of ${bytes(total)}, ${Math.floor((100 * done) / total)}%` : ""}`) }));
     progress.clear();
     const verified = await verify(file, target, got, wanted);
-    const warnings = await convert(name, target, folder, (done, total) => progress.show(`writing: ${bytes(done)} of ${bytes(total)}`), (line) => void (values.json || (progress.clear(), out(line))));
+    const warnings = await convert(name, target, folder, values.labels, (done, total) => progress.show(`writing: ${bytes(done)} of ${bytes(total)}`), (line) => void (values.json || (progress.clear(), out(line))));
     progress.clear();
     if (!values.keep) await rm(target, { force: true });
     for (const warning of warnings) complain(new Error(warning), "warning");
@@ -102,17 +103,18 @@ async function verify(file: string, path: string, { sha256 }: Downloaded, wanted
 }
 
 /** Writes the model's folder, which appears once it is whole. */
-async function convert(name: string, source: string, folder: string, onProgress: (done: number, total: number) => void, say: (line: string) => void): Promise<string[]> {
+async function convert(name: string, source: string, folder: string, labels: string | boolean | undefined, onProgress: (done: number, total: number) => void, say: (line: string) => void): Promise<string[]> {
   const draft = `${folder}.part`;
   await rm(draft, { recursive: true, force: true });
   const opened = await openFolder(source, {});
   try {
     const { preset } = opened.recognised!, warnings: string[] = [];
+    const config = await withLabels(opened, labels);
     say(describe(RELEASES[name]!, opened));
     if (preset !== name) warnings.push(`${RELEASES[name]} was recognised as ${preset ?? "a network that is none of the paper's"}, not ${name}`);
     await mkdir(draft, { recursive: true });
     await writeUnpacked(opened, draft, onProgress);
-    await writeRest(opened, undefined, draft);
+    await writeRest(opened, config, draft);
     warnings.push(...(await warningsOf(opened)));
     await rm(folder, { recursive: true, force: true });
     await rename(draft, folder);

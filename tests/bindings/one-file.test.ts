@@ -1,4 +1,5 @@
 // Models from a single file of weights, with no config.json: the network is recognised.
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -35,6 +36,18 @@ test("a .pth file is the network that it was saved from, whatever lies around it
     }
   });
   for (const bytes of Object.values(files)) assert.equal(await logitsOf({ weights: bytes }), expected);
+});
+
+test("what PyTorch saved gives what PyTorch computes", async () => {
+  const golden = new URL("../golden/pth/", import.meta.url), expected = JSON.parse(readFileSync(new URL("expected.json", golden), "utf8")).deit as number[];
+  const pixels = Float32Array.from({ length: 3 * 32 * 32 }, (_, i) => ((i * 37) % 101) / 50 - 1), largest = Math.max(...expected.map(Math.abs));
+  for (const name of ["deit-zip.pth", "deit-legacy.pth"]) {
+    for (const deterministic of [false, true]) {
+      using model = await load(new URL(name, golden), { deterministic });
+      const error = Math.max(...(await model.forward(pixels)).map((logit, i) => Math.abs(logit - expected[i]!)));
+      assert.ok(error < 5e-6 * largest, `${name}: ${error / largest} of the largest logit`);
+    }
+  }
 });
 
 test("halves in a .pth file give the same as halves in safetensors", async () => {

@@ -128,6 +128,18 @@ test("a server in trouble is tried again; one that stalls is left", async () => 
   }));
 });
 
+test("two processes do not write one file; one that died does not stand in the way", async () => {
+  await inFolder((folder) => serving((response, from) => send(response, content, { from }), async (url, ranges) => {
+    const file = join(folder, "x.pth"), lock = `${file}.lock`;
+    writeFileSync(lock, String(process.ppid));
+    await rejects(() => fetched(url, file), new RegExp(`process ${process.ppid} is downloading this file already: wait for it, or remove .*x\\.pth\\.lock`));
+    assert.is(ranges.length, 0);
+    writeFileSync(lock, "999999999");
+    await fetched(url, file);
+    assert.equal(readdirSync(folder), ["x.pth"]);
+  }));
+});
+
 test("no file, a web page, no server: one error at once", async () => {
   await inFolder(async (folder) => {
     const file = join(folder, "x.pth");
@@ -154,7 +166,8 @@ test("slab pull: downloads, converts, and the name loads from then on", async ()
     const options = { env: env(folder, url), cwd: folder }, model = join(folder, "cache", "models", "slab_deit_t");
     const before = await slab(["classify", join(samples, "cat.png"), "--model", "slab_deit_t"], options);
     assert.equal([before.code, before.stderr], [1, "slab: slab_deit_t is not on this machine: slab pull slab_deit_t downloads it\n"]);
-    const pulled = await slab(["pull", "slab_deit_tiny.pth"], options);
+    writeFileSync(join(folder, "names.txt"), "ant\nbee\ncow\ndog\nelk\n");
+    const pulled = await slab(["pull", "slab_deit_tiny.pth", "--labels", "names.txt"], options);
     assert.is(pulled.code, 0, pulled.stderr);
     assert.match(pulled.stdout, new RegExp(`^slab_deit_tiny\\.pth: slab_deit, 32×32, 24 channels, 2 blocks, tensors of "model"\\nslab_deit_tiny\\.pth: .* KiB, sha256 ${hashOf(checkpoint)}, recorded now\\nslab_deit_t is in ${model}\\n$`));
     assert.match(pulled.stderr, /slab: slab_deit_t: .*; trying again\n.*slab: warning: slab_deit_tiny\.pth was recognised as a network that is none of the paper's, not slab_deit_t\n$/s);
@@ -163,6 +176,7 @@ test("slab pull: downloads, converts, and the name loads from then on", async ()
     assert.equal(readFileSync(join(folder, "cache", "downloads", "checksums.sha256"), "utf8"), `${hashOf(checkpoint)}  slab_deit_tiny.pth\n`);
     const seen = await slab(["classify", join(samples, "cat.png"), "--model", "slab_deit_t", "--dtype", "int8", "--json"], options);
     assert.is(seen.code, 0, seen.stderr);
+    assert.match(seen.stdout, /"label": "(ant|bee|cow|dog|elk)"/);
     assert.match((await slab(["list"], options)).stdout, /\nslab_deit_t +24 +2 +2 +32×32/);
     assert.match((await slab(["info", "slab_deit_t"], options)).stdout, /norms? folded/);
     // and by load() itself

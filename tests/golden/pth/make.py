@@ -2,6 +2,9 @@
 import argparse, collections, json, os, sys, types
 import torch
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "models", "train"))
+from vision import SlabDeit
+
 out = os.path.dirname(os.path.abspath(__file__))
 torch.manual_seed(6)
 
@@ -37,6 +40,22 @@ for name, value in {"training": training, "mixed": mixed}.items():
     torch.save(value, os.path.join(out, f"{name}-legacy.pth"), _use_new_zipfile_serialization=False)
     expected[name] = {k.removeprefix("module."): {"dtype": str(v.dtype)[6:], "shape": list(v.shape), "values": v.detach().double().flatten().tolist()}
                       for k, v in value.get("model", value).items()}
+# a network as its trainer leaves it, under DataParallel and in halves, and what PyTorch makes of a picture
+deit = SlabDeit({"model_type": "slab_deit", "image_size": 32, "patch_size": 8, "num_channels": 3, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "mlp_ratio": 4, "num_labels": 5})
+with torch.no_grad():
+    for name, value in deit.state_dict().items():
+        if value.is_floating_point():
+            # as halves hold them, so that both files have the same values
+            value.copy_((torch.rand_like(value) + 0.5 if name.endswith("running_var") else torch.randn_like(value) * 0.4).half().float())
+deit = deit.double().eval()
+pixels = ((torch.arange(3 * 32 * 32, dtype=torch.float64) * 37) % 101 / 50 - 1).view(1, 3, 32, 32)
+with torch.no_grad():
+    expected["deit"] = deit(pixels).flatten().tolist()
+state = deit.float().state_dict()
+torch.save({"model": state, "config": config, "epoch": 1}, os.path.join(out, "deit-zip.pth"))
+halves = collections.OrderedDict((f"module.{name}", value.half() if value.is_floating_point() else value) for name, value in state.items())
+torch.save({"config": config, "state_dict": halves}, os.path.join(out, "deit-legacy.pth"), _use_new_zipfile_serialization=False)
+
 torch.save(mixed, os.path.join(out, "mixed-protocol4.pth"), pickle_protocol=4)
 torch.save(net, os.path.join(out, "module.pth"))
 with open(os.path.join(out, "expected.json"), "w") as file:
