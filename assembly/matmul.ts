@@ -203,6 +203,9 @@ export function fourPanels(out: usize, outPanel: usize, x: usize, w: usize, k: i
   v128.store(out, c30); v128.store(out, c31, 16);
 }
 
+/** Rows whose outputs are finished panel after panel: a panel of more, a kilobyte or two apart, would leave the cache before its activation. */
+const BLOCK: i32 = 96;
+
 /**
  * Linear layer, output panels [begin, end) of eight columns.
  *
@@ -231,13 +234,14 @@ export function linear(
       );
     }
   }
-  for (let rest = p; rest < end; ++rest) {
-    const panel = <usize>rest;
-    panelProduct(
-      out + panel * outPanel, outRow, x, xRow, w + panel * <usize>k * (PANEL * 4), m, k, bias + panel * (PANEL * 4),
-      added ? added + panel * addendPanel : 0, addendRow,
-    );
-    if (m > 1) finishPanel(out + panel * outPanel, outRow, addend + panel * addendPanel, addendRow, m, act);
+  for (let first = 0; first < m;) {
+    const rows = m - first < BLOCK + BLOCK / 2 ? m - first : BLOCK, top = <usize>first;
+    for (let rest = p; rest < end; ++rest) {
+      const panel = <usize>rest, target = out + panel * outPanel + top * outRow, by = addend + panel * addendPanel + top * addendRow;
+      panelProduct(target, outRow, x + top * xRow, xRow, w + panel * <usize>k * (PANEL * 4), rows, k, bias + panel * (PANEL * 4), added ? by : 0, addendRow);
+      if (m > 1) finishPanel(target, outRow, by, addendRow, rows, act);
+    }
+    first += rows;
   }
   if (m == 1) for (let q = begin; q < end; ++q) finishPanel(out + <usize>q * outPanel, outRow, addend + <usize>q * addendPanel, addendRow, 1, act);
 }

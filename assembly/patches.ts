@@ -6,8 +6,14 @@ import { PANEL } from "./header";
 // @ts-ignore: decorator
 @inline
 function copyFloats(out: usize, from: usize, count: i32): void {
-  for (; count >= 4; count -= 4, out += 16, from += 16) v128.store(out, v128.load(from));
-  for (; count > 0; --count, out += 4, from += 4) store<f32>(out, load<f32>(from));
+  if (count < 4) {
+    for (; count > 0; --count, out += 4, from += 4) store<f32>(out, load<f32>(from));
+    return;
+  }
+  // the last four once more rather than a rest one by one
+  const last = <usize>(count - 4) * 4;
+  for (let at: usize = 0; at < last; at += 16) v128.store(out + at, v128.load(from + at));
+  v128.store(out + last, v128.load(from + last));
 }
 
 /**
