@@ -136,17 +136,6 @@ function node24(fault) {
   return version ? { version } : { reason: fault ?? "it does not start" };
 }
 
-/** Wasmtime for tests/wasi, from pip where there is one; without it those tests say that they skip it. */
-function wasmtime() {
-  const env = { ...process.env, PYTHONPATH: join(root, "tests/platforms/python") };
-  const here = () => spawnSync("python3", ["-c", "import wasmtime"], { env }).status === 0;
-  if (here()) return;
-  spawnSync("python3", ["-m", "pip", "install", "--quiet", "--target", env.PYTHONPATH, "wasmtime"], { timeout: 120_000 });
-  if (!here()) console.log("\nWasmtime is not tested: pip could not install the package wasmtime");
-}
-
-wasmtime();
-
 /** @type {Outcome[]} */
 const outcomes = [];
 const fault = installPlatforms();
