@@ -10,6 +10,7 @@ import { loadPeak } from "./limits.ts";
 import { timeInTurn } from "./measure.ts";
 import { openPeer } from "./peers.ts";
 import { slabDeitNetwork } from "./peers/slab-deit.ts";
+import { slabSwinNetwork } from "./peers/slab-swin.ts";
 
 export interface ModelResult {
   readonly model: string;
@@ -32,13 +33,16 @@ const MODELS = [
   { config: "slab_deit_t", peers: ["slab_deit_tiny_folded", "deit_tiny_ln_softmax"] },
   { config: "slab_deit_s", peers: ["slab_deit_small_folded", "deit_small_ln_softmax"] },
   { config: "deit_t_prepbn", peers: ["deit_tiny_ln_softmax"] },
+  { config: "swin_t_prepbn", peers: ["swin_tiny_folded"] },
+  { config: "slab_swin_t", peers: ["slab_swin_tiny_folded"] },
 ] as const;
 
-/** The first of a model's peers is SLAB-DeiT itself where we can write it. */
+/** The first of a model's peers is the network itself, as ONNX, where we can write it. */
 async function writeNetwork(config: string): Promise<Uint8Array> {
   const { network, architecture } = parseConfig(config);
-  if (architecture !== "slab_deit") throw new RangeError(`${config} is no SLAB-DeiT`);
-  return (await slabDeitNetwork(randomCheckpoint(config), network)).encode();
+  if (architecture === "slab_deit") return (await slabDeitNetwork(randomCheckpoint(config), network)).encode();
+  if (architecture === "slab_swin") return (await slabSwinNetwork(randomCheckpoint(config), network)).encode();
+  throw new RangeError(`${config} is not written as ONNX here`);
 }
 
 const flopsOf = (config: string): number => {
@@ -64,7 +68,7 @@ export async function benchModels(budgetMs: number, models: number, relaxed: boo
     const { imageSize } = network;
     const pixels = new Float32Array(3 * imageSize * imageSize).fill(0.3);
     const peers = (await Promise.all(peerNames.map((name) =>
-      openPeer(name, { input: pixels, shape: [1, 3, imageSize, imageSize] }, name.startsWith("slab_deit") ? () => writeNetwork(config) : undefined)))).filter((p) => p !== undefined);
+      openPeer(name, { input: pixels, shape: [1, 3, imageSize, imageSize] }, name.endsWith("_folded") ? () => writeNetwork(config) : undefined)))).filter((p) => p !== undefined);
     const peak = loadPeak(relaxed ? "relaxed" : "simd"), plain = loadPeak("simd");
     await new Promise((resolve) => setTimeout(resolve, 200));
     const times = await timeInTurn({
