@@ -55,6 +55,10 @@ export function targetsOf({ models, threads, decode, operators, quality, startup
     if (relaxed && int8) ratio(`${model}, relaxed, int8 over f32`, 1.45, relaxed.bestMs / int8.bestMs, relaxed.medianMs / int8.medianMs);
     if (simd && plain8) ratio(`${model}, simd, int8 over f32`, 2.1, simd.bestMs / plain8.bestMs, simd.medianMs / plain8.medianMs);
   }
+  for (const model of ["swin_t_prepbn", "slab_swin_t"]) {
+    const relaxed = models.find((m) => m.model === model && m.build === "relaxed" && m.dtype === "f32");
+    ratio(`${model}, relaxed, over the peer`, 2, relaxed?.peer?.ratio, relaxed?.peer?.medianRatio);
+  }
   for (const { shape, speedup, medianSpeedup } of threads) ratio(`product ${shape}, two threads over one`, 1.6, speedup, medianSpeedup);
 
   const token = (dtype: string): DecodeResult | undefined => decode.find((d) => d.build === decode[0]!.build && d.dtype === dtype && d.threads === 1), f32 = token("f32");
