@@ -80,7 +80,8 @@ const WEIGHTS_FILE = /\.(safetensors|pth|pt|bin|ckpt)$/i;
 export async function recognised(checkpoint: Checkpoint): Promise<{ config: ModelConfig; json: unknown; recognised: Recognised }> {
   const { recognise } = await import("../models/recognise.ts");
   const found = recognise(checkpoint);
-  return { config: parseConfig(found.config, `what ${checkpoint.name} was recognised as`), json: found.config, recognised: found };
+  // a preset brings its name along
+  return { config: parseConfig(found.preset ?? found.config, `what ${checkpoint.name} was recognised as`), json: found.config, recognised: found };
 }
 
 /** A checkpoint with its config, recognised unless given; an error closes it. */

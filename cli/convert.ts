@@ -92,12 +92,12 @@ export async function run(args: readonly string[]): Promise<void> {
 
 /** What a file was taken for, and which of its dicts. */
 export function describe(given: string, { config, recognised, checkpoint: { metadata } }: OpenedModel): string {
-  const { preset, assumed = [] } = recognised ?? {}, [dict, dicts = ""] = [metadata.get("pth.dict"), metadata.get("pth.dicts")];
+  const { preset, assumed = [] } = recognised ?? {}, kind = recognised && preset !== undefined ? `${preset}: ${parseConfig(recognised.config).name}` : config.name, [dict, dicts = ""] = [metadata.get("pth.dict"), metadata.get("pth.dicts")];
   const others = dicts.split(", ").filter((name) => name !== dict && name !== "");
   const from = dict ? `, tensors of "${dict}"${others.length > 0 ? ` (it has ${others.join(", ")} too)` : ""}` : "";
   // of the paper's networks all is known
   const open = preset === undefined && assumed.length > 0 ? `; assumed: ${assumed.join(", ")}` : "";
-  return printable(`${given}: ${preset ? `${preset}: ` : ""}${config.name}${from}${open}`);
+  return printable(`${given}: ${kind}${from}${open}`);
 }
 
 /** The tensors that the network reads, as safetensors in `target`. */

@@ -214,11 +214,15 @@ function collect(dict: ReadonlyMap<unknown, unknown>, path: string, depth: numbe
   if (tensors.size > 0 && inner.length > 0 && ![...into.keys()].some((name) => name.startsWith(path))) into.set(path, tensors);
 }
 
-/** Without the prefix that DataParallel puts before every name. */
+/** What DataParallel and torch.compile put before every name, each perhaps. */
+const wrappers = ["module.", "_orig_mod.", "module."];
+
 function stripped(tensors: ReadonlyMap<string, TorchTensor>): ReadonlyMap<string, TorchTensor> {
-  const prefix = "module.";
-  if (![...tensors.keys()].every((name) => name.startsWith(prefix))) return tensors;
-  return new Map([...tensors].map(([name, tensor]) => [name.slice(prefix.length), tensor]));
+  let named = [...tensors];
+  for (const wrapper of wrappers) {
+    if (named.every(([name]) => name.startsWith(wrapper) && name !== wrapper)) named = named.map(([name, tensor]) => [name.slice(wrapper.length), tensor]);
+  }
+  return new Map(named);
 }
 
 function storedTensor(source: ByteSource, name: string, tensor: TorchTensor, place: Place): Stored {

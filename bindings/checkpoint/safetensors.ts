@@ -150,6 +150,7 @@ function whatElse(prefix: Uint8Array): string {
   const text = String.fromCharCode(...prefix);
   if (text.startsWith("version ")) return "it is a Git LFS pointer, run `git lfs pull` for the weights";
   if (text.startsWith("PK\x03\x04") || text.startsWith("\x80\x02")) return "it looks like a PyTorch .pth file, give it by itself";
+  if (prefix[0] === 0x0a || prefix[0] === 0x08) return "it may be a MindSpore or ONNX file, which are not read here; use the safetensors or PyTorch file of the same model";
   if (text.startsWith("GGUF")) return "it is a GGUF file, use the safetensors file of the same model";
   if (/^\s*</.test(text)) return "it looks like a web page, check the address that it came from";
   return "check the path, or download it again";

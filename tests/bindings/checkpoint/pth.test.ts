@@ -86,6 +86,14 @@ test("state dicts where others put them", async () => {
   await rejects(() => open(zipPth({ epoch: 3, lr: 1 })), /no state dict .* it holds "epoch", "lr"; dicts of tensors: none$/, RangeError);
 });
 
+test("names without what DataParallel and torch.compile put before them", async () => {
+  for (const [prefix, expected] of [["module.", "a.weight"], ["_orig_mod.", "a.weight"], ["module._orig_mod.", "a.weight"], ["model.", "model.a.weight"]]) {
+    assert.equal((await open(pthOf([{ ...weight, name: `${prefix}a.weight` }]))).names(), [expected]);
+  }
+  // one that has no such name keeps all
+  assert.equal((await open(pthOf([{ ...weight, name: "module.a" }, { ...weight, name: "b" }]))).names(), ["module.a", "b"]);
+});
+
 test("a dict that holds itself, and dicts of dicts without end", async () => {
   // d = {}; d["a"] = d["b"] = d
   const circle = new Raw(0x7d, 0x71, 0, 0x28, ...[..."ab"].flatMap((c) => [0x58, 1, 0, 0, 0, c.charCodeAt(0), 0x68, 0]), 0x75);
