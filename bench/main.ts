@@ -41,8 +41,12 @@ if (args.help) {
   process.exit(0);
 }
 const file = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
-const firstOf = (...paths: (string | undefined)[]): string | undefined => paths.find((path) => path !== undefined && existsSync(path));
-const peers = firstOf(args.peers, file("../../shared/peers")), pictures = firstOf(args.pictures, file("../../shared/data/cifar10-test-300"), file("../models/samples"))!;
+/** What was asked for, or the first of the usual places that is there. */
+function folderOf(option: string, asked: string | undefined, ...usual: string[]): string | undefined {
+  if (asked !== undefined && !existsSync(asked)) throw new RangeError(`--${option} ${asked}: there is no such folder`);
+  return asked ?? usual.map(file).find((path) => existsSync(path));
+}
+const peers = folderOf("peers", args.peers, "../../shared/peers"), pictures = folderOf("pictures", args.pictures, "../../shared/data/cifar10-test-300", "../models/samples")!;
 if (peers) setPeerDirectory(peers);
 const relaxed = Number(process.versions.node.split(".")[0]) >= 22;
 const builds = relaxed ? (["relaxed", "simd"] as const) : (["simd"] as const);

@@ -54,12 +54,12 @@ export async function onnxRuntime() {
 
 /** @param write  makes the network when its file is not at hand */
 async function openNetwork(name: string, write?: () => Promise<Uint8Array>) {
-  const model = networkFile(name) ?? (await write?.());
+  const stored = networkFile(name), model = stored ?? (await write?.());
   if (!model) return void missingPeers.push(`onnxruntime-web on ${name}: no ${name}.onnx(.xz) in ${directory ? "the peers' folder" : "any folder: give --peers DIR"}`);
   const ort = await onnxRuntime();
   if (!ort) return undefined;
   const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
-  return { ort, session, title: `onnxruntime-web ${ort.env.versions.web ?? ""} ${name}` };
+  return { ort, session, title: `onnxruntime-web ${ort.env.versions.web ?? ""} ${name}${stored ? "" : ", written here"}` };
 }
 
 /** onnxruntime-web (WebAssembly, one thread) on an image network of the peers' folder, or on one that `write` makes. */
