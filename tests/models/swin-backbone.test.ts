@@ -67,6 +67,10 @@ const tinyModel = (): Promise<Model> => {
   return load({ config: tiny, weights: memoryCheckpoint(swinEntries(config.network, "FULL", true)) }, { threads: 1 });
 };
 
+/** With layers wide enough to be quantised. */
+const wide = { ...tiny, hidden_size: 64, num_attention_heads: [2, 2, 2, 2], depths: [2, 1, 1, 1] };
+const wideConfig = parseConfig(wide), wideEntries = isBackbone(wideConfig) ? swinEntries(wideConfig.network, "FULL", true) : {};
+
 test("sizes may alternate, and calls overlap", async () => {
   using model = await tinyModel();
   const sizes = [{ height: 32, width: 48 }, { height: 1, width: 1 }, { height: 9, width: 70 }, { height: 32, width: 48 }];
@@ -77,6 +81,23 @@ test("sizes may alternate, and calls overlap", async () => {
     ["8×8×12", "16×4×6", "32×2×3", "64×1×2"], ["8×1×1", "16×1×1", "32×1×1", "64×1×1"], ["8×3×18", "16×2×9", "32×1×5", "64×1×3"], ["8×8×12", "16×4×6", "32×2×3", "64×1×2"],
   ]);
   assert.equal(await Promise.all(sizes.map((size) => model.features(pixelsOf(size), size))), alone);
+});
+
+test("packed and quantised backbones take any size too", async () => {
+  using model = await tinyModel();
+  const size = { height: 40, width: 24 }, pixels = pixelsOf(size), maps = await model.features(pixels, size);
+  // packed after a change of size: what depends on the size is no part of the file
+  using packed = await load({ config: tiny, weights: model.pack() }, { threads: 1 });
+  assert.equal(await packed.features(pixels, size), maps);
+  assert.equal(packed.plan.folds, model.plan.folds);
+  using int8 = await load({ config: wide, weights: memoryCheckpoint(wideEntries) }, { threads: 1, dtype: "int8" });
+  using f32 = await load({ config: wide, weights: memoryCheckpoint(wideEntries) }, { threads: 1 });
+  const [coarse, fine] = [await int8.features(pixels, size), await f32.features(pixels, size)];
+  const norm = (values: Float32Array): number => Math.sqrt(values.reduce((sum, v) => sum + v * v, 0));
+  fine.forEach(({ data }, s) => {
+    const error = norm(data.map((v, i) => v - coarse[s]!.data[i]!)) / norm(data);
+    assert.ok(error > 0 && error < 0.1, `stage ${s + 1} of int8 is off by ${error}`);
+  });
 });
 
 test("bad calls are refused, and the next one works", async () => {
