@@ -17,6 +17,8 @@ import { tinyConfig, tinyFile, tinyPixels } from "./tiny.ts";
 
 const nodeThreads = process.getBuiltinModule("node:worker_threads") as { Worker: typeof import("node:worker_threads").Worker };
 
+const BROKEN = /^a thread stopped in the middle of a run, and the model's memory cannot be trusted any more: dispose of the model and load it again/;
+
 /** The threads that the pool starts during `use`. */
 async function watching(use: (started: InstanceType<typeof nodeThreads.Worker>[]) => Promise<void>): Promise<void> {
   const { Worker } = nodeThreads, started: InstanceType<typeof Worker>[] = [];
@@ -33,24 +35,37 @@ async function watching(use: (started: InstanceType<typeof nodeThreads.Worker>[]
   }
 }
 
-test("threads killed between runs, and during them: the same bits on those that are left; the next model starts new ones", () =>
+test("threads killed between runs: the same bits on those that are left; the next model starts new ones", () =>
   watching(async (started) => {
     const model = await load({ config: tinyConfig, weights: tinyFile }, { threads: 3 });
     const want = await model.forward(tinyPixels);
     await sleep(100);
     assert.is(started.length, 2);
-    // it ends in the middle of what follows
-    const ending = started[0]!.terminate();
-    for (let i = 0; i < 50; i++) assert.equal(await model.forward(tinyPixels), want);
-    await Promise.all([ending, started[1]!.terminate()]);
-    assert.equal(await model.forward(tinyPixels), want);
-
+    for (const thread of started) {
+      await thread.terminate();
+      for (let i = 0; i < 10; i++) assert.equal(await model.forward(tinyPixels), want);
+    }
     const other = await load({ config: tinyConfig, weights: tinyFile }, { threads: 3 });
     assert.is(started.length, 4);
     await sleep(100);
     for (const each of [model, other, model]) assert.equal(await each.forward(tinyPixels), want);
     model.dispose();
     other.dispose();
+  }));
+
+test("a thread killed at any moment of a run: the right bits, or one clear error", () =>
+  watching(async (started) => {
+    const model = await load({ config: tinyConfig, weights: tinyFile }, { threads: 2 });
+    const want = await model.forward(tinyPixels);
+    await sleep(100);
+    const ending = started[0]!.terminate();
+    try {
+      for (let i = 0; i < 100; i++) assert.equal(await model.forward(tinyPixels), want);
+    } catch (error) {
+      assert.match((error as Error).message, BROKEN);
+    }
+    await ending;
+    model.dispose();
   }));
 
 /** A product cut into chunks on two threads, with `meddle` between the opening of a run and this thread's part. */
@@ -68,7 +83,6 @@ async function product(build: "simd-threads" | "relaxed-threads", meddle: (claim
   return new Runtime(plan, caps, { ...made, kernels: { ...kernels, openRun } });
 }
 
-const BROKEN = /^a thread stopped in the middle of a run, and the model's memory cannot be trusted any more: dispose of the model and load it again/;
 const throws = (call: () => void): Promise<void> => rejects(async () => call(), BROKEN);
 
 for (const build of ["simd-threads", "relaxed-threads"] as const) {

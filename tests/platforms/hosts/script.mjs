@@ -1,0 +1,16 @@
+// The conformance suite under Node, Deno and Bun: script.mjs FIXTURE MODELS RESULT
+import { readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { load } from "slab-wasm";
+import { load as loadInWorker } from "slab-wasm/worker";
+import { conformance } from "./conformance.js";
+
+const [fixture, models, result] = process.argv.slice(2);
+writeFileSync(result, JSON.stringify(await conformance({
+  load, loadInWorker,
+  vision: () => `${models}/pretrained/slab-deit-cifar10`,
+  language: () => `${models}/pretrained/slab-lm-books`,
+  wasm: () => readFileSync(fileURLToPath(import.meta.resolve("slab-wasm/wasm/slab-simd.wasm"))),
+  picture: async (name) => new Uint8Array(readFileSync(`${models}/samples/${name}`)),
+  fixture: JSON.parse(readFileSync(fixture, "utf8")),
+})));
