@@ -1,4 +1,5 @@
-// npm test: builds what is out of date, then runs the suite on the Node that started this and on Node 24 from npm.
+// npm test: builds what is out of date, then runs the suite on the Node that started this and on Node 24 from npm, the conformance suite in every
+// runtime that is installed, and the bundlers.
 // The last line is "N passed, N failed", counted over all runtimes; a runtime that could not be tested is skipped with its reason, never passed.
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, readFileSync, readdirSync, statSync } from "node:fs";
@@ -136,6 +137,27 @@ function node24(fault) {
   return version ? { version } : { reason: fault ?? "it does not start" };
 }
 
+/** The conformance suite in every runtime, and the bundlers: each of them counts as one. @returns {Promise<Outcome>} */
+function platforms(name, file) {
+  console.log(`\n=== ${name} ===\n`);
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, [file], { stdio: ["ignore", "pipe", "inherit"], detached: process.platform !== "win32" });
+    running = child;
+    let text = "";
+    child.stdout.setEncoding("utf8").on("data", (chunk) => {
+      text += chunk;
+      process.stdout.write(chunk);
+    });
+    const timer = setTimeout(() => stop(child, "SIGKILL"), HUNG_MS);
+    child.on("close", (code) => {
+      clearTimeout(timer);
+      running = undefined;
+      const [passed, failed, skipped] = (/(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*$/.exec(text) ?? []).slice(1).map((n) => Number(n ?? 0));
+      resolve(passed === undefined ? { name, passed: 0, failed: 1, skipped: 0, note: `crashed before the end (exit code ${code})` } : { name, passed, failed, skipped });
+    });
+  });
+}
+
 /** @type {Outcome[]} */
 const outcomes = [];
 const fault = installPlatforms();
@@ -148,6 +170,8 @@ if (Number(process.versions.node.split(".")[0]) < 24) {
   if (version) outcomes.push(await suite(`Node ${version.slice(1)} from npm`, NODE_24, [], true));
   else outcomes.push({ name: "Node 24 from npm", passed: 0, failed: continuousIntegration ? 1 : 0, skipped: continuousIntegration ? 0 : 1, note: `not tested: ${reason}` });
 }
+
+for (const [name, file] of [["runtimes", "tests/platforms/run.mjs"], ["bundlers", "tests/platforms/bundlers.mjs"]]) outcomes.push(await platforms(name, file));
 
 const sum = (key) => outcomes.reduce((total, outcome) => total + outcome[key], 0);
 const line = ({ passed, failed, skipped }) => `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;

@@ -1,12 +1,11 @@
 // The conformance suite in every runtime, from the packed tarball: node tests/platforms/run.mjs [--readme] [NAME…]
 // The first runtime, this Node, says what the others must give. The last line is "N passed, N failed, N skipped": runtimes.
 // @ts-check
-import { spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { tsImport } from "tsx/esm/api";
+import { install } from "./project.mjs";
 import { RUNTIMES } from "./runtimes.mjs";
 import { serve } from "./server.mjs";
 
@@ -18,20 +17,6 @@ const AT_ONCE = 2;
 
 /** @typedef {import("./runtimes.mjs").Result} Result */
 /** @typedef {{ name: string, result?: Result, skipped?: string, seconds?: number }} Entry */
-
-/** An empty project with the package installed as npm would, from its tarball. */
-export function install() {
-  const project = mkdtempSync(join(tmpdir(), "slab-platforms-"));
-  const npm = (/** @type {string[]} */ ...args) => {
-    const { status, stdout, stderr } = spawnSync("npm", args, { cwd: project, encoding: "utf8", env: { ...process.env, npm_config_update_notifier: "false" } });
-    if (status !== 0) throw new Error(`npm ${args[0]} failed: ${stderr}`);
-    return stdout;
-  };
-  writeFileSync(join(project, "package.json"), JSON.stringify({ name: "empty", private: true, type: "module" }));
-  const [{ filename }] = JSON.parse(npm("pack", root, "--json", "--ignore-scripts"));
-  npm("install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline", `./${filename}`);
-  return project;
-}
 
 async function main() {
   const project = install();

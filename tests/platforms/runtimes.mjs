@@ -61,32 +61,34 @@ const script = (name, command, binary) => ({
 const nodeFromNpm = (version) => join(modules, `node${version}/bin/node`);
 const bun = ["@oven/bun-linux-x64/bin/bun", ".bin/bun"].map((file) => join(modules, file)).find((file) => existsSync(file)) ?? join(modules, ".bin/bun");
 
-/** The path of a program, or undefined. @param {string} name */
-function installed(name) {
-  const { stdout, status } = spawnSync("sh", ["-c", `command -v ${name}`], { encoding: "utf8" });
-  return status === 0 ? stdout.trim() : undefined;
+/** The path of the first of these programs that is there. @param {string[]} names */
+function installed(names) {
+  const { stdout } = spawnSync("sh", ["-c", names.map((name) => `command -v ${name}`).join(" || ")], { encoding: "utf8" });
+  return stdout.trim() || undefined;
 }
+
+const CHROMIUM = ["chromium", "google-chrome"], FIREFOX = ["firefox-esr", "firefox"];
 
 export const CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
-/** @param {string} driver @param {string} browser */
+/** @param {string} driver @param {string[]} browser */
 const browserMissing = (driver, browser) =>
-  !existsSync(join(modules, driver)) ? `the npm package ${driver} is not installed` : installed(browser) ? undefined : `${browser} is not installed`;
+  !existsSync(join(modules, driver)) ? `the npm package ${driver} is not installed` : installed(browser) ? undefined : `${browser.join(" or ")} is not installed`;
 
 export async function launchChromium() {
   const { chromium } = require("playwright-core");
-  return chromium.launch({ executablePath: installed("chromium"), args: CHROMIUM_FLAGS });
+  return chromium.launch({ executablePath: installed(CHROMIUM), args: CHROMIUM_FLAGS });
 }
 
 export async function launchFirefox() {
   const { default: puppeteer } = await import(pathToFileURL(require.resolve("puppeteer-core")).href);
-  return puppeteer.launch({ browser: "firefox", executablePath: installed("firefox-esr"), headless: true });
+  return puppeteer.launch({ browser: "firefox", executablePath: installed(FIREFOX), headless: true });
 }
 
 /** @param {string} name @param {"plain" | "isolated"} mode @returns {Runtime} */
 const chromium = (name, mode) => ({
   name,
-  missing: () => browserMissing("playwright-core", "chromium"),
+  missing: () => browserMissing("playwright-core", CHROMIUM),
   async run({ origin }) {
     const browser = await launchChromium();
     try {
@@ -103,7 +105,7 @@ const chromium = (name, mode) => ({
 /** @param {string} name @param {"plain" | "isolated"} mode @returns {Runtime} */
 const firefox = (name, mode) => ({
   name,
-  missing: () => browserMissing("puppeteer-core", "firefox-esr"),
+  missing: () => browserMissing("puppeteer-core", FIREFOX),
   async run({ origin }) {
     const browser = await launchFirefox();
     try {

@@ -1,0 +1,23 @@
+import { load, presets, type Model, type Session } from "slab-wasm";
+import { load as loadInWorker, type WorkerModel } from "slab-wasm/worker";
+import { load as loadInline } from "slab-wasm/inline";
+import { decodeImage, type Image } from "slab-wasm/image";
+import { tokenizerFrom, type Tokenizer } from "slab-wasm/tokenizer";
+import { Checkpoint, bytesSource } from "slab-wasm/checkpoint";
+
+export async function main(signal: AbortSignal): Promise<string> {
+  const model: Model = await load("folder", { threads: 2, dtype: "int8", signal, onProgress: ({ done, total }) => void (done / total) });
+  const session: Session = model.session();
+  let text = "";
+  for await (const token of session.generate("prompt", { maxTokens: 3 })) text += token.text;
+  const remote: WorkerModel = await loadInWorker(new URL("https://example.org/model/"));
+  const saved: Uint8Array = await (await remote.session()).save();
+  const image: Image = await decodeImage(saved);
+  const tokenizer: Tokenizer = tokenizerFrom({});
+  const checkpoint = await Checkpoint.open(bytesSource("file", saved));
+  using other = await loadInline({ config: "slab_deit_t", weights: saved });
+  const [label] = await other.classify(image);
+  // @ts-expect-error a number is no source
+  await load(3);
+  return `${text} ${label?.label} ${tokenizer.vocabSize} ${checkpoint.names().length} ${Object.keys(presets).length} ${remote.caps.threads satisfies number}`;
+}
