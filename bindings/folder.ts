@@ -23,6 +23,9 @@ export interface FolderOptions extends PthOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Whether a file that should be JSON or a tokenizer begins as HTML does. */
+const isPage = (bytes: Uint8Array): boolean => /^\s*<(!doctype|html)/i.test(new TextDecoder().decode(bytes.subarray(0, 64)));
+
 function urlFolder(url: URL, { signal }: FolderOptions): Folder {
   const single = WEIGHTS_FILE.test(url.pathname), base = single ? new URL(".", url) : new URL(url.href.endsWith("/") ? url : `${url.href}/`);
   const options = signal ? { signal } : {};
@@ -33,7 +36,11 @@ function urlFolder(url: URL, { signal }: FolderOptions): Folder {
       let response: Response;
       try {
         response = await fetch(address, options);
-        if (response.ok) return new Uint8Array(await response.arrayBuffer());
+        if (response.ok) {
+          const bytes = new Uint8Array(await response.arrayBuffer());
+          // servers of single-page applications send their page for every address that they do not know
+          return isPage(bytes) ? undefined : bytes;
+        }
       } catch (error) {
         signal?.throwIfAborted();
         const { message } = ((error as Error).cause as Error | undefined) ?? (error as Error);

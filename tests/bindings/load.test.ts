@@ -95,9 +95,13 @@ test("a folder of shards is the same model as the single file", async () => {
 for (const ranges of [true, false]) {
   test(`a folder behind http, from a server ${ranges ? "with" : "without"} ranges`, async () => {
     const server = createServer((request, response) => {
-      const name = request.url!.slice("/model/".length);
+      const page = request.url!.includes("/page/"), name = request.url!.replace("/page", "").slice("/model/".length);
       if (name === "broken/config.json") return void response.writeHead(500).end("no");
-      if (!Object.hasOwn(tinyFolder, name)) return void response.writeHead(404).end("no such file");
+      if (!Object.hasOwn(tinyFolder, name)) {
+        // as servers of single-page applications do
+        if (page) return void response.writeHead(200, { "content-type": "text/html" }).end("<!doctype html>");
+        return void response.writeHead(404).end("no such file");
+      }
       const body = Buffer.from(tinyFolder[name as keyof typeof tinyFolder]);
       const [, first, last] = (ranges && /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "")) || [];
       if (first === undefined) return void response.end(body);
@@ -108,6 +112,8 @@ for (const ranges of [true, false]) {
     const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     try {
       for (const source of [`${origin}/model/`, `${origin}/model`, new URL(`${origin}/model/`)]) assert.equal(await logitsOf(source), expected);
+      assert.equal(await logitsOf(`${origin}/model/page/`), expected);
+      await rejects(() => load(`${origin}/page/nothing/`), /nothing\/ has no config\.json: add it/, RangeError);
       await rejects(() => load(`${origin}/nothing/`), /nothing\/ has no config\.json: add it, or name the network/, RangeError);
       await rejects(() => load(`${origin}/nothing/`, { config: tinyConfig }), /nothing\/model\.safetensors: the server answered 404/);
       await rejects(() => load(`${origin}/model/broken/`), /config\.json: the server answered 500/);

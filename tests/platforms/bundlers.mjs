@@ -54,7 +54,7 @@ const BUILDS = [
     name: "Vite", needs: ["vite"],
     async run() {
       const { build } = await import(pathToFileURL(require.resolve("vite")).href.replace(/index\.cjs$/, "dist/node/index.js"));
-      await build({ root: project, base: "./", logLevel: "warn", worker: { format: "es" }, build: { outDir: "vite", target: "es2022" } });
+      await build({ root: project, base: "./", logLevel: "warn", build: { outDir: "vite", target: "es2022" } });
       await visit("vite", { threads: 2 });
     },
   },
