@@ -91,9 +91,9 @@ function writeReadme(entries) {
     return `| ${entry.name} | ${caps ? caps.runtime.replace(/^\w+ ?/, "") : ""} | ${state} | ${caps ? `\`${caps.build}\`, ${threadsOf(caps)}` : ""} |`;
   });
   const table = ["| runtime | version | conformance suite | build chosen on two cores |", "|---|---|---|---|", ...rows].join("\n");
-  const marked = /(<!-- runtimes:begin[^>]*-->\n)[\s\S]*?(\n<!-- runtimes:end -->)/;
+  const marked = /(<!-- runtimes:begin.*-->\n)[\s\S]*?(<!-- runtimes:end -->)/;
   if (!marked.test(text)) throw new Error("README.md has no <!-- runtimes:begin --> … <!-- runtimes:end -->");
-  writeFileSync(file, text.replace(marked, (_, begin, end) => begin + table + end));
+  writeFileSync(file, text.replace(marked, (_, begin, end) => `${begin}${table}\n${end}`));
 }
 
 await main();

@@ -77,12 +77,12 @@ const browserMissing = (driver, browser) =>
 
 export async function launchChromium() {
   const { chromium } = require("playwright-core");
-  return chromium.launch({ executablePath: installed(CHROMIUM), args: CHROMIUM_FLAGS });
+  return chromium.launch({ executablePath: installed(CHROMIUM), args: CHROMIUM_FLAGS, timeout: HUNG_MS });
 }
 
 export async function launchFirefox() {
   const { default: puppeteer } = await import(pathToFileURL(require.resolve("puppeteer-core")).href);
-  return puppeteer.launch({ browser: "firefox", executablePath: installed(FIREFOX), headless: true });
+  return puppeteer.launch({ browser: "firefox", executablePath: installed(FIREFOX), headless: true, timeout: HUNG_MS, protocolTimeout: HUNG_MS });
 }
 
 /** @param {string} name @param {"plain" | "isolated"} mode @returns {Runtime} */
@@ -93,7 +93,7 @@ const chromium = (name, mode) => ({
     const browser = await launchChromium();
     try {
       const page = await browser.newPage();
-      await page.goto(`${origin}/${mode}/page.html`);
+      await page.goto(`${origin}/${mode}/page.html`, { timeout: HUNG_MS });
       await page.waitForFunction("window.result", null, { timeout: HUNG_MS });
       return await page.evaluate("window.result");
     } finally {
@@ -110,7 +110,7 @@ const firefox = (name, mode) => ({
     const browser = await launchFirefox();
     try {
       const page = await browser.newPage();
-      await page.goto(`${origin}/${mode}/page.html`);
+      await page.goto(`${origin}/${mode}/page.html`, { timeout: HUNG_MS });
       await page.waitForFunction("window.result", { timeout: HUNG_MS });
       return await page.evaluate("window.result");
     } finally {
@@ -154,8 +154,9 @@ export const RUNTIMES = [
   script("Deno", [join(modules, ".bin/deno"), "run", "-A"], join(modules, ".bin/deno")),
   script("Bun", [bun], bun),
   workerd,
+  // never two of the same browser at once
   chromium("Chromium", "plain"),
-  chromium("Chromium, isolated", "isolated"),
   firefox("Firefox", "plain"),
+  chromium("Chromium, isolated", "isolated"),
   firefox("Firefox, isolated", "isolated"),
 ];
