@@ -51,11 +51,14 @@ async function timings(model: Model, rounds: number): Promise<Timing[]> {
     const { channels, imageSize } = model.config.network, pixels = new Float32Array(channels * imageSize * imageSize).fill(0.3);
     return [await time("a picture", rounds, 1, () => (isBackbone(model.config) ? model.features(pixels) : model.forward(pixels)))];
   }
-  const { vocab } = model.config.network, prompt = Int32Array.from({ length: 256 }, (_, i) => (i * 7919) % vocab);
-  const reader = model.session(), writer = model.session();
+  const { vocab } = model.config.network, reader = model.session(), writer = model.session();
+  const count = Math.min(256, reader.context), prompt = Int32Array.from({ length: count }, (_, i) => (i * 7919) % vocab);
   return [
-    await time("a token decoded", rounds, 1, () => writer.decode(17 % vocab)),
-    await time("a prompt of 256 tokens", Math.max(3, Math.ceil(rounds / 8)), 256, () => { reader.reset(); return reader.prefill(prompt); }),
+    await time("a token decoded", rounds, 1, () => {
+      if (writer.position === writer.context) writer.reset();
+      return writer.decode(17 % vocab);
+    }),
+    await time(`a prompt of ${count} tokens`, Math.max(3, Math.ceil(rounds / 8)), count, () => { reader.reset(); return reader.prefill(prompt); }),
   ];
 }
 
@@ -95,7 +98,7 @@ export async function run(args: readonly string[]): Promise<void> {
   const progress = new Progress(values);
   progress.show("loading the model");
   const random = Object.hasOwn(PRESETS, given) && !existsSync(given);
-  using model = await load(random ? { config: given, weights: randomCheckpoint(given) } : modelSource(given), await loadOptions(parsed));
+  using model = await load(random ? { config: given, weights: randomCheckpoint(given) } : modelSource(given), { sessions: 2, ...(await loadOptions(parsed)) });
   progress.show("running");
   const results = await timings(model, rounds);
   const profiles: Record<string, Profile> = {};
