@@ -4,6 +4,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { extname, join } from "node:path";
 import type { Model } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
+import { PICTURES } from "./classify.ts";
 import { CLASSIFIER, LANGUAGE_MODEL, modelSource, packageRoot } from "./options.ts";
 import { bar, bytes, complain, milliseconds, out, percent, plural, printable, quantile } from "./report.ts";
 
@@ -22,7 +23,7 @@ async function loaded(name: string): Promise<Model> {
 
 async function classify(model: Model): Promise<void> {
   const folder = join(packageRoot, "models", "samples");
-  const files = (await readdir(folder)).filter((name) => extname(name) !== ".md").sort();
+  const files = (await readdir(folder)).filter((name) => PICTURES.has(extname(name))).sort();
   const width = Math.max(...files.map((name) => name.length), 0);
   const allTimes: number[] = [];
   for (const name of files) {
