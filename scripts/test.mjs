@@ -171,7 +171,7 @@ if (Number(process.versions.node.split(".")[0]) < 24) {
   else outcomes.push({ name: "Node 24 from npm", passed: 0, failed: continuousIntegration ? 1 : 0, skipped: continuousIntegration ? 0 : 1, note: `not tested: ${reason}` });
 }
 
-for (const [name, file] of [["runtimes", "tests/platforms/run.mjs"], ["bundlers", "tests/platforms/bundlers.mjs"]]) outcomes.push(await platforms(name, file));
+for (const [name, file] of [["runtimes", "tests/platforms/run.mjs"], ["bundlers", "tests/platforms/bundlers.mjs"], ["example page", "tests/platforms/page.mjs"]]) outcomes.push(await platforms(name, file));
 
 const sum = (key) => outcomes.reduce((total, outcome) => total + outcome[key], 0);
 const line = ({ passed, failed, skipped }) => `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;

@@ -85,6 +85,11 @@ export async function launchFirefox() {
   return puppeteer.launch({ browser: "firefox", executablePath: installed(FIREFOX), headless: true, timeout: HUNG_MS, protocolTimeout: HUNG_MS });
 }
 
+export const BROWSERS = [
+  { name: "Chromium", missing: () => browserMissing("playwright-core", CHROMIUM), launch: launchChromium },
+  { name: "Firefox", missing: () => browserMissing("puppeteer-core", FIREFOX), launch: launchFirefox },
+];
+
 /** @param {string} name @param {"plain" | "isolated"} mode @returns {Runtime} */
 const chromium = (name, mode) => ({
   name,
