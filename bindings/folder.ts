@@ -21,16 +21,33 @@ export interface Folder {
 export interface FolderOptions extends PthOptions {
   readonly config?: unknown;
   readonly signal?: AbortSignal;
+  /** Pages keep what they download in the Cache API; false: not this model. */
+  readonly cache?: boolean;
+  readonly onDownload?: (download: Download) => void;
+}
+
+/** How far the download of a file of weights is. */
+export interface Download {
+  /** Its address. */
+  readonly name: string;
+  /** Bytes that are here, those kept from an earlier visit included. */
+  readonly done: number;
+  /** Undefined where the server does not say. */
+  readonly total: number | undefined;
 }
 
 /** Whether a file that should be JSON or a tokenizer begins as HTML does. */
 const isPage = (bytes: Uint8Array): boolean => /^\s*<(!doctype|html)/i.test(new TextDecoder().decode(bytes.subarray(0, 64)));
 
-function urlFolder(url: URL, { signal }: FolderOptions): Folder {
+function urlFolder(url: URL, { signal, cache = true, onDownload }: FolderOptions): Folder {
   const single = WEIGHTS_FILE.test(url.pathname), base = single ? new URL(".", url) : new URL(url.href.endsWith("/") ? url : `${url.href}/`);
   const options = signal ? { signal } : {};
+  const weights = (address: URL): Promise<ByteSource> => urlSource(address, {
+    ...options, ...(cache && platform.keep ? { keep: platform.keep } : {}),
+    ...(onDownload ? { onBytes: (done, total) => onDownload({ name: address.origin + address.pathname, done, total }) } : {}),
+  });
   return {
-    name: base.href, ...(single ? { single: () => urlSource(url, options) } : {}),
+    name: base.href, ...(single ? { single: () => weights(url) } : {}),
     async bytes(file) {
       const address = new URL(file, base), where = address.origin + address.pathname;
       let response: Response;
@@ -51,7 +68,7 @@ function urlFolder(url: URL, { signal }: FolderOptions): Folder {
       if (response.status === 404) return undefined;
       throw new Error(`cannot read ${where}: the server answered ${response.status} ${response.statusText}: check the address, or try again later`);
     },
-    open: (file) => urlSource(new URL(file, base), options),
+    open: (file) => weights(new URL(file, base)),
   };
 }
 

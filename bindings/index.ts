@@ -1,5 +1,6 @@
 // slab-wasm: linear-attention models on ordinary CPUs.
 export { load } from "./load.ts";
+export type { Download } from "./folder.ts";
 export type { LoadOptions, ModelParts, Progress } from "./load.ts";
 export { Model } from "./model.ts";
 export type { FeatureMap, ImageSize } from "./features.ts";

@@ -13,6 +13,7 @@ import { slabSwin, swinFeatures } from "../models/slab-swin.ts";
 import type { ByteSource, Tensors } from "./checkpoint/index.ts";
 import { blobSource, bytesSource, Checkpoint, streamSource } from "./checkpoint/index.ts";
 import { Classifier } from "./classifier.ts";
+import type { Download } from "./folder.ts";
 import { openFile, openFolder, parseJson, recognised } from "./folder.ts";
 import type { WasmSource } from "./given-module.ts";
 import { givenModule } from "./given-module.ts";
@@ -69,6 +70,10 @@ export interface LoadOptions {
   readonly context?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: Progress) => void;
+  /** Told of bytes as they arrive, when the source is an address. */
+  readonly onDownload?: (download: Download) => void;
+  /** In pages, what was downloaded is kept in the Cache API, so that a download that was cut off goes on where it was; false: it is not. */
+  readonly cache?: boolean;
   /** The kernels, where this host or a bundler cannot find them: one of the files slab-wasm/wasm/*.wasm, compiled, as bytes, or where to fetch it. */
   readonly wasm?: WasmSource;
   /** Forces a build; for tests and benchmarks. */

@@ -152,7 +152,7 @@ function platforms(name, file) {
     child.on("close", (code) => {
       clearTimeout(timer);
       running = undefined;
-      const [passed, failed, skipped] = (/(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*$/.exec(text) ?? []).slice(1).map((n) => Number(n ?? 0));
+      const [passed, failed, skipped] = (/(\d+) passed, (\d+) failed(?:, (\d+) skipped)?.*\s*$/.exec(text) ?? []).slice(1).map((n) => Number(n ?? 0));
       resolve(passed === undefined ? { name, passed: 0, failed: 1, skipped: 0, note: `crashed before the end (exit code ${code})` } : { name, passed, failed, skipped });
     });
   });
@@ -171,7 +171,10 @@ if (Number(process.versions.node.split(".")[0]) < 24) {
   else outcomes.push({ name: "Node 24 from npm", passed: 0, failed: continuousIntegration ? 1 : 0, skipped: continuousIntegration ? 0 : 1, note: `not tested: ${reason}` });
 }
 
-for (const [name, file] of [["runtimes", "tests/platforms/run.mjs"], ["bundlers", "tests/platforms/bundlers.mjs"], ["example page", "tests/platforms/page.mjs"]]) outcomes.push(await platforms(name, file));
+const PLATFORMS = [
+  ["runtimes", "tests/platforms/run.mjs"], ["downloads", "tests/platforms/downloads.mjs"], ["bundlers", "tests/platforms/bundlers.mjs"], ["example page", "tests/platforms/page.mjs"],
+];
+for (const [name, file] of PLATFORMS) outcomes.push(await platforms(name, file));
 
 const sum = (key) => outcomes.reduce((total, outcome) => total + outcome[key], 0);
 const line = ({ passed, failed, skipped }) => `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;

@@ -4,10 +4,10 @@
 export type Read = (begin: number, end: number, into?: Uint8Array) => Promise<Uint8Array>;
 
 /**
- * Reads pages of `pageBytes` and keeps the `keep` last used. A read of a page or more goes straight through.
+ * Reads pages of `pageBytes` and keeps the `keep` last used. A read of a page or more goes straight through, unless `whole` pages are wanted.
  * @param first  page 0, where it has already been read
  */
-export function readAhead(read: Read, size: number, pageBytes: number, keep: number, first?: Uint8Array): Read {
+export function readAhead(read: Read, size: number, pageBytes: number, keep: number, first?: Uint8Array, whole = false): Read {
   interface Page { readonly bytes: Promise<Uint8Array>; settled: boolean }
   const pages = new Map<number, Page>(); // least recently used first
   if (first) pages.set(0, { bytes: Promise.resolve(first), settled: true });
@@ -40,7 +40,16 @@ export function readAhead(read: Read, size: number, pageBytes: number, keep: num
   };
 
   return async (begin, end, into) => {
-    if (end - begin >= pageBytes) return read(begin, end, into);
+    if (end - begin >= pageBytes) {
+      if (!whole) return read(begin, end, into);
+      const bytes = into ?? new Uint8Array(end - begin);
+      // one after the other: they need not all be held at once
+      for (let index = Math.floor(begin / pageBytes), at = index * pageBytes; at < end; index++, at += pageBytes) {
+        const page = await load(index), from = Math.max(begin, at);
+        bytes.set(page.subarray(from - at, Math.min(end, at + page.length) - at), from - begin);
+      }
+      return bytes;
+    }
     const index = Math.floor(begin / pageBytes);
     const [at, length] = [begin - index * pageBytes, end - begin];
     if (at + length <= pageBytes) {

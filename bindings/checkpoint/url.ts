@@ -10,7 +10,18 @@ const pagesKept = 8;
 // what browsers allow themselves per host
 const requestsAtOnce = 6;
 
+/** Pages of a file, kept from one visit to the next. Whatever goes wrong there, the file is read all the same. */
+export interface Pages {
+  get(index: number): Promise<Uint8Array | undefined>;
+  /** False when there is no more room. */
+  put(index: number, bytes: Uint8Array): Promise<boolean>;
+}
+
 export interface UrlOptions extends SourceOptions {
+  /** Told how many of the file's bytes are here; `total` is undefined while the server has not said. */
+  readonly onBytes?: (done: number, total: number | undefined) => void;
+  /** Where pages of this very content of a file are kept, if anywhere. `version` changes with the content. */
+  readonly keep?: (address: string, version: string) => Promise<Pages | undefined>;
   /** Sent with every request, such as `authorization` for a gated model. */
   readonly headers?: Readonly<Record<string, string>>;
 }
@@ -19,7 +30,7 @@ export async function urlSource(url: string | URL, options: UrlOptions = {}): Pr
   const address = parseAddress(url);
   // the query and the fragment may carry a token, and names end up in logs
   const name = address.origin + address.pathname;
-  const { signal, headers } = options;
+  const { signal, headers, onBytes } = options;
   signal?.throwIfAborted();
 
   // ends requests under way on close() too
@@ -48,7 +59,7 @@ export async function urlSource(url: string | URL, options: UrlOptions = {}): Pr
     const announced = isPlain(response) ? wholeNumber(response.headers.get("content-length")) : undefined;
     let held = { size: 0, read: async () => new Uint8Array(0), drop: () => {} } as Awaited<ReturnType<typeof collect>>;
     await receiveBody(name, response, announced, stop.signal, async (body) => {
-      held = await collect(name, body, announced ?? Number.POSITIVE_INFINITY, stop.signal);
+      held = await collect(name, onBytes ? body.pipeThrough(counter((done) => onBytes(done, announced))) : body, announced ?? Number.POSITIVE_INFINITY, stop.signal);
       return held.size;
     });
     return checkedSource(name, held.size, held.read, () => (held.drop(), close()), options);
@@ -100,11 +111,48 @@ export async function urlSource(url: string | URL, options: UrlOptions = {}): Pr
     };
     const opening = await bytesOf(response, range.end);
     const pageZero = range.end === Math.min(pageBytes, total) ? opening : undefined;
-    return checkedSource(name, total, readAhead(limited(requestsAtOnce, read), total, pageBytes, pagesKept, pageZero), close, options);
+    let done = opening.byteLength;
+    onBytes?.(done, total);
+    const counted: Read = async (begin, end) => {
+      const bytes = await read(begin, end);
+      done += bytes.byteLength;
+      onBytes?.(Math.min(done, total), total);
+      return bytes;
+    };
+    const version = tag ?? response.headers.get("last-modified") ?? undefined;
+    const pages = version === undefined ? undefined : await options.keep?.(address.href, `${version} ${total}`);
+    const source = limited(requestsAtOnce, pages ? keptIn(pages, counted, (bytes) => onBytes?.(Math.min((done += bytes), total), total)) : counted);
+    return checkedSource(name, total, readAhead(source, total, pageBytes, pagesKept, pageZero, pages !== undefined), close, options);
   } catch (error) {
     close();
     throw signal?.aborted ? signal.reason : error;
   }
+}
+
+/** Passes everything on, and tells how many bytes that were. */
+function counter(tell: (done: number) => void): TransformStream<Uint8Array, Uint8Array> {
+  let done = 0;
+  return new TransformStream({
+    transform(chunk, out) {
+      tell((done += chunk.byteLength));
+      out.enqueue(chunk);
+    },
+  });
+}
+
+/** Reads whole pages from where they are kept, and keeps those that had to be fetched. */
+function keptIn(pages: Pages, read: Read, onKept: (bytes: number) => void): Read {
+  let room = true;
+  return async (begin, end) => {
+    const index = begin / pageBytes, kept = await pages.get(index).catch(() => undefined);
+    if (kept?.byteLength === end - begin) {
+      onKept(kept.byteLength);
+      return kept;
+    }
+    const bytes = await read(begin, end);
+    if (room) room = await pages.put(index, bytes).catch(() => false);
+    return bytes;
+  };
 }
 
 function parseAddress(url: string | URL): URL {

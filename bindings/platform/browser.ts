@@ -1,5 +1,6 @@
 // Browsers, and hosts unknown: modules by fetch, threads from web workers.
 import * as tokenizers from "../tokenizer/index.ts";
+import { cachePages } from "./cache-pages.ts";
 import type { Build, Platform, Thread } from "./platform.ts";
 import { fetchModule, once, webHost } from "./web.ts";
 
@@ -31,6 +32,7 @@ export const platform: Platform = {
     worker.onmessage = ({ data }) => onMessage(data);
     return threadOf(worker, onError);
   },
+  keep: cachePages,
   tokenizers: async () => tokenizers,
 };
 

@@ -4,6 +4,7 @@ import peakSimd from "../../wasm/peak-simd.wasm";
 import relaxed from "../../wasm/slab-relaxed.wasm";
 import simd from "../../wasm/slab-simd.wasm";
 import * as tokenizers from "../tokenizer/index.ts";
+import { cachePages } from "./cache-pages.ts";
 import type { Platform } from "./platform.ts";
 import { compileInline, fetchModule, once, webHost } from "./web.ts";
 
@@ -15,6 +16,7 @@ export const platform: Platform = {
   noThreads: () => "slab-wasm/inline has no file that a thread could start from: import slab-wasm",
   spawn: refuse,
   spawnModel: refuse,
+  keep: cachePages,
   tokenizers: async () => tokenizers,
 };
 

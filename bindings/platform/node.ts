@@ -52,6 +52,7 @@ export const platform: Platform = {
   },
   disk: diskFolder,
   base: undefined,
+  keep: undefined,
   tokenizers: () => import("../tokenizer/index.ts"),
 };
 

@@ -1,4 +1,5 @@
 // What differs between runtimes, behind one small interface. `#platform` in package.json says which file a runtime takes.
+import type { UrlOptions } from "../checkpoint/url.ts";
 import type { Folder, FolderOptions } from "../folder.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 
@@ -40,6 +41,8 @@ export interface Platform {
   readonly disk: ((path: string | URL, options: FolderOptions) => Folder) | undefined;
   /** What relative URLs are relative to, if anything. */
   readonly base: string | undefined;
+  /** Where downloads are kept from one visit to the next; undefined where that is not for a library to decide. */
+  readonly keep: UrlOptions["keep"] | undefined;
   /** The tokenizer library. Where modules are files it is loaded when a language model is. */
   tokenizers(): Promise<{ tokenizerFrom(json: unknown, config?: unknown): Tokenizer }>;
 }

@@ -20,6 +20,7 @@ export const platform: Platform = {
   spawn: refuse,
   spawnModel: refuse,
   base: undefined,
+  keep: undefined,
   tokenizers: async () => tokenizers,
 };
 

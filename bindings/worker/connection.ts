@@ -1,5 +1,5 @@
 // Requests to a worker and their answers.
-import type { Progress } from "../load.ts";
+import type { LoadOptions } from "../load.ts";
 import type { Platform, Thread } from "../platform/platform.ts";
 import type { RemoteError, Reply, Request } from "./protocol.ts";
 
@@ -7,12 +7,13 @@ interface Pending {
   resolve(value: unknown): void;
   reject(error: unknown): void;
   position: number | undefined;
-  readonly onProgress: ((progress: Progress) => void) | undefined;
+  readonly options: CallOptions;
 }
 
 export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: ((progress: Progress) => void) | undefined;
+  readonly onProgress?: LoadOptions["onProgress"] | undefined;
+  readonly onDownload?: LoadOptions["onDownload"] | undefined;
 }
 
 export interface Call<Value> {
@@ -36,7 +37,8 @@ export class Connection {
   }
 
   /** Asks; the signal aborts it, and what it makes for as long as that is used. */
-  start<Value>(of: number, method: string, args: readonly unknown[], { signal, onProgress }: CallOptions = {}): Call<Value> {
+  start<Value>(of: number, method: string, args: readonly unknown[], options: CallOptions = {}): Call<Value> {
+    const { signal } = options;
     const id = this.#next++;
     const abort = (): void => this.notify(id, "abort");
     const settle = (): void => signal?.removeEventListener("abort", abort);
@@ -44,7 +46,7 @@ export class Connection {
     let pending: Pending | undefined;
     const answer = new Promise<unknown>((resolve, reject) => {
       if (this.#ended) throw this.#ended;
-      pending = { resolve, reject, onProgress, position: undefined };
+      pending = { resolve, reject, options, position: undefined };
       this.#worker.post({ id, of, method, args } satisfies Request);
       this.#pending.set(id, pending);
       this.#worker.hold(true);
@@ -79,11 +81,11 @@ export class Connection {
   #receive(reply: Reply): void {
     const pending = this.#pending.get(reply.id);
     if (!pending) return;
-    if ("progress" in reply) {
+    if ("progress" in reply || "download" in reply) {
       try {
-        return pending.onProgress?.(reply.progress);
+        return "progress" in reply ? pending.options.onProgress?.(reply.progress) : pending.options.onDownload?.(reply.download);
       } catch (error) {
-        // as in load() itself: what onProgress throws ends it
+        // as in load() itself: what these throw ends it
         this.#settle(reply.id);
         return pending.reject(error);
       }

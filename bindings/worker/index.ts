@@ -14,18 +14,18 @@ import type { Generated, GeneratedToken, GenerateOptions } from "../session.ts";
 import { Connection } from "./connection.ts";
 import type { Loaded } from "./protocol.ts";
 
-export type { Evidence, FeatureMap, Image, ImageSize, Label, LoadOptions, ModelConfig, ModelParts, Picture, Progress, WasmSource } from "../index.ts";
+export type { Download, Evidence, FeatureMap, Image, ImageSize, Label, LoadOptions, ModelConfig, ModelParts, Picture, Progress, WasmSource } from "../index.ts";
 export type { Caps, Generated, GeneratedToken, GenerateOptions, MemoryReport, Profile };
 
 /** As load() of slab-wasm. Bytes among the parts are copied to the worker; a Blob, a stream or an address is not. */
 export async function load(source: string | URL | ModelParts, options: LoadOptions = {}): Promise<WorkerModel> {
-  const { signal, onProgress, wasm, ...rest } = options;
+  const { signal, onProgress, onDownload, wasm, ...rest } = options;
   signal?.throwIfAborted();
   const where = await portable(source), kernels = await wasm;
   const connection = new Connection(platform);
   try {
     const given = kernels === undefined ? {} : { wasm: kernels instanceof Response ? await kernels.arrayBuffer() : kernels instanceof URL ? kernels.href : kernels };
-    const loaded = await connection.call<Loaded>(0, "load", [where, { ...rest, ...given }], { signal, onProgress });
+    const loaded = await connection.call<Loaded>(0, "load", [where, { ...rest, ...given }], { signal, onProgress, onDownload });
     // it may have been done before it heard of an abort
     signal?.throwIfAborted();
     return new WorkerModel(connection, loaded);

@@ -1,5 +1,6 @@
 // What a model in a worker and its owner say to each other. Everything here can be cloned.
 import type { ModelConfig } from "../../models/config.ts";
+import type { Download } from "../folder.ts";
 import type { Caps } from "../kernels.ts";
 import type { Progress } from "../load.ts";
 
@@ -18,7 +19,8 @@ export interface Request {
 export type Reply =
   | { readonly id: number; readonly value: unknown; readonly position: number | undefined }
   | { readonly id: number; readonly error: RemoteError; readonly position: number | undefined }
-  | { readonly id: number; readonly progress: Progress };
+  | { readonly id: number; readonly progress: Progress }
+  | { readonly id: number; readonly download: Download };
 
 export interface RemoteError {
   readonly name: string;

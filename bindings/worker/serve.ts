@@ -27,7 +27,7 @@ export function serve(onMessage: (receive: (request: Request) => void) => void, 
     const { wasm } = options as LoadOptions;
     // an address travels as text
     const kernels = typeof wasm === "string" ? { wasm: new URL(wasm) } : {};
-    model = await load(source as string | ModelParts, { ...(options as LoadOptions), ...kernels, signal, onProgress: (progress) => post({ id, progress }) });
+    model = await load(source as string | ModelParts, { ...(options as LoadOptions), ...kernels, signal, onProgress: (progress) => post({ id, progress }), onDownload: (download) => post({ id, download }) });
     const { config, caps } = model, language = isLanguageModel(config), { stateBytes, context } = language ? model.session() : { stateBytes: 0, context: 0 };
     return { config, caps, stateBytes, context, vocabSize: language ? model.tokenizer?.vocabSize : undefined };
   }

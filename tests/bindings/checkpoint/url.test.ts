@@ -209,4 +209,84 @@ test("addresses that are none", async () => {
   await rejects(() => urlSource(`http://127.0.0.1:${port === 1 ? 2 : 1}/x`), /^cannot read http:\/\/127/);
 });
 
+/** Pages in memory, of one version; `full` refuses more. */
+function shelf({ full = false } = {}) {
+  const pages = new Map<number, Uint8Array>(), versions: string[] = [];
+  let puts = 0;
+  const keep: NonNullable<UrlOptions["keep"]> = async (address, version) => {
+    if (version !== versions.at(-1)) pages.clear();
+    versions.push(version);
+    return {
+      get: async (index) => pages.get(index),
+      async put(index, bytes) {
+        puts++;
+        if (full) throw new Error("no room");
+        pages.set(index, bytes);
+        return true;
+      },
+    };
+  };
+  return { keep, pages, versions, puts: () => puts };
+}
+
+/** Reads everything, in pieces of unequal sizes across the borders of pages. */
+async function readAll(options: UrlOptions): Promise<void> {
+  const source = await open(options);
+  for (let at = 0, length = 1; at < file.length; at += length, length = (length * 7 + 13) % 3_000_000) {
+    const end = Math.min(at + length, file.length);
+    assert.is(Buffer.compare(await source.read(at, end), file.subarray(at, end)), 0, `bytes ${at} to ${end}`);
+  }
+  await source.close();
+}
+
+test("a download that was cut off goes on with the pages that are kept", async () => {
+  const { keep, pages } = shelf();
+  handler = (request, response, range) => {
+    if (requests.length < 3) return partial(request, response, range);
+    response.writeHead(206, { "content-range": `bytes ${range!.begin}-${range!.end - 1}/${file.length}`, "content-length": range!.end - range!.begin, etag: '"1"' });
+    response.write(file.subarray(range!.begin, range!.begin + 1000), () => response.destroy());
+  };
+  await rejects(() => readAll({ keep }), /model\.safetensors/);
+  assert.equal([...pages.keys()], [1]);
+  handler = partial;
+  requests = [];
+  await readAll({ keep });
+  assert.equal(requests.map(({ headers }) => headers.range), ["bytes=0-2097151", "bytes=4194304-6291455", `bytes=6291456-${file.length - 1}`]);
+  requests = [];
+  await readAll({ keep });
+  assert.is(requests.length, 1);
+});
+
+test("pages are of one content: another tag, or date, is another version; without either nothing is kept", async () => {
+  const { keep, versions } = shelf();
+  for (const headers of [{ etag: '"1"' }, { etag: '"2"' }, { "last-modified": "Sat, 01 Jan 2022 00:00:00 GMT" }, { etag: 'W/"3"' }] as Record<string, string>[]) {
+    handler = (_, response, range) => response.writeHead(206, { "content-range": `bytes ${range!.begin}-${range!.end - 1}/${file.length}`, ...headers }).end(file.subarray(range!.begin, range!.end));
+    await readAll({ keep });
+  }
+  assert.equal(versions, [`"1" ${file.length}`, `"2" ${file.length}`, `Sat, 01 Jan 2022 00:00:00 GMT ${file.length}`]);
+});
+
+test("where there is no room, or what is kept is of another size, the file is read all the same", async () => {
+  handler = partial;
+  const full = shelf({ full: true });
+  await readAll({ keep: full.keep });
+  assert.is(full.puts(), 1);
+  const wrong = shelf();
+  await readAll({ keep: wrong.keep });
+  wrong.pages.set(1, new Uint8Array(5));
+  await readAll({ keep: wrong.keep });
+  await readAll({ keep: async () => undefined });
+});
+
+test("bytes are counted as they arrive, from pages and from whole answers", async () => {
+  for (const [answer, total] of [[partial, file.length], [whole, file.length]] as const) {
+    handler = answer;
+    const seen: number[] = [];
+    await readAll({ keep: shelf().keep, onBytes: (done, of) => (assert.is(of, total), seen.push(done)) });
+    assert.ok(seen.length >= 4, String(seen.length));
+    assert.ok(seen.every((done, i) => i === 0 || done > seen[i - 1]!), String(seen));
+    assert.is(seen.at(-1), file.length);
+  }
+});
+
 test.run();
