@@ -53,7 +53,11 @@ const script = (name, command, binary) => ({
     const result = join(project, `${name.replace(/\W/g, "-")}.json`);
     const { code, text } = await execute([...command, join(project, "hosts/script.mjs"), fixture, models, result], { cwd: project });
     if (code !== 0 || !existsSync(result)) return { checks: [{ name: "start", error: `exit code ${code}: ${text}` }] };
-    return JSON.parse(readFileSync(result, "utf8"));
+    const { checks, ...rest } = JSON.parse(readFileSync(result, "utf8"));
+    const slab = join(project, "node_modules/slab-wasm/dist/js/node/slab.js");
+    const line = await execute([...command, slab, "classify", `${models}/samples/cat.png`, "--model", `${models}/pretrained/slab-deit-cifar10`, "--top", "1", "--json"], { cwd: project });
+    const fine = line.code === 0 && /"label": "cat"/.test(line.text);
+    return { ...rest, checks: [...checks, { name: "slab classify", ...(fine ? {} : { error: `exit code ${line.code}: ${line.text}` }) }] };
   },
 });
 
