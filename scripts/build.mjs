@@ -29,17 +29,19 @@ async function compile(args) {
  */
 async function bundle() {
   const options = { bundle: true, format: "esm", minifyWhitespace: true, minifySyntax: true, logLevel: "warning", plugins: [emscriptenGlue], legalComments: "none" };
-  const api = { "index": "bindings/index.ts", "image": "bindings/image/index.ts", "worker": "bindings/worker/index.ts" };
+  const api = { "index": "bindings/index.ts", "image": "bindings/image/index.ts" };
   const neutral = { "checkpoint": "bindings/checkpoint/index.ts", "tokenizer": "bindings/tokenizer/index.ts" };
   const node = { ...options, platform: "node", target: "node20", splitting: true, chunkNames: "chunk-[hash]", outdir: "dist/js/node" };
-  await esbuild({ ...node, entryPoints: { ...api, ...neutral, "node-thread": "bindings/platform/node-thread.js", "node-model": "bindings/platform/node-model.js" } });
+  await esbuild({ ...node, entryPoints: { ...api, ...neutral, "node-thread": "bindings/platform/node-thread.js" } });
+  // apart from the rest, which would lie in pieces that both import
+  await esbuild({ ...node, entryPoints: { "worker": "bindings/worker/index.ts", "node-model": "bindings/platform/node-model.js" } });
   await esbuild({ ...node, entryPoints: { "slab": "cli/slab.ts", "demo": "cli/demo.ts" }, plugins: [...options.plugins, separately("undici")] });
   await esbuild({ ...options, platform: "node", target: "node20", format: "cjs", outfile: "dist/js/node/undici.cjs", stdin: { contents: 'module.exports = require("undici")', resolveDir: "." } });
   const web = { ...options, platform: "neutral", mainFields: ["module", "main"], target: "es2022", splitting: true, chunkNames: "chunk-[hash]" };
   await esbuild({
-    ...web, conditions: ["browser"], outdir: "dist/js/browser", entryPoints: { ...api, ...neutral, "web-thread": "bindings/platform/web-thread.js", "web-model": "bindings/platform/web-model.js" },
+    ...web, conditions: ["browser"], outdir: "dist/js/browser", entryPoints: { ...api, "worker": "bindings/worker/index.ts", ...neutral, "web-thread": "bindings/platform/web-thread.js", "web-model": "bindings/platform/web-model.js" },
   });
-  await esbuild({ ...web, conditions: ["workerd"], outdir: "dist/js/workerd", entryPoints: api, external: ["*.wasm"] });
+  await esbuild({ ...web, conditions: ["workerd"], outdir: "dist/js/workerd", entryPoints: { ...api, "worker": "bindings/worker/index.ts" }, external: ["*.wasm"] });
   // splitting leaves imports of nothing behind, of which wrangler warns: no module there does anything by being imported
   for (const name of readdirSync("dist/js/workerd")) {
     const file = join("dist/js/workerd", name);
