@@ -10,6 +10,7 @@ import { loadPeak } from "./limits.ts";
 import { timeInTurn } from "./measure.ts";
 import { openPeer } from "./peers.ts";
 import { slabDeitNetwork } from "./peers/slab-deit.ts";
+import { slabPvtNetwork } from "./peers/slab-pvt.ts";
 import { slabSwinNetwork } from "./peers/slab-swin.ts";
 
 export interface ModelResult {
@@ -35,12 +36,15 @@ const MODELS = [
   { config: "deit_t_prepbn", peers: ["deit_tiny_ln_softmax"] },
   { config: "swin_t_prepbn", peers: ["swin_tiny_folded"] },
   { config: "slab_swin_t", peers: ["slab_swin_tiny_folded"] },
+  { config: "pvt_t_prepbn", peers: ["pvt_tiny_folded"] },
+  { config: "slab_pvt_t", peers: ["slab_pvt_tiny_folded"] },
 ] as const;
 
 /** The first of a model's peers is the network itself, as ONNX, where we can write it. */
 async function writeNetwork(config: string): Promise<Uint8Array> {
   const { network, architecture } = parseConfig(config);
   if (architecture === "slab_deit") return (await slabDeitNetwork(randomCheckpoint(config), network)).encode();
+  if (architecture === "slab_pvt") return (await slabPvtNetwork(randomCheckpoint(config), network)).encode();
   if (architecture === "slab_swin") return (await slabSwinNetwork(randomCheckpoint(config), network)).encode();
   throw new RangeError(`${config} is not written as ONNX here`);
 }

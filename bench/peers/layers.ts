@@ -8,26 +8,28 @@ import type { Onnx } from "./onnx.ts";
 
 export const read = async (tensor: TensorRef): Promise<Float64Array> => toFloat64(await tensor.read(), tensor.dtype);
 
-/** A layer with the norms around it folded in: w [inDim, outDim], as MatMul takes it, and bias. */
-export async function folded({ weight, bias, inDim, outDim, before, after }: Linear): Promise<{ w: Float32Array; bias: Float64Array }> {
-  const rows = await read(weight), shifted = bias ? await read(bias) : new Float64Array(outDim), w = new Float64Array(inDim * outDim);
+/**
+ * A layer, or rows of one, with the norms around it folded in: w [inDim, outDim], as MatMul takes it, and bias. A norm of fewer channels than
+ * inDim is that before a convolution, whose taps of a channel lie together.
+ */
+export async function folded({ weight, bias, inDim, outDim, firstRow, before, after }: Linear): Promise<{ w: Float32Array; bias: Float64Array }> {
+  const rowBytes = weight.byteLength / weight.shape[0]!, rows = toFloat64(await weight.read(new Uint8Array(outDim * rowBytes), firstRow * rowBytes), weight.dtype);
+  const shifted = bias ? (await read(bias)).slice(firstRow, firstRow + outDim) : new Float64Array(outDim), w = new Float64Array(inDim * outDim);
   const only = async (maps: readonly Affine[]) => {
     if (maps.length > 1) throw new RangeError(`${weight.name} has ${maps.length} maps on one side, expected at most one`);
     return maps[0]?.read();
   };
-  const [first, last] = [await only(before), await only(after)];
+  const [first, last] = [await only(before), await only(after)], taps = first ? inDim / first.scale.length : 1;
   for (let o = 0; o < outDim; o++) {
     for (let i = 0; i < inDim; i++) {
-      w[i * outDim + o] = rows[o * inDim + i]! * (first?.scale[i] ?? 1) * (last?.scale[o] ?? 1);
-      shifted[o]! += rows[o * inDim + i]! * (first?.shift[i] ?? 0);
+      const c = Math.floor(i / taps);
+      w[i * outDim + o] = rows[o * inDim + i]! * (first?.scale[c] ?? 1) * (last?.scale[o] ?? 1);
+      shifted[o]! += rows[o * inDim + i]! * (first?.shift[c] ?? 0);
     }
     shifted[o] = shifted[o]! * (last?.scale[o] ?? 1) + (last?.shift[o] ?? 0);
   }
   return { w: Float32Array.from(w), bias: shifted };
 }
-
-/** Columns [first, first + count) of rows. */
-const columns = <T extends Float32Array | Float64Array>(rows: T, width: number, first: number, count: number): T => rows.filter((_, i) => i % width >= first && i % width < first + count) as T;
 
 export type Layers = ReturnType<typeof layersOf>;
 
@@ -46,21 +48,29 @@ export function layersOf(network: Onnx) {
   return {
     floats, reshape, transpose, product, add, layer,
 
-    /** Image wire → tokens [tokens, dim], a convolution whose stride is its kernel, `linear` stored as [dim, channels, patch, patch]. */
-    async patches(image: string, linear: Linear, channels: number, patch: number, tokens: number): Promise<string> {
+    /** Tokens [side², channels] → a map as Conv takes it, [1, channels, side, side]. */
+    map: (x: string, side: number, channels: number): string => reshape(transpose(x, [1, 0]), [1, channels, side, side]),
+
+    /** Map [1, channels, …] → tokens [tokens, dim], `linear` stored as [dim, channels, kernel, kernel]. */
+    async convolution(map: string, linear: Linear, tokens: number, { stride = linear.weight.shape[2]!, pad = 0 } = {}): Promise<string> {
       const { w, bias } = await folded(linear), kernel = Float32Array.from(w, (_, i) => w[(i % linear.inDim) * linear.outDim + Math.floor(i / linear.inDim)]!);
-      const map = network.op("Conv", [image, floats(kernel, [linear.outDim, channels, patch, patch]), floats(bias)], { strides: [patch, patch] });
-      return transpose(reshape(map, [linear.outDim, tokens]), [1, 0]);
+      const made = network.op("Conv", [map, floats(kernel, linear.weight.shape), floats(bias)], { strides: [stride, stride], pads: [pad, pad, pad, pad] });
+      return transpose(reshape(made, [linear.outDim, tokens]), [1, 0]);
     },
 
-    /** x + simplified linear attention with its projection; `linear` is the packed qkv with its norm. */
-    async linearAttention(x: string, linear: Linear, attn: Tensors, { tokens, heads, side }: { tokens: number; heads: number; side: number }): Promise<string> {
-      const dim = linear.inDim, headDim = dim / heads, qkv = await folded(linear);
-      const part = (n: number) => [columns(qkv.w, 3 * dim, n * dim, dim), qkv.bias.subarray(n * dim, (n + 1) * dim)] as const;
-      const position = await read(attn.tensor("positional_encoding", [1, tokens, dim])), [wk, bk] = part(1);
-      const q = network.op("Relu", [product(x, part(0)[0], dim, part(0)[1])]);
-      const k = network.op("Relu", [product(x, wk, dim, position.map((p, at) => p + bk[at % dim]!), [tokens, dim])]);
-      const v = transpose(reshape(product(x, part(2)[0], dim, part(2)[1]), [tokens, heads, headDim]), [1, 2, 0]);
+    /** What softmax attention gives every query: queries and values [heads, tokens, channels], keys [heads, channels, tokens], scores shifted by `bias`. */
+    softmaxMixing(queries: string, keys: string, values: string, bias?: string): string {
+      const scores = network.op("MatMul", [queries, keys]);
+      return network.op("MatMul", [network.op("Softmax", [bias ? add(scores, bias) : scores], { axis: -1 }), values]);
+    },
+
+    /** x + simplified linear attention with its projection; q, k and v with their norm. */
+    async linearAttention(x: string, layers: readonly [Linear, Linear, Linear], attn: Tensors, { tokens, heads, side }: { tokens: number; heads: number; side: number }): Promise<string> {
+      const dim = layers[0].outDim, headDim = dim / heads, key = await folded(layers[1]);
+      const position = await read(attn.tensor("positional_encoding", [1, tokens, dim]));
+      const q = network.op("Relu", [await layer(x, layers[0])]);
+      const k = network.op("Relu", [product(x, key.w, dim, position.map((p, at) => p + key.bias[at % dim]!), [tokens, dim])]);
+      const v = transpose(reshape(await layer(x, layers[2]), [tokens, heads, headDim]), [1, 2, 0]);
       const queries = transpose(reshape(q, [tokens, heads, headDim]), [1, 0, 2]), keys = reshape(k, [tokens, heads, headDim]);
       const state = network.op("MatMul", [transpose(keys, [1, 2, 0]), transpose(v, [0, 2, 1])]);
       const keySum = reshape(network.op("ReduceSum", [keys, network.constant(BigInt64Array.of(0n), [1])], { keepdims: 0 }), [heads, headDim, 1]);

@@ -1,8 +1,8 @@
 // Swin and SLAB-Swin as ONNX networks, with their norms folded as we fold them. Windows are gathered by index, in one operator there and one
 // back; bias and mask are one table; so the peer has less to do than what PyTorch would export.
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
-import type { Affine } from "../../bindings/weights.ts";
 import { foldAfter, linearOf } from "../../bindings/weights.ts";
+import { scaleQueries, splitQkv } from "../../models/blocks.ts";
 import { foldPRepBN, repBN } from "../../models/prepbn.ts";
 import type { SlabSwinConfig } from "../../models/slab-swin.ts";
 import { relativeBias } from "../../models/slab-swin.ts";
@@ -13,18 +13,17 @@ import { Onnx } from "./onnx.ts";
 /** Image f32 [1, channels, size, size] → logits f32 [classes], the wires "image" and the only output. */
 export async function slabSwinNetwork(tensors: Tensors, config: SlabSwinConfig): Promise<Onnx> {
   const { imageSize, patchSize: patch, channels, classes, dims, depths, heads, mixers, windows, mlpRatio, normEps } = config;
-  const network = new Onnx(), { floats, reshape, transpose, add, layer, patches, linearAttention, mlp, mean } = layersOf(network);
+  const network = new Onnx(), { floats, reshape, transpose, add, layer, convolution, softmaxMixing, linearAttention, mlp, mean } = layersOf(network);
   const embed = tensors.scope("patch_embed"), stem = linearOf(embed, "proj", channels * patch * patch, dims[0]!, { shape: [dims[0]!, channels, patch, patch] });
   let side = imageSize / patch;
-  let x = await patches(network.input("image", "float32", [1, channels, imageSize, imageSize]), foldAfter(stem, repBN(embed.scope("norm"), dims[0]!, normEps)), channels, patch, side * side);
+  let x = await convolution(network.input("image", "float32", [1, channels, imageSize, imageSize]), foldAfter(stem, repBN(embed.scope("norm"), dims[0]!, normEps)), side * side);
   for (const [s, dim] of dims.entries()) {
     const stage = tensors.scope(`layers.${s}`), window = Math.min(windows[s]!, side), size = window * window, groups = (side / window) ** 2, h = heads[s]!, headDim = dim / h;
-    const scale: Affine = { read: async () => ({ scale: Float64Array.from({ length: 3 * dim }, (_, c) => (c < dim ? headDim ** -0.5 : 1)), shift: new Float64Array(3 * dim) }) };
     for (let i = 0; i < depths[s]!; i++) {
       const block = stage.scope(`blocks.${i}`), attn = block.scope("attn"), qkv = foldPRepBN(block.scope("norm1"), normEps, linearOf(block, "attn.qkv", dim, 3 * dim));
       if (mixers[s] === "linear") {
         if (groups > 1) throw new RangeError(`stage ${s + 1} has linear attention in windows: written here is that of a whole map`);
-        x = await linearAttention(x, qkv, attn, { tokens: size, heads: h, side });
+        x = await linearAttention(x, splitQkv(qkv), attn, { tokens: size, heads: h, side });
       } else {
         const shift = i % 2 && groups > 1 ? window >> 1 : 0, shape = windowsOf({ height: side, width: side, windowHeight: window, windowWidth: window, shiftY: shift, shiftX: shift });
         const padded = shape.members.length / groups, own = (table: Int32Array): Int32Array => table.filter((_, at) => at % padded < size);
@@ -37,11 +36,10 @@ export async function slabSwinNetwork(tensors: Tensors, config: SlabSwinConfig):
           return bias[at % bias.length]! - (labels[w * size + n] === labels[w * size + j] ? 0 : 100);
         }) : bias;
         // [3, windows, heads, tokens, channels]
-        const parts = transpose(reshape(await layer(rows(x, order), foldAfter(qkv, scale)), [groups, size, 3, h, headDim]), [2, 0, 3, 1, 4]);
+        const parts = transpose(reshape(await layer(rows(x, order), scaleQueries(qkv, h)), [groups, size, 3, h, headDim]), [2, 0, 3, 1, 4]);
         const [q, k, v] = network.node("Split", [parts], { axis: 0 }, { outputs: 3 }).map((p) => reshape(p, [groups, h, size, headDim])) as [string, string, string];
-        const scores = add(network.op("MatMul", [q, transpose(k, [0, 1, 3, 2])]), floats(table, [labels ? groups : 1, h, size, size]));
-        const mixed = reshape(transpose(network.op("MatMul", [network.op("Softmax", [scores], { axis: -1 }), v]), [0, 2, 1, 3]), [groups * size, dim]);
-        x = add(x, rows(await layer(mixed, linearOf(attn, "proj", dim, dim)), back));
+        const mixed = softmaxMixing(q, transpose(k, [0, 1, 3, 2]), v, floats(table, [labels ? groups : 1, h, size, size]));
+        x = add(x, rows(await layer(reshape(transpose(mixed, [0, 2, 1, 3]), [groups * size, dim]), linearOf(attn, "proj", dim, dim)), back));
       }
       x = await mlp(x, foldPRepBN(block.scope("norm2"), normEps, linearOf(block, "mlp.fc1", dim, dim * mlpRatio)), linearOf(block, "mlp.fc2", dim * mlpRatio, dim));
     }
