@@ -1,6 +1,6 @@
-// npm test: builds what is out of date, then runs the suite on the Node that started this and on Node 24 from npm, the conformance suite in every
-// runtime that is installed, and the bundlers.
-// The last line is "N passed, N failed", counted over all runtimes; a runtime that could not be tested is skipped with its reason, never passed.
+// npm test: builds what is out of date, then, two at a time: the suite on the Node that started this and on Node 24 from npm, the conformance suite in every
+// runtime that is installed, downloads, bundlers and the example page.
+// The last line is "N passed, N failed", counted over all; a runtime that could not be tested is skipped with its reason, never passed.
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, readFileSync, readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -51,7 +51,8 @@ if (stale(javascript, javascriptSources, (path) => isSource(path) || path === "t
 
 // runs
 
-let running;
+/** Children that run now. @type {Set<import("node:child_process").ChildProcess>} */
+const running = new Set();
 
 /** Ends a run and everything that it started. */
 function stop(child, signal) {
@@ -65,42 +66,75 @@ function stop(child, signal) {
 
 for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]]) {
   process.on(signal, () => {
-    if (running) stop(running, "SIGKILL");
+    for (const child of running) stop(child, "SIGKILL");
     console.log(`\nstopped by ${signal}\n0 passed, 1 failed`);
     process.exit(code);
   });
 }
 
-/** Runs the suite on one Node; its output is shown as it comes. `again`: tests whose subject is another runtime skip. @returns {Promise<Outcome>} */
-function suite(name, node, loader, again = false) {
-  console.log(`\n=== ${name} ===\n`);
+/**
+ * Runs a command to its end, or for 15 minutes.
+ * @param {string[]} command @param {NodeJS.ProcessEnv} env @param {(text: string) => void} show
+ * @returns {Promise<{ text: string, why: string }>} the end of what it printed, and why it ended badly
+ */
+function run([file, ...args], env, show) {
   return new Promise((resolve) => {
-    // with colours uvu sets FORCE_COLOR for everything that the tests start, which then prints differently
-    const { FORCE_COLOR, NO_COLOR, ...env } = process.env;
-    if (again) env.SLAB_AGAIN = "tested in the run on another Node already";
-    const child = spawn(node, [...loader, "node_modules/uvu/bin.js", "tests", "\\.test\\.ts$", "--no-color"], {
-      stdio: ["ignore", "pipe", "pipe"], detached: process.platform !== "win32", env,
-    });
-    running = child;
+    const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"], detached: process.platform !== "win32", env });
+    running.add(child);
     let text = "", why = "";
     const timer = setTimeout(() => {
       why = `killed after ${HUNG_MS / 60_000} minutes`;
       stop(child, "SIGKILL");
     }, HUNG_MS);
-    for (const [stream, to] of [[child.stdout, process.stdout], [child.stderr, process.stderr]]) {
+    for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding("utf8").on("data", (chunk) => {
         text = (text + chunk).slice(-100_000);
-        to.write(chunk);
+        show(chunk);
       });
     }
     child.on("error", (error) => (why = `did not start: ${error.message}`));
     child.on("close", (code, signal) => {
       clearTimeout(timer);
-      running = undefined;
-      resolve(outcome(name, text, why || (signal ? `ended by ${signal}` : code ? `exit code ${code}` : "")));
+      running.delete(child);
+      resolve({ text, why: why || (signal ? `ended by ${signal}` : code ? `exit code ${code}` : "") });
     });
   });
 }
+
+/** @typedef {{ name: string, run(show: (text: string) => void): Promise<Outcome> }} Job */
+
+/** Runs jobs, two at a time; the first that is not done shows its output as it comes, the others theirs when their turn has come. @param {Job[]} jobs */
+async function all(jobs) {
+  const outcomes = /** @type {Outcome[]} */ ([]), waiting = jobs.map(({ name }) => [`\n=== ${name} ===\n\n`]), done = jobs.map(() => false);
+  let front = 0, next = 0;
+  const flush = () => {
+    for (; front < jobs.length; front++) {
+      process.stdout.write(waiting[front].splice(0).join(""));
+      if (!done[front]) return;
+    }
+  };
+  flush();
+  await Promise.all(Array.from({ length: 2 }, async () => {
+    for (let i = next++; i < jobs.length; i = next++) {
+      outcomes[i] = await jobs[i].run((text) => (i === front ? process.stdout.write(text) : waiting[i].push(text)));
+      done[i] = true;
+      flush();
+    }
+  }));
+  return outcomes;
+}
+
+/** The suite on one Node. `again`: tests whose subject is another runtime skip. @returns {Job} */
+const suite = (name, node, loader, again = false) => ({
+  name,
+  async run(show) {
+    // with colours uvu sets FORCE_COLOR for everything that the tests start, which then prints differently
+    const { FORCE_COLOR, NO_COLOR, ...env } = process.env;
+    if (again) env.SLAB_AGAIN = "tested in the run on another Node already";
+    const { text, why } = await run([node, ...loader, "node_modules/uvu/bin.js", "tests", "\\.test\\.ts$", "--no-color"], env, show);
+    return outcome(name, text, why);
+  },
+});
 
 /** Reads uvu's totals. A run that ended badly without a failed test, or that tested nothing, is one failure. @returns {Outcome} */
 function outcome(name, text, why) {
@@ -137,44 +171,33 @@ function node24(fault) {
   return version ? { version } : { reason: fault ?? "it does not start" };
 }
 
-/** The conformance suite in every runtime, and the bundlers: each of them counts as one. @returns {Promise<Outcome>} */
-function platforms(name, file) {
-  console.log(`\n=== ${name} ===\n`);
-  return new Promise((resolve) => {
-    const child = spawn(process.execPath, [file], { stdio: ["ignore", "pipe", "inherit"], detached: process.platform !== "win32" });
-    running = child;
-    let text = "";
-    child.stdout.setEncoding("utf8").on("data", (chunk) => {
-      text += chunk;
-      process.stdout.write(chunk);
-    });
-    const timer = setTimeout(() => stop(child, "SIGKILL"), HUNG_MS);
-    child.on("close", (code) => {
-      clearTimeout(timer);
-      running = undefined;
-      const [passed, failed, skipped] = (/(\d+) passed, (\d+) failed(?:, (\d+) skipped)?.*\s*$/.exec(text) ?? []).slice(1).map((n) => Number(n ?? 0));
-      resolve(passed === undefined ? { name, passed: 0, failed: 1, skipped: 0, note: `crashed before the end (exit code ${code})` } : { name, passed, failed, skipped });
-    });
-  });
-}
+/** A script whose last line is "N passed, N failed[, N skipped]". @returns {Job} */
+const platforms = (name, file) => ({
+  name,
+  async run(show) {
+    const { text, why } = await run([process.execPath, file], process.env, show);
+    const counts = /(\d+) passed, (\d+) failed(?:, (\d+) skipped)?.*\s*$/.exec(text);
+    if (!counts) return { name, passed: 0, failed: 1, skipped: 0, note: `crashed before the end (${why || "no totals"})` };
+    const [passed, failed, skipped] = counts.slice(1).map((n) => Number(n ?? 0));
+    return { name, passed, failed, skipped };
+  },
+});
 
-/** @type {Outcome[]} */
-const outcomes = [];
 const fault = installPlatforms();
 if (fault) console.log(fault);
 // Node 22.18 and later run TypeScript themselves; a full path, so that tests that change folder can still start children
 const loader = process.features.typescript ? [] : ["--import", import.meta.resolve("tsx")];
-outcomes.push(await suite(`Node ${process.versions.node}`, process.execPath, loader));
+const jobs = [suite(`Node ${process.versions.node}`, process.execPath, loader)];
 if (Number(process.versions.node.split(".")[0]) < 24) {
-  const { version, reason } = node24(fault);
-  if (version) outcomes.push(await suite(`Node ${version.slice(1)} from npm`, NODE_24, [], true));
-  else outcomes.push({ name: "Node 24 from npm", passed: 0, failed: continuousIntegration ? 1 : 0, skipped: continuousIntegration ? 0 : 1, note: `not tested: ${reason}` });
+  const { version, reason } = node24(fault), name = "Node 24 from npm";
+  if (version) jobs.push(suite(`Node ${version.slice(1)} from npm`, NODE_24, [], true));
+  else jobs.push({ name, run: async () => ({ name, passed: 0, failed: continuousIntegration ? 1 : 0, skipped: continuousIntegration ? 0 : 1, note: `not tested: ${reason}` }) });
 }
-
-const PLATFORMS = [
-  ["runtimes", "tests/platforms/run.mjs"], ["downloads", "tests/platforms/downloads.mjs"], ["bundlers", "tests/platforms/bundlers.mjs"], ["example page", "tests/platforms/page.mjs"],
-];
-for (const [name, file] of PLATFORMS) outcomes.push(await platforms(name, file));
+jobs.push(
+  platforms("runtimes", "tests/platforms/run.mjs"), platforms("downloads", "tests/platforms/downloads.mjs"),
+  platforms("bundlers", "tests/platforms/bundlers.mjs"), platforms("example page", "tests/platforms/page.mjs"),
+);
+const outcomes = await all(jobs);
 
 const sum = (key) => outcomes.reduce((total, outcome) => total + outcome[key], 0);
 const line = ({ passed, failed, skipped }) => `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
