@@ -9,6 +9,7 @@ import { parseConfig } from "../models/config.ts";
 import { loadPeak } from "./limits.ts";
 import { timeInTurn } from "./measure.ts";
 import { openPeer } from "./peers.ts";
+import { slabCswinNetwork } from "./peers/slab-cswin.ts";
 import { slabDeitNetwork } from "./peers/slab-deit.ts";
 import { slabPvtNetwork } from "./peers/slab-pvt.ts";
 import { slabSwinNetwork } from "./peers/slab-swin.ts";
@@ -38,6 +39,7 @@ const MODELS = [
   { config: "slab_swin_t", peers: ["slab_swin_tiny_folded"] },
   { config: "pvt_t_prepbn", peers: ["pvt_tiny_folded"] },
   { config: "slab_pvt_t", peers: ["slab_pvt_tiny_folded"] },
+  { config: "slab_cswin_t", peers: ["slab_cswin_tiny_folded"] },
 ] as const;
 
 /** The first of a model's peers is the network itself, as ONNX, where we can write it. */
@@ -46,6 +48,7 @@ async function writeNetwork(config: string): Promise<Uint8Array> {
   if (architecture === "slab_deit") return (await slabDeitNetwork(randomCheckpoint(config), network)).encode();
   if (architecture === "slab_pvt") return (await slabPvtNetwork(randomCheckpoint(config), network)).encode();
   if (architecture === "slab_swin") return (await slabSwinNetwork(randomCheckpoint(config), network)).encode();
+  if (architecture === "slab_cswin") return (await slabCswinNetwork(randomCheckpoint(config), network)).encode();
   throw new RangeError(`${config} is not written as ONNX here`);
 }
 

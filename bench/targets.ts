@@ -55,7 +55,7 @@ export function targetsOf({ models, threads, decode, operators, quality, startup
     if (relaxed && int8) ratio(`${model}, relaxed, int8 over f32`, 1.45, relaxed.bestMs / int8.bestMs, relaxed.medianMs / int8.medianMs);
     if (simd && plain8) ratio(`${model}, simd, int8 over f32`, 2.1, simd.bestMs / plain8.bestMs, simd.medianMs / plain8.medianMs);
   }
-  for (const model of ["swin_t_prepbn", "slab_swin_t", "pvt_t_prepbn", "slab_pvt_t"]) {
+  for (const model of ["swin_t_prepbn", "slab_swin_t", "pvt_t_prepbn", "slab_pvt_t", "slab_cswin_t"]) {
     const relaxed = models.find((m) => m.model === model && m.build === "relaxed" && m.dtype === "f32");
     ratio(`${model}, relaxed, over the peer`, 2, relaxed?.peer?.ratio, relaxed?.peer?.medianRatio);
   }

@@ -31,6 +31,15 @@ export async function folded({ weight, bias, inDim, outDim, firstRow, before, af
   return { w: Float32Array.from(w), bias: shifted };
 }
 
+interface LinearAttention {
+  readonly tokens: number;
+  readonly heads: number;
+  readonly side: number;
+  /** Where it is not the attention's own. */
+  readonly proj?: Linear;
+  readonly local?: { readonly taps: ArrayLike<number>; readonly bias: ArrayLike<number> };
+}
+
 export type Layers = ReturnType<typeof layersOf>;
 
 export function layersOf(network: Onnx) {
@@ -44,9 +53,14 @@ export function layersOf(network: Onnx) {
     const { w, bias } = await folded(linear);
     return product(x, w, linear.inDim, bias);
   };
+  /** Maps [n, channels, height, width], every channel through taps of its own, zeros around. */
+  const depthwise = (maps: string, taps: ArrayLike<number>, bias: ArrayLike<number>): string => {
+    const channels = bias.length, kernel = Math.sqrt(taps.length / channels), pad = kernel >> 1;
+    return network.op("Conv", [maps, floats(taps, [channels, 1, kernel, kernel]), floats(bias)], { group: channels, pads: [pad, pad, pad, pad] });
+  };
 
   return {
-    floats, reshape, transpose, product, add, layer,
+    floats, reshape, transpose, product, add, layer, depthwise,
 
     /** Tokens [side², channels] → a map as Conv takes it, [1, channels, side, side]. */
     map: (x: string, side: number, channels: number): string => reshape(transpose(x, [1, 0]), [1, channels, side, side]),
@@ -64,8 +78,11 @@ export function layersOf(network: Onnx) {
       return network.op("MatMul", [network.op("Softmax", [bias ? add(scores, bias) : scores], { axis: -1 }), values]);
     },
 
-    /** x + simplified linear attention with its projection; q, k and v with their norm. */
-    async linearAttention(x: string, layers: readonly [Linear, Linear, Linear], attn: Tensors, { tokens, heads, side }: { tokens: number; heads: number; side: number }): Promise<string> {
+    /**
+     * x + simplified linear attention with its projection; q, k and v with their norm. `local` is the depthwise 5×5 convolution of the values,
+     * its taps those of a head, which all heads share, or of every channel.
+     */
+    async linearAttention(x: string, layers: readonly [Linear, Linear, Linear], attn: Tensors, { tokens, heads, side, proj, local }: LinearAttention): Promise<string> {
       const dim = layers[0].outDim, headDim = dim / heads, key = await folded(layers[1]);
       const position = await read(attn.tensor("positional_encoding", [1, tokens, dim]));
       const q = network.op("Relu", [await layer(x, layers[0])]);
@@ -75,10 +92,10 @@ export function layersOf(network: Onnx) {
       const state = network.op("MatMul", [transpose(keys, [1, 2, 0]), transpose(v, [0, 2, 1])]);
       const keySum = reshape(network.op("ReduceSum", [keys, network.constant(BigInt64Array.of(0n), [1])], { keepdims: 0 }), [heads, headDim, 1]);
       const divisor = add(network.op("MatMul", [queries, keySum]), floats([SLA_EPS]));
-      const dwc = attn.scope("dwc"), taps = floats(await read(dwc.tensor("weight", [headDim, 1, 5, 5])), [headDim, 1, 5, 5]);
-      const local = network.op("Conv", [reshape(v, [heads, headDim, side, side]), taps, floats(await read(dwc.tensor("bias", [headDim])))], { group: headDim, pads: [2, 2, 2, 2] });
-      const mixed = add(network.op("Div", [network.op("MatMul", [queries, state]), divisor]), transpose(reshape(local, [heads, headDim, tokens]), [0, 2, 1]));
-      return add(x, await layer(reshape(transpose(mixed, [1, 0, 2]), [tokens, dim]), linearOf(attn, "proj", dim, dim)));
+      const dwc = attn.scope("dwc"), { taps, bias } = local ?? { taps: await read(dwc.tensor("weight", [headDim, 1, 5, 5])), bias: await read(dwc.tensor("bias", [headDim])) };
+      const near = depthwise(reshape(v, [dim / bias.length, bias.length, side, side]), taps, bias);
+      const mixed = add(network.op("Div", [network.op("MatMul", [queries, state]), divisor]), transpose(reshape(near, [heads, headDim, tokens]), [0, 2, 1]));
+      return add(x, await layer(reshape(transpose(mixed, [1, 0, 2]), [tokens, dim]), proj ?? linearOf(attn, "proj", dim, dim)));
     },
 
     /** x + fc2(gelu(fc1(x))), fc1 with its norm. */
