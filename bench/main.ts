@@ -10,7 +10,7 @@ import { benchBatch, benchDecode, benchPositions, benchPrefill, benchSnapshot } 
 import { benchLlama } from "./llama.ts";
 import { loadPeak } from "./limits.ts";
 import { timeInTurn } from "./measure.ts";
-import { benchModels } from "./models.ts";
+import { benchModels, PAPER } from "./models.ts";
 import { benchOperators } from "./operators.ts";
 import { missingPeers, setPeerDirectory } from "./peers.ts";
 import { benchQuality } from "./quality.ts";
@@ -88,12 +88,15 @@ section("Two threads on one matrix product", table(
 
 const models = await benchModels(args.short ? 3000 : 20000, args.short ? 1 : Infinity, relaxed);
 section("Whole models, a picture of 224×224", table(
-  ["model", "build", "weights", "threads", "best", "median", "GFLOP/s", "of the f32 peak", "over f32", "peer's best", "times faster", "by medians"],
+  ["model", "build", "weights", "threads", "GFLOP", "best", "median", "GFLOP/s", "of the f32 peak", "over f32", "peer's best", "times faster", "by medians"],
   models.map((m) => [
-    m.model, m.build, m.dtype, String(m.threads), ms(m.bestMs), ms(m.medianMs), m.gflops.toFixed(1), percent(m.fraction), times(m.overF32),
+    m.model, m.build, m.dtype, String(m.threads), ((m.gflops * m.bestMs) / 1000).toFixed(2), ms(m.bestMs), ms(m.medianMs), m.gflops.toFixed(1), percent(m.fraction), times(m.overF32),
     m.peer ? ms(m.peer.bestMs) : "–", times(m.peer?.ratio), times(m.peer?.medianRatio),
   ]),
-) + (models.some((m) => m.peer) ? `\n\nPeer, the faster of two networks where there are two: ${[...new Set(models.flatMap((m) => (m.peer ? [m.peer.name] : [])))].join("; ")}, one thread.\n\n![Whole models beside the peer](models.svg)` : ""), models);
+) + "\n\nThe paper's own figures for these networks (README of its repository; GPU throughput is read off a chart, ±3): " + [...new Set(models.map((m) => m.model))].flatMap((model) => {
+  const figures = PAPER[model];
+  return figures ? [`${model} ${figures.top1} % top-1${figures.gpuImagesPerSecond ? `, ${figures.gpuImagesPerSecond} images/s on its GPU` : ""}`] : [];
+}).join("; ") + "." + (models.some((m) => m.peer) ? `\n\nPeer, the faster of two networks where there are two: ${[...new Set(models.flatMap((m) => (m.peer ? [m.peer.name] : [])))].join("; ")}, one thread.\n\n![Whole models beside the peer](models.svg)` : ""), models);
 
 const operators = await benchOperators(args.short ? 300 : 2500, builds);
 section("Operators against the peers' own, one thread", table(
@@ -133,14 +136,14 @@ section("SLAB-LM: a token early and late in a text, one thread", table(
   ["position", "median", "against the first", "WebAssembly memory"],
   positions.map((p) => [p.position.toLocaleString("en"), ms(p.medianMs), `${p.ratio.toFixed(3)}×`, `${p.memoryBytes.toLocaleString("en")} bytes`]),
 ) + "\n\n![Time of a token and state against position](positions.svg)", positions);
-const quality = await benchQuality(pictures, args.short ? { pictures: 30, tokens: 128 } : { pictures: 300, tokens: 2048 });
+const quality = benchQuality(pictures, args.short ? { pictures: 30, tokens: 128 } : { pictures: 300, tokens: 2048 });
 section("Quality: what quantised weights change", table(
   ["model", "weights", "compared on", "same first", "perplexity"],
   quality.map((q) => [
     q.model, q.dtype, q.perplexity === undefined ? `${q.count} pictures` : `${q.count} tokens`, `${(100 * q.agreement).toFixed(1)} %`,
     q.perplexity === undefined ? "–" : `${q.perplexity < 0 ? "" : "+"}${(100 * q.perplexity).toFixed(2)} %`,
   ]),
-) + "\n\nThe text is what the model writes in f32 at temperature 1: on it no other weights can do better in the long run.", quality);
+) + "\n\nThe text is models/samples/harbour.txt, in the manner of the books that the model was trained on.", quality);
 
 const startup = await benchStartup(args.short ? 3 : 9);
 section("Cold start: import to the first result of the CIFAR model", table(
@@ -158,7 +161,7 @@ section("Dependencies, built in", table(
   ["package", "version", "JavaScript, minified", "WebAssembly when first used, brotli"], dependencies.map((d) => [d.name, d.version, kib(d.scriptBytes), kib(d.wasmBrotli)]),
 ), dependencies);
 
-const targets = targetsOf({ models, threads, decode, operators, quality, startup, wasm, scripts });
+const targets = targetsOf({ kernels, models, threads, decode, batch, operators, quality, startup, wasm, scripts });
 const digits = (value: number): string => value.toFixed(Math.abs(value) < 10 ? 2 : 1);
 section("Wanted and measured", table(
   ["", "wanted", "measured", "by medians", ""],

@@ -30,6 +30,12 @@ export interface ModelResult {
   readonly peer?: { readonly name: string; readonly bestMs: number; readonly ratio: number; readonly medianRatio: number };
 }
 
+/** What the paper's repository says of its networks: ImageNet-1K top-1 in percent, throughput on an unnamed GPU. */
+export const PAPER: Readonly<Record<string, { readonly top1: number; readonly gpuImagesPerSecond?: number }>> = {
+  deit_t_prepbn: { top1: 73.6 }, slab_deit_t: { top1: 74.3 }, slab_deit_s: { top1: 80.0 }, pvt_t_prepbn: { top1: 76.0 }, slab_pvt_t: { top1: 76.5 },
+  swin_t_prepbn: { top1: 81.4 }, slab_swin_t: { top1: 81.8, gpuImagesPerSecond: 690 }, slab_cswin_t: { top1: 82.8 },
+};
+
 /** The networks compared, and the peer's: the same network, and the one of its size that people have today. */
 const MODELS = [
   { config: "slab_deit_t", peers: ["slab_deit_tiny_folded", "deit_tiny_ln_softmax"] },

@@ -1,5 +1,7 @@
 // What the project wants to reach, against what this run measured; and how a run is compared with the ratios of an earlier one.
-import type { DecodeResult } from "./language.ts";
+import type { KernelResult } from "./kernels.ts";
+import { TARGET_PRODUCTS } from "./kernels.ts";
+import type { BatchResult, DecodeResult } from "./language.ts";
 import type { ModelResult } from "./models.ts";
 import type { OperatorResult } from "./operators.ts";
 import type { QualityResult } from "./quality.ts";
@@ -22,6 +24,8 @@ export interface Target {
 }
 
 export interface Measured {
+  readonly kernels: readonly KernelResult[];
+  readonly batch: readonly BatchResult[];
   readonly models: readonly ModelResult[];
   readonly threads: readonly ThreadsResult[];
   readonly decode: readonly DecodeResult[];
@@ -39,12 +43,15 @@ export const OPERATORS: Readonly<Record<string, number>> = {
 };
 
 /** Every target of which this run has measured something. */
-export function targetsOf({ models, threads, decode, operators, quality, startup, wasm, scripts }: Measured): Target[] {
+export function targetsOf({ kernels, models, threads, decode, batch, operators, quality, startup, wasm, scripts }: Measured): Target[] {
   const list: Target[] = [];
   const ratio = (what: string, wanted: number, got: number | undefined, byMedians?: number): void =>
     void (got !== undefined && list.push({ what, unit: "×", wanted, got, ...(byMedians === undefined ? {} : { byMedians }) }));
   const percent = (what: string, wanted: number, got: number | undefined, most = false): void => void (got !== undefined && list.push({ what, unit: "%", wanted, got: 100 * got, most }));
 
+  for (const { kernel, build, fraction } of kernels.filter(({ kernel }) => TARGET_PRODUCTS.has(kernel))) {
+    percent(`${kernel}, ${build}: of the multiply-add peak`, build === "relaxed" ? 85 : 90, fraction);
+  }
   for (const model of ["slab_deit_t", "slab_deit_s"]) {
     const of = (build: string, dtype = "f32"): ModelResult | undefined => models.find((m) => m.model === model && m.build === build && m.dtype === dtype);
     const [relaxed, simd, two] = [of("relaxed"), of("simd"), of("relaxed-threads")], [int8, plain8] = [of("relaxed", "int8"), of("simd", "int8")];
@@ -67,6 +74,9 @@ export function targetsOf({ models, threads, decode, operators, quality, startup
   for (const [dtype, wanted] of [["int8", 3.3], ["int4", 5]] as const) {
     const quantised = token(dtype);
     if (quantised) ratio(`decoding, ${dtype} over f32`, wanted, quantised.overF32, f32 && f32.medianMs / quantised.medianMs);
+  }
+  for (const { threads: count, sessions, ratio: over } of batch.filter(({ sessions }) => sessions === 16)) {
+    ratio(`${sessions} sessions in one step over one session, ${count === 1 ? "one thread" : `${count} threads`}`, 4, over);
   }
   for (const [key, wanted] of Object.entries(OPERATORS)) {
     const result = operators.find((o) => o.key === key);
