@@ -9,6 +9,7 @@ npm install --no-audit --no-fund --loglevel=error
 missing=()
 command -v chromium || command -v google-chrome || missing+=(chromium)
 command -v firefox-esr || command -v firefox || missing+=(firefox-esr)
+command -v WebKitWebDriver && command -v xvfb-run || missing+=(webkit2gtk-driver xvfb xauth)
 if [ ${#missing[@]} -gt 0 ] && command -v apt-get; then
   as_root=""
   [ "$(id -u)" -eq 0 ] || as_root="sudo -n"

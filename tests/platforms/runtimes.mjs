@@ -5,6 +5,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { webkit, webkitMissing } from "./webkit.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const modules = join(here, "node_modules");
@@ -168,4 +169,5 @@ export const RUNTIMES = [
   firefox("Firefox", "plain"),
   chromium("Chromium, isolated", "isolated"),
   firefox("Firefox, isolated", "isolated"),
+  { name: "WebKitGTK", missing: webkitMissing, run: ({ origin }) => webkit(`${origin}/plain/page.html`, "window.result", HUNG_MS) },
 ];
