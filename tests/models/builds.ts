@@ -8,3 +8,11 @@ export const builds: readonly Build[] = relaxed ? ["simd", "simd-threads", "rela
 
 /** Every build with every number of threads worth testing: with three, more than most chunks divide by. */
 export const runs: readonly { build: Build; threads: number }[] = builds.flatMap((build) => (build.endsWith("threads") ? [1, 2, 3] : [1]).map((threads) => ({ build, threads })));
+
+const best = relaxed ? "relaxed" : "simd";
+
+/** One thread and two in every build. */
+export const every = runs.filter(({ threads }) => threads < 3);
+
+/** The best build on one thread: enough for a network whose ops a smaller one has too. SLAB_ALL=1 runs those in every build as well. */
+export const once = process.env.SLAB_ALL ? every : runs.filter(({ build, threads }) => build === best && threads === 1);

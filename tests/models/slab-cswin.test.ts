@@ -8,7 +8,7 @@ import { assertClose, uniform } from "../harness.ts";
 import * as naive from "../naive.ts";
 import type { Entries } from "../golden/synthetic.ts";
 import { entriesOf, vectors } from "../golden/synthetic.ts";
-import { runs } from "./builds.ts";
+import { every, once } from "./builds.ts";
 import { checkFolds, checkKeys, checkLogits, checkTrace, pixels, withModel } from "./parity.ts";
 import { cswinShapes } from "./state-dicts.ts";
 
@@ -18,10 +18,7 @@ const networkOf = (name: string): SlabCswinConfig => {
   return config.network;
 };
 
-const best = runs.at(-1)!.build.replace("-threads", "");
-/** The small network in every build, with one thread and two; the other, which is the same ops more often, once. */
-const EVERY = runs.filter(({ threads }) => threads < 3), ONCE = runs.filter(({ build, threads }) => build === best && threads === 1);
-const CASES = { slab_cswin_t: EVERY, slab_cswin_s: ONCE };
+const CASES = { slab_cswin_t: every, slab_cswin_s: once };
 
 for (const [name, cases] of Object.entries(CASES)) {
   const expected = vectors.models[name]!, { dims, depths } = networkOf(name), logitsOf = new Map<string, Float32Array>();
@@ -36,7 +33,7 @@ for (const [name, cases] of Object.entries(CASES)) {
         const logits = await model.forward(pixels);
         checkLogits(build, logits, expected);
         logitsOf.set(`${build} ${threads}`, logits);
-        if (cases === ONCE || build === best) checkFolds(model, entries);
+        checkFolds(model, entries);
         if (threads === 1 && !build.endsWith("threads")) {
           // the features are those after the last norm, which is folded into the head
           const traces = expected.trace.filter(({ at }) => at !== "features");

@@ -7,7 +7,7 @@ import type { SlabPvtConfig } from "../../models/slab-pvt.ts";
 import { pvtAttention } from "../../models/slab-pvt.ts";
 import { entriesOf, stateDict, syntheticInput, vectors } from "../golden/synthetic.ts";
 import type { Entries } from "../golden/synthetic.ts";
-import { runs } from "./builds.ts";
+import { every, once, runs } from "./builds.ts";
 import { close, evaluate } from "./evaluate.ts";
 import { checkFolds, checkKeys, checkLogits, checkTrace, pixels, withModel } from "./parity.ts";
 import type { Shapes } from "./state-dicts.ts";
@@ -22,10 +22,7 @@ const networkOf = (name: string): SlabPvtConfig => {
 const shapesOf = ({ dims, depths, heads, mlpRatios: ratios, mixer, overlapping }: SlabPvtConfig): Shapes =>
   pvtShapes({ dims, depths, heads, ratios, kind: overlapping ? "v2" : mixer });
 
-const best = runs.at(-1)!.build.replace("-threads", "");
-/** Small networks in every build, with one thread and two; the others, which are the same ops more often, once. */
-const EVERY = runs.filter(({ threads }) => threads < 3), ONCE = runs.filter(({ build, threads }) => build === best && threads === 1);
-const CASES = { slab_pvt_t: EVERY, pvt_t_prepbn: EVERY, slab_pvt_v2_b0: EVERY, slab_pvt_s: ONCE, pvt_s_prepbn: ONCE, slab_pvt_m: ONCE, pvt_m_prepbn: ONCE };
+const CASES = { slab_pvt_t: every, pvt_t_prepbn: every, slab_pvt_v2_b0: every, slab_pvt_s: once, pvt_s_prepbn: once, slab_pvt_m: once, pvt_m_prepbn: once };
 
 for (const [name, cases] of Object.entries(CASES)) {
   const expected = vectors.models[name]!, network = networkOf(name), logitsOf = new Map<string, Float32Array>();
@@ -40,7 +37,7 @@ for (const [name, cases] of Object.entries(CASES)) {
         const logits = await model.forward(pixels);
         checkLogits(build, logits, expected);
         logitsOf.set(`${build} ${threads}`, logits);
-        if (cases === ONCE || build === best) checkFolds(model, entries);
+        checkFolds(model, entries);
         if (threads === 1 && !build.endsWith("threads")) {
           const traces = expected.trace.filter(({ at }) => at.startsWith("stage"));
           assert.is(traces.length, 4);

@@ -6,7 +6,7 @@ import type { SlabSwinConfig } from "../../models/slab-swin.ts";
 import type { Entries, Layout } from "../golden/synthetic.ts";
 import { vectors } from "../golden/synthetic.ts";
 import { swinEntries } from "../golden/synthetic-swin.ts";
-import { runs } from "./builds.ts";
+import { every, once } from "./builds.ts";
 import { checkFolds, checkKeys, checkLogits, checkTrace, pixels, withModel } from "./parity.ts";
 
 const networkOf = (name: string): SlabSwinConfig => {
@@ -15,10 +15,7 @@ const networkOf = (name: string): SlabSwinConfig => {
   return config.network;
 };
 
-const best = runs.at(-1)!.build.replace("-threads", "");
-/** Small networks in every build, with one thread and two; the others, which are the same ops more often, once. */
-const EVERY = runs.filter(({ threads }) => threads < 3), ONCE = runs.filter(({ build, threads }) => build === best && threads === 1);
-const CASES: readonly [string, Layout, typeof EVERY][] = [["slab_swin_t", "FULL", EVERY], ["swin_t_prepbn", "BARE", EVERY], ["slab_swin_s", "FULL", ONCE], ["slab_swin_b", "FULL", ONCE]];
+const CASES: readonly [string, Layout, typeof every][] = [["slab_swin_t", "FULL", every], ["swin_t_prepbn", "BARE", every], ["slab_swin_s", "FULL", once], ["slab_swin_b", "FULL", once]];
 
 for (const [name, layout, cases] of CASES) {
   const expected = vectors.models[name]!, network = networkOf(name), logitsOf = new Map<string, Float32Array>();
@@ -33,7 +30,7 @@ for (const [name, layout, cases] of CASES) {
         const logits = await model.forward(pixels);
         checkLogits(build, logits, expected);
         logitsOf.set(`${build} ${threads}`, logits);
-        if (cases === ONCE || build === best) checkFolds(model, entries);
+        checkFolds(model, entries);
         if (threads === 1 && !build.endsWith("threads")) {
           // the features are those after the last norm, which is folded into the head
           const traces = expected.trace.filter(({ at }) => at !== "features");
