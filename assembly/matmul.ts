@@ -235,7 +235,7 @@ export function linear(
     }
   }
   for (let first = 0; first < m;) {
-    const rows = m - first < BLOCK + BLOCK / 2 ? m - first : BLOCK, top = <usize>first;
+    const rows = m - first < 3 * BLOCK ? m - first : BLOCK, top = <usize>first;
     for (let rest = p; rest < end; ++rest) {
       const panel = <usize>rest, target = out + panel * outPanel + top * outRow, by = addend + panel * addendPanel + top * addendRow;
       panelProduct(target, outRow, x + top * xRow, xRow, w + panel * <usize>k * (PANEL * 4), rows, k, bias + panel * (PANEL * 4), added ? by : 0, addendRow);
