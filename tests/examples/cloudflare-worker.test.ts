@@ -42,13 +42,15 @@ interface Ask {
   readonly stream?: boolean;
 }
 
-async function request(path: string, init: RequestInit = {}): Promise<Response> {
+/** `init` as a function makes a body for each attempt: a stream can be sent once only. */
+async function request(path: string, init: RequestInit | (() => RequestInit) = {}): Promise<Response> {
+  const send = (): Promise<Response> => fetch(worker.url + path, typeof init === "function" ? init() : init);
   try {
-    return await fetch(worker.url + path, init);
+    return await send();
   } catch (error) {
     // the server may close an idle connection just when it is used again
     if (!["UND_ERR_SOCKET", "ECONNRESET", "EPIPE"].includes(((error as Error).cause as { code?: string } | undefined)?.code ?? "")) throw error;
-    return fetch(worker.url + path, init);
+    return send();
   }
 }
 
@@ -265,7 +267,7 @@ check("every error is JSON with a status", async () => {
   const id = await newConversation(), gone = await newConversation(), prompt = "It";
   assert.is((await request(`/v1/conversations/${gone}`, { method: "DELETE" })).status, 200);
   const large = new Uint8Array(3 << 20), gif = new TextEncoder().encode("GIF89a............"), cut = samples[1]!.slice(0, 20_000);
-  const completions = "/v1/completions", cases: [what: string, path: string, init: RequestInit | object, status: number, code: string][] = [
+  const completions = "/v1/completions", cases: [what: string, path: string, init: RequestInit | (() => RequestInit) | object, status: number, code: string][] = [
     ["no such path", "/nothing", { method: "GET" }, 404, "not_found"],
     ["wrong method", "/classify", { method: "GET" }, 405, "method_not_allowed"],
     ["not JSON", completions, { method: "POST", body: "{" }, 400, "invalid_json"],
@@ -292,14 +294,14 @@ check("every error is JSON with a status", async () => {
     ["long key", completions, { method: "POST", body: JSON.stringify({ prompt, conversation: id }), headers: { "idempotency-key": "k".repeat(256) } }, 400, "invalid_value"],
     ["no picture", "/classify", { method: "POST" }, 400, "invalid_image"],
     ["large picture", "/classify", { method: "POST", body: large }, 413, "request_too_large"],
-    ["large picture of unknown length", "/classify", { method: "POST", body: new Blob([large]).stream(), duplex: "half" }, 413, "request_too_large"],
+    ["large picture of unknown length", "/classify", () => ({ method: "POST", body: new Blob([large]).stream(), duplex: "half" }), 413, "request_too_large"],
     ["wrong kind of picture", "/classify", { method: "POST", body: gif }, 415, "invalid_image"],
     ["corrupt picture", "/classify", { method: "POST", body: cut }, 400, "invalid_image"],
     ["wrong top", "/classify?top=0", { method: "POST", body: samples[0]! }, 400, "invalid_value"],
     ["unknown picture", "/pictures/none", { method: "GET" }, 404, "picture_not_found"],
   ];
   for (const [what, path, given, status, code] of cases) {
-    const response = "method" in given ? await request(path, given) : await post(path, given);
+    const response = typeof given === "function" || "method" in given ? await request(path, given) : await post(path, given);
     const { error } = await response.json() as { error?: { message: string; type: string; code: string } };
     assert.equal([what, response.status, error?.code], [what, status, code]);
     assert.is(error!.type, "invalid_request_error");
