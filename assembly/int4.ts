@@ -8,7 +8,7 @@
 // A block's nibbles are four 32-bit words, k = 0 … 15 in the low halves of their bytes, 16 … 31 in the high ones. In a group of four blocks
 // lane j of every vector belongs to block j, in a group of two lanes j and j + 2, so that one multiplication scales the whole group.
 import { PANEL } from "./header";
-import { finishPanel } from "./matmul";
+import { finishPanel, quarterOf } from "./matmul";
 import { ACT_GATE } from "./opcodes";
 import { BYTE_DOT, BYTE_NIBBLES, bytePairs, constantAt, madd, max4, NIBBLE_HIGH, NIBBLE_LOW, ONES, ROUND, sum4, WORD_NIBBLES } from "./simd";
 
@@ -398,10 +398,7 @@ export function linearInt4(
   begin: i32, end: i32, out: usize, outPanel: usize, q: usize, params: usize, w: usize, bias: usize, addend: usize, addendPanel: usize, k: i32, act: i32,
 ): void {
   const added = act == ACT_GATE ? 0 : addend, row = int4RowBytes(k), blocks = blocksOf(k);
-  let quarter = <usize>((end - begin) >> 2);
-  // streams whole pages apart compete for the same lines of the first-level cache, which costs a third
-  if (quarter > 1 && ((quarter * PANEL * row) & 4095) == 0) quarter -= 1;
-  const far = <usize>begin + 4 * quarter;
+  const quarter = quarterOf(end - begin, PANEL * row), far = <usize>begin + 4 * quarter;
   let p = <usize>begin;
   for (; p < <usize>begin + quarter; ++p) {
     for (let r: usize = 0; r < <usize>PANEL; ++r) {

@@ -4,7 +4,7 @@
 // Relaxed builds multiply bytes: w in −127 … 127, x in 0 … 127 with a zero point; panels are [⌈k/4⌉][8][4] bytes.
 // Plain builds multiply i16: x within ±2047, no zero point; panels are [⌈k/2⌉][8][2] bytes, widened as they are loaded.
 import { PANEL, TILE_ROWS } from "./header";
-import { finishPanel } from "./matmul";
+import { finishPanel, quarterOf } from "./matmul";
 import { ACT_GATE } from "./opcodes";
 import { BYTE_DOT, bytePairs, constantAt, madd, max4, ONES, ROUND, sum4 } from "./simd";
 
@@ -234,11 +234,12 @@ function tile2(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4:
 function tile3(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(3, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
 function tile4(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(4, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
 
-/** Four panels with one row: four weight streams at once, as memory likes it. */
+/** Four panels with one row, `stream` bytes apart, all that belongs to them `apart` panels: four weight streams at once, as memory likes it. */
 function fourPanels(
-  out: usize, outPanel: usize, q: usize, params: usize, w: usize, stream: usize, scales: usize, sums: usize, bias: usize,
+  out: usize, outPanel: usize, q: usize, params: usize, w: usize, stream: usize, scales: usize, sums: usize, bias: usize, apart: usize,
   addend: usize, addendPanel: usize, groups: i32,
 ): void {
+  const eights = apart * (PANEL * 4);
   let w0 = w, w1 = w + stream, w2 = w1 + stream, w3 = w2 + stream;
   let c00 = i32x4.splat(0), c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00, c30 = c00, c31 = c00;
   const ones = constantAt(ONES), added = addend != 0;
@@ -255,9 +256,9 @@ function fourPanels(
     q += 4; w0 += GROUP_BYTES; w1 += GROUP_BYTES; w2 += GROUP_BYTES; w3 += GROUP_BYTES;
   } while (--groups);
   finish(out, c00, c01, params, scales, sums, bias, addend, added); out += outPanel; addend += addendPanel;
-  finish(out, c10, c11, params, scales + 32, sums + 32, bias + 32, addend, added); out += outPanel; addend += addendPanel;
-  finish(out, c20, c21, params, scales + 64, sums + 64, bias + 64, addend, added); out += outPanel; addend += addendPanel;
-  finish(out, c30, c31, params, scales + 96, sums + 96, bias + 96, addend, added);
+  finish(out, c10, c11, params, scales + eights, sums + eights, bias + eights, addend, added); out += outPanel; addend += addendPanel;
+  finish(out, c20, c21, params, scales + 2 * eights, sums + 2 * eights, bias + 2 * eights, addend, added); out += outPanel; addend += addendPanel;
+  finish(out, c30, c31, params, scales + 3 * eights, sums + 3 * eights, bias + 3 * eights, addend, added);
 }
 
 /**
@@ -270,7 +271,7 @@ function fourPanels(
  * @param w         [panels] of int8PanelBytes(k), as quantizePanelInt8 leaves them; scales f32 and sums i32 [panels, 8]
  * @param bias      f32 [panels, 8]
  * @param addend    f32 laid out by addendRow, addendPanel; 0 = none. May be `out` itself, but not a gate
- * @param m, k      ≥ 1; m = 1 (decode) reads four panels at a time
+ * @param m, k      ≥ 1; m = 1 (decode) reads four quarters of the panels at a time
  * @param act       ACT_NONE | ACT_RELU | ACT_GELU | ACT_SILU | ACT_GATE
  */
 export function linearInt8(
@@ -280,13 +281,15 @@ export function linearInt8(
   const added = act == ACT_GATE ? 0 : addend, stream = int8PanelBytes(k), groups = (k + GROUP - 1) / GROUP;
   let p = <usize>begin;
   if (m == 1) {
-    for (; p + 4 <= <usize>end; p += 4) {
+    const quarter = quarterOf(end - begin, stream);
+    for (const stop = p + quarter; p < stop; ++p) {
       const eights = p * (PANEL * 4);
       fourPanels(
-        out + p * outPanel, outPanel, q, params, w + p * stream, stream, scales + eights, sums + eights, bias + eights,
-        added ? added + p * addendPanel : 0, addendPanel, groups,
+        out + p * outPanel, quarter * outPanel, q, params, w + p * stream, quarter * stream, scales + eights, sums + eights, bias + eights, quarter,
+        added ? added + p * addendPanel : 0, quarter * addendPanel, groups,
       );
     }
+    p = <usize>begin + 4 * quarter;
   }
   for (; p < <usize>end; ++p) {
     const eights = p * (PANEL * 4);

@@ -176,13 +176,17 @@ function gatePanel(out: usize, outRow: usize, by: usize, byRow: usize, m: i32): 
 }
 
 /**
- * Four panels of a product with one row: four weight streams at once, as memory likes it. Every output is the same chain as in tile.
+ * Four panels of a product with one row, `stream` bytes apart: four weight streams at once, as memory likes it. Every output is the same
+ * chain as in tile.
  */
-export function fourPanels(out: usize, outPanel: usize, x: usize, w: usize, k: i32, bias: usize, addend: usize, addendPanel: usize): void {
-  const stream = <usize>k * (PANEL * 4);
+export function fourPanels(
+  out: usize, outPanel: usize, x: usize, w: usize, stream: usize, k: i32, bias: usize, biasPanel: usize, addend: usize, addendPanel: usize,
+): void {
   let w0 = w, w1 = w + stream, w2 = w1 + stream, w3 = w2 + stream;
-  let c00 = v128.load(bias), c01 = v128.load(bias, 16), c10 = v128.load(bias, 32), c11 = v128.load(bias, 48);
-  let c20 = v128.load(bias, 64), c21 = v128.load(bias, 80), c30 = v128.load(bias, 96), c31 = v128.load(bias, 112);
+  let c00 = v128.load(bias), c01 = v128.load(bias, 16); bias += biasPanel;
+  let c10 = v128.load(bias), c11 = v128.load(bias, 16); bias += biasPanel;
+  let c20 = v128.load(bias), c21 = v128.load(bias, 16); bias += biasPanel;
+  let c30 = v128.load(bias), c31 = v128.load(bias, 16);
   do {
     const s = v128.load32_splat(x);
     c00 = madd(s, v128.load(w0), c00); c01 = madd(s, v128.load(w0, 16), c01);
@@ -203,6 +207,15 @@ export function fourPanels(out: usize, outPanel: usize, x: usize, w: usize, k: i
   v128.store(out, c30); v128.store(out, c31, 16);
 }
 
+/**
+ * Panels of each of the four streams that one row reads `panels` panels in: quarters, so that each stream is long and memory is read ahead.
+ * Streams whole pages apart would compete for the same lines of the first-level cache: then a panel less, and what is left over comes last.
+ */
+export function quarterOf(panels: i32, panelBytes: usize): usize {
+  const quarter = <usize>panels >> 2;
+  return quarter > 1 && ((quarter * panelBytes) & 4095) == 0 ? quarter - 1 : quarter;
+}
+
 /** Rows whose outputs are finished panel after panel: a panel of more, a kilobyte or two apart, would leave the cache before its activation. */
 const BLOCK: i32 = 96;
 
@@ -216,7 +229,7 @@ const BLOCK: i32 = 96;
  * @param w         f32 [panels, k, 8], packed
  * @param bias      f32 [panels, 8]
  * @param addend    f32 laid out by addendRow, addendPanel: a residual, a position table, a gate; 0 = none. May be `out` itself, but not a gate
- * @param m, k      ≥ 1, any; m = 1 (decode) reads four panels at a time
+ * @param m, k      ≥ 1, any; m = 1 (decode) reads four quarters of the panels at a time
  * @param act       ACT_NONE | ACT_RELU | ACT_GELU | ACT_SILU | ACT_GATE
  */
 export function linear(
@@ -226,13 +239,15 @@ export function linear(
   const added = act == ACT_GATE ? 0 : addend;
   let p = begin;
   if (m == 1) {
-    for (; p + 4 <= end; p += 4) {
+    const panelBytes = <usize>k * (PANEL * 4), quarter = quarterOf(end - begin, panelBytes);
+    for (const stop = begin + <i32>quarter; p < stop; ++p) {
       const panel = <usize>p;
       fourPanels(
-        out + panel * outPanel, outPanel, x, w + panel * <usize>k * (PANEL * 4), k, bias + panel * (PANEL * 4),
-        added ? added + panel * addendPanel : 0, addendPanel,
+        out + panel * outPanel, quarter * outPanel, x, w + panel * panelBytes, quarter * panelBytes, k, bias + panel * (PANEL * 4), quarter * (PANEL * 4),
+        added ? added + panel * addendPanel : 0, quarter * addendPanel,
       );
     }
+    p = begin + 4 * <i32>quarter;
   }
   for (let first = 0; first < m;) {
     const rows = m - first < 3 * BLOCK ? m - first : BLOCK, top = <usize>first;

@@ -1,14 +1,11 @@
 // The additive recurrence, S ← D∘S + k vᵀ, o = qᵀS, in its two causal forms: one token at a time (decode), and chunks of tokens
-// whose work is matrix products (prefill). Both read and write the same state.
+// through which a piece of the state stays in registers (prefill). Both read and write the same state.
 //
 // State of one head: S as f32 [valueDim][keyStride], one row per value channel, so that a step passes over it once with q, k and
 // the decay as vectors that stay in cache; then, with a normaliser, z as f32 [keyStride]. keyStride is keyDim padded to 4, with zeros.
-import { PANEL, ZEROS } from "./header";
-import { scaleRow } from "./linear-attention";
-import { panelProduct } from "./matmul";
+import { PANEL } from "./header";
 import { DECAY_KEY, DECAY_NONE, DECAY_SCALAR, DECAY_VALUE, READ_BEFORE, NORMALISE } from "./opcodes";
 import { transposeRows } from "./pack";
-import { transposeKeys } from "./score-attention";
 import { madd, sum4 } from "./simd";
 
 // @ts-ignore: decorator
@@ -24,10 +21,14 @@ export function headBytes(keyDim: i32, valueDim: i32, flags: i32): usize {
   return <usize>strideOf(keyDim) * <usize>(valueDim + (flags & NORMALISE ? 1 : 0)) * 4;
 }
 
-/** Copies `count` floats and zeroes the rest of `stride`. */
-export function padded(out: usize, from: usize, count: i32, stride: i32): void {
-  memory.copy(out, from, <usize>count * 4);
-  memory.fill(out + <usize>count * 4, 0, <usize>(stride - count) * 4);
+/** `count` floats in whole vectors: where they are, or at `copy` with zeros after them. */
+// @ts-ignore: decorator
+@inline
+function wholeVectors(copy: usize, from: usize, count: i32, stride: i32): usize {
+  if (count == stride) return from;
+  memory.copy(copy, from, <usize>count * 4);
+  memory.fill(copy + <usize>count * 4, 0, <usize>(stride - count) * 4);
+  return copy;
 }
 
 /** Σ a·b over a whole stride. */
@@ -101,31 +102,31 @@ export function recurrentStep(
   bonus: usize, flags: i32, eps: f32, scratch: usize,
 ): void {
   const stride = strideOf(keyDim), strideBytes = <usize>stride * 4;
-  const query = scratch, key = query + strideBytes, reader = key + strideBytes, factor = reader + strideBytes;
   for (let unit = begin; unit < end; ++unit) {
     const row = <usize>(unit / heads), head = unit % heads;
     const keyColumn = <usize>(head * keyDim) * 4, valueColumn = <usize>(head * valueDim) * 4;
-    padded(query, q + row * qRow + keyColumn, keyDim, stride);
-    padded(key, k + row * kRow + keyColumn, keyDim, stride);
+    const query = wholeVectors(scratch, q + row * qRow + keyColumn, keyDim, stride), key = wholeVectors(scratch + strideBytes, k + row * kRow + keyColumn, keyDim, stride);
     const state = <usize>load<i32>(states + row * 4) + stateOffset + <usize>head * headBytes(keyDim, valueDim, flags);
     const decays = decay + row * decayRow;
     let scalar: f32 = 1;
     if (decayKind == DECAY_SCALAR) scalar = load<f32>(decays + <usize>head * 4);
     const scalar4 = f32x4.splat(scalar);
-    if (decayKind == DECAY_KEY) padded(factor, decays + keyColumn, keyDim, stride);
+    const factor = decayKind == DECAY_KEY ? wholeVectors(scratch + 2 * strideBytes, decays + keyColumn, keyDim, stride) : 0;
 
     // what the old state is read with, and how much of v this token's own key lets through
-    let through: f32 = 0;
+    let through: f32 = 0, reader = query;
     if (flags & READ_BEFORE) {
-      memory.copy(reader, query, strideBytes);
       if (bonus) for (let i = 0; i < keyDim; ++i) {
         const at = <usize>i * 4;
         through += load<f32>(query + at) * load<f32>(bonus + keyColumn + at) * load<f32>(key + at);
       }
     } else {
       through = dotStride(query, key, stride);
-      for (let i: usize = 0; i < strideBytes; i += 16) {
-        v128.store(reader + i, f32x4.mul(v128.load(query + i), decayKind == DECAY_KEY ? v128.load(factor + i) : scalar4));
+      if (decayKind == DECAY_KEY || decayKind == DECAY_SCALAR) {
+        reader = scratch + 3 * strideBytes;
+        for (let i: usize = 0; i < strideBytes; i += 16) {
+          v128.store(reader + i, f32x4.mul(v128.load(query + i), decayKind == DECAY_KEY ? v128.load(factor + i) : scalar4));
+        }
       }
     }
 
@@ -173,10 +174,10 @@ export function recurrentStep(
   }
 }
 
-/** Tokens of one chunk: three products of about this size each. */
-const CHUNK: i32 = 64;
-/** Rows of a chunk whose scores are multiplied with values at once. */
-const ROWS: i32 = 12;
+/** Tokens of one chunk: what they bring stays in the first-level cache while the state passes by. */
+const CHUNK: i32 = 32;
+/** Less than this a chunk's factors may not multiply up to: keys are divided by their product. 2⁻³² */
+const LEAST: f32 = 2.3283064e-10;
 
 /** Panels [dim/8][k][8] → rows [dim][stride]: the inverse of transposeRows, panel by panel. */
 export function panelsToRows(rows: usize, panels: usize, dim: i32, k: i32, stride: i32): void {
@@ -187,11 +188,47 @@ export function panelsToRows(rows: usize, panels: usize, dim: i32, k: i32, strid
 }
 
 /**
- * Many tokens of one timeline, heads [begin, end), with no decay or one factor a head, constant or by token:
+ * Four key channels × eight value channels of the state, in registers over n tokens: s ← s + k vᵀ, o ← o + qᵀ s, one after the other.
+ * s begins as before · what lies at `state`, and is left there · after.
  *
- *   O = e^c (Q S) + ((Q Kᵀ)⊙P) V      S ← e^{c_C} S + (K·e^{c_C − c})ᵀ V      P_ij = e^{c_i − c_j} = g_{j+1} ⋯ g_i for i ≥ j
+ * @param state  f32 [4][8]
+ * @param kq     f32 [n][8], four of k and four of q
+ * @param v, o   f32 [n][8]
+ */
+function tokens4x8(state: usize, kq: usize, v: usize, o: usize, n: i32, before: v128, after: v128): void {
+  let c00 = f32x4.mul(v128.load(state), before), c01 = f32x4.mul(v128.load(state, 16), before);
+  let c10 = f32x4.mul(v128.load(state, 32), before), c11 = f32x4.mul(v128.load(state, 48), before);
+  let c20 = f32x4.mul(v128.load(state, 64), before), c21 = f32x4.mul(v128.load(state, 80), before);
+  let c30 = f32x4.mul(v128.load(state, 96), before), c31 = f32x4.mul(v128.load(state, 112), before);
+  do {
+    const v0 = v128.load(v), v1 = v128.load(v, 16);
+    let s = v128.load32_splat(kq); c00 = madd(s, v0, c00); c01 = madd(s, v1, c01);
+    s = v128.load32_splat(kq, 4); c10 = madd(s, v0, c10); c11 = madd(s, v1, c11);
+    s = v128.load32_splat(kq, 8); c20 = madd(s, v0, c20); c21 = madd(s, v1, c21);
+    s = v128.load32_splat(kq, 12); c30 = madd(s, v0, c30); c31 = madd(s, v1, c31);
+    s = v128.load32_splat(kq, 16);
+    let o0 = madd(s, c00, v128.load(o)), o1 = madd(s, c01, v128.load(o, 16));
+    s = v128.load32_splat(kq, 20); o0 = madd(s, c10, o0); o1 = madd(s, c11, o1);
+    s = v128.load32_splat(kq, 24); o0 = madd(s, c20, o0); o1 = madd(s, c21, o1);
+    s = v128.load32_splat(kq, 28); o0 = madd(s, c30, o0); o1 = madd(s, c31, o1);
+    v128.store(o, o0); v128.store(o, o1, 16);
+    kq += 32; v += 32; o += 32;
+  } while (--n);
+  v128.store(state, f32x4.mul(c00, after)); v128.store(state, f32x4.mul(c01, after), 16);
+  v128.store(state, f32x4.mul(c10, after), 32); v128.store(state, f32x4.mul(c11, after), 48);
+  v128.store(state, f32x4.mul(c20, after), 64); v128.store(state, f32x4.mul(c21, after), 80);
+  v128.store(state, f32x4.mul(c30, after), 96); v128.store(state, f32x4.mul(c31, after), 112);
+}
+
+/**
+ * Many tokens of one timeline, heads [begin, end), with no decay or one factor a head, constant or by token: the same as recurrentStep
+ * token by token. A piece of the state stays in registers for a chunk of tokens, which takes as many multiply-adds as the recurrence has;
+ * the masked products of a chunk would take half as many again. Within a chunk the factors g move over to queries and keys:
  *
- * The factors g are multiplied up row by row, so nothing leaves (0, 1] and no exponential is needed.
+ *   S_t = g_t S_{t−1} + k_t v_tᵀ,  o_t = q_tᵀ S_t      is, with G_t = g_2 ⋯ g_t, Z_0 = g_1 S_0, S_t = G_t Z_t,
+ *   Z_t = Z_{t−1} + (k_t / G_t) v_tᵀ,  o_t = (G_t q_t)ᵀ Z_t
+ *
+ * A chunk ends before G_t would fall below LEAST: a factor near zero begins the next, where it is g_1.
  *
  * @param out, q, k    as in recurrentStep, rows are successive tokens
  * @param v            f32 head panels [heads][valueDim/8][capacity][8]
@@ -199,127 +236,80 @@ export function panelsToRows(rows: usize, panels: usize, dim: i32, k: i32, strid
  * @param states       i32 [1]; keyDim a multiple of 4, valueDim of 8
  * @param decay        f32 factors [heads], row stride decayRow bytes, 0 when the same for every token; decay = 0: none
  * @param flags        NORMALISE
- * @param scratch      4·(keyDim·valueDim + 128·keyDim + 64·valueDim) + 17408 bytes, this thread's own
+ * @param scratch      4·(keyDim·valueDim + 64·keyDim) + 1664 bytes, this thread's own
  */
 export function recurrentChunks(
   begin: i32, end: i32, out: usize, outRow: usize, q: usize, qRow: usize, k: usize, kRow: usize, v: usize,
   tokens: i32, capacity: i32, states: usize, stateOffset: usize, keyDim: i32, valueDim: i32, decay: usize, decayRow: usize, flags: i32, eps: f32, scratch: usize,
 ): void {
-  const keyBytes = <usize>keyDim * 4, valueBytes = <usize>valueDim * 4, scoreRow: usize = CHUNK * 4;
-  const panels = scratch, keys = panels + <usize>(keyDim * valueDim) * 4, scores = keys + CHUNK * keyBytes;
-  const queries = scores + CHUNK * scoreRow, reads = queries + CHUNK * keyBytes;
-  const mask = reads + CHUNK * valueBytes, prefix = mask + CHUNK * 4, sums = prefix + CHUNK * 4;
+  const keyBytes = <usize>keyDim * 4, tileBytes: usize = CHUNK * PANEL * 4;
+  const panels = scratch, pairs = panels + <usize>(keyDim * valueDim) * 4, reads = pairs + <usize>(keyDim >> 2) * tileBytes;
+  const sums = reads + tileBytes, factors = sums + CHUNK * 16;
   for (let head = begin; head < end; ++head) {
     const state = <usize>load<i32>(states) + stateOffset + <usize>head * headBytes(keyDim, valueDim, flags);
-    const z = state + <usize>valueDim * keyBytes;
+    const z = state + <usize>valueDim * keyBytes, column = <usize>head * keyBytes;
     for (let j = 0; j < valueDim; j += PANEL) transposeRows(panels + <usize>j * keyBytes, state + <usize>j * keyBytes, keyBytes, keyDim);
 
-    for (let first = 0; first < tokens; first += CHUNK) {
-      const n = min(CHUNK, tokens - first);
-      const keyRows = k + <usize>first * kRow + <usize>head * keyBytes;
-      const values = v + (<usize>(head * valueDim) * <usize>capacity + <usize>first * PANEL) * 4;
-      const target = out + <usize>first * outRow + <usize>(head * valueDim) * 4;
-      const keyPanels = (n + PANEL - 1) / PANEL;
+    for (let first = 0; first < tokens;) {
+      const most = min(CHUNK - first % CHUNK, tokens - first), g = decay + <usize>first * decayRow + <usize>head * 4;
+      let n = 1, whole: f32 = 1;
+      store<f32>(factors, 1);
+      for (; n < most; ++n) {
+        const next = decay ? whole * load<f32>(g + <usize>n * decayRow) : whole;
+        if (!(next >= LEAST)) break;
+        store<f32>(factors + <usize>n * 4, next);
+        whole = next;
+      }
+      const before = f32x4.splat(decay ? load<f32>(g) : 1), after = f32x4.splat(whole);
 
-      // a head's rows may lie pages apart, where they take each other's place in the first-level cache: they are worked on side by side
-      for (let i: usize = 0; i < <usize>n; ++i) scaledRow(queries + i * keyBytes, q + (<usize>first + i) * qRow + <usize>head * keyBytes, keyDim, 1);
-
-      // scores of the lower triangle
-      transposeKeys(0, keyPanels, keys, keyRows, kRow, n, keyDim);
-      for (let p = 0; p < keyPanels; ++p) {
-        const from = p * PANEL;
-        panelProduct(
-          scores + <usize>from * scoreRow + <usize>from * 4, scoreRow, queries + <usize>from * keyBytes, keyBytes,
-          keys + <usize>from * keyBytes, n - from, keyDim, ZEROS, 0, 0,
-        );
-      }
-      // row i of P is row i − 1 times g_i, and a 1; e^{c_i} is the product of all factors so far
-      let whole: f32 = 1;
-      for (let i = 0; i < n; ++i) {
-        const row = scores + <usize>i * scoreRow;
-        store<f32>(mask + <usize>i * 4, 1);
-        if (decay) {
-          const g = load<f32>(decay + <usize>(first + i) * decayRow + <usize>head * 4);
-          whole *= g;
-          store<f32>(prefix + <usize>i * 4, whole);
-          scaleRow(mask, i, g);
-          for (let j = 0; j < i; j += 4) v128.store(row + <usize>j * 4, f32x4.mul(v128.load(row + <usize>j * 4), v128.load(mask + <usize>j * 4)));
-        }
-        if (flags & NORMALISE) {
-          const sum = sumOf(row, i + 1) + whole * dotStride(queries + <usize>i * keyBytes, z, keyDim);
-          store<f32>(sums + <usize>i * 4, 1 / (sum + eps));
-        }
-        // the products below take twelve rows at once, all as long as the last
-        for (let j = i + 1, end = min(n, i - i % ROWS + ROWS); j < end; ++j) store<f32>(row + <usize>j * 4, 0);
-      }
-
-      // what the state says, decayed to each row; then what the chunk's own tokens say
-      for (let j = 0; j < valueDim; j += PANEL) {
-        panelProduct(reads + <usize>j * 4, valueBytes, queries, keyBytes, panels + <usize>j * keyBytes, n, keyDim, ZEROS, 0, 0);
-      }
-      if (decay) for (let i = 0; i < n; ++i) scaleRow(reads + <usize>i * valueBytes, valueDim, load<f32>(prefix + <usize>i * 4));
-      for (let i = 0; i < n; i += ROWS) {
-        const rows = min(ROWS, n - i);
-        for (let j = 0; j < valueDim; j += PANEL) {
-          const at = reads + <usize>i * valueBytes + <usize>j * 4;
-          panelProduct(at, valueBytes, scores + <usize>i * scoreRow, scoreRow, values + <usize>(j * capacity) * 4, rows, i + rows, ZEROS, at, valueBytes);
-        }
-      }
-      for (let i: usize = 0; i < <usize>n; ++i) {
-        scaledRow(target + i * outRow, reads + i * valueBytes, valueDim, flags & NORMALISE ? load<f32>(sums + i * 4) : 1);
-      }
-
-      // the state after the chunk: the mask's last row is what each key has decayed to
-      transposeScaled(keys, scoreRow, keyRows, kRow, mask, n, keyDim);
-      if (decay) scaleRow(panels, keyDim * valueDim, whole);
-      for (let j = 0; j < valueDim; j += PANEL) {
-        const at = panels + <usize>j * keyBytes;
-        panelProduct(at, PANEL * 4, keys, scoreRow, values + <usize>(j * capacity) * 4, keyDim, n, ZEROS, at, PANEL * 4);
+      for (let t = 0; t < n; ++t) {
+        const factor = load<f32>(factors + <usize>t * 4), at = <usize>(first + t);
+        pairRow(pairs + <usize>t * (PANEL * 4), tileBytes, k + at * kRow + column, q + at * qRow + column, keyDim, 1 / factor, factor);
       }
       if (flags & NORMALISE) {
-        for (let c: usize = 0; c < <usize>keyDim; ++c) store<f32>(z + c * 4, load<f32>(z + c * 4) * whole + sumOf(keys + c * scoreRow, n));
+        normalisers(sums, z, pairs, keyDim, n, before, after);
+        for (let t = 0; t < n; ++t) store<f32>(factors + <usize>t * 4, 1 / (sum4(v128.load(sums + <usize>t * 16)) + eps));
       }
+
+      const values = v + (<usize>(head * valueDim) * <usize>capacity + <usize>first * PANEL) * 4;
+      for (let j = 0; j < valueDim; j += PANEL) {
+        for (let t = 0; t < n; ++t) {
+          v128.store(reads + <usize>t * 32, i32x4.splat(0)); v128.store(reads + <usize>t * 32, i32x4.splat(0), 16);
+        }
+        const panel = panels + <usize>j * keyBytes, value = values + <usize>(j * capacity) * 4;
+        for (let c = 0; c < keyDim; c += 4) tokens4x8(panel + <usize>c * (PANEL * 4), pairs + <usize>(c >> 2) * tileBytes, value, reads, n, before, after);
+        const target = out + <usize>first * outRow + <usize>(head * valueDim + j) * 4;
+        for (let t = 0; t < n; ++t) {
+          const scale = flags & NORMALISE ? v128.load32_splat(factors + <usize>t * 4) : f32x4.splat(1), at = target + <usize>t * outRow;
+          v128.store(at, f32x4.mul(v128.load(reads + <usize>t * 32), scale)); v128.store(at, f32x4.mul(v128.load(reads + <usize>t * 32, 16), scale), 16);
+        }
+      }
+      first += n;
     }
     panelsToRows(state, panels, valueDim, keyDim, keyDim);
   }
 }
 
-/** to ← from · factor, `count` floats, a multiple of 4. */
-// @ts-ignore: decorator
-@inline
-function scaledRow(to: usize, from: usize, count: i32, factor: f32): void {
-  const factor4 = f32x4.splat(factor);
-  for (let i: usize = 0; i < <usize>count * 4; i += 16) v128.store(to + i, f32x4.mul(v128.load(from + i), factor4));
+/** One token's keys · forKeys and queries · forQueries, four of each in turn, a tile apart. */
+function pairRow(pairs: usize, tileBytes: usize, key: usize, query: usize, keyDim: i32, forKeys: f32, forQueries: f32): void {
+  const a = f32x4.splat(forKeys), b = f32x4.splat(forQueries);
+  for (let c = keyDim >> 2; c > 0; --c, key += 16, query += 16, pairs += tileBytes) {
+    v128.store(pairs, f32x4.mul(v128.load(key), a)); v128.store(pairs, f32x4.mul(v128.load(query), b), 16);
+  }
 }
 
-/** [n][k] rows, row i times factors[i] → [k][n]; k a multiple of 4. */
-function transposeScaled(out: usize, outRow: usize, rows: usize, rowBytes: usize, factors: usize, n: i32, k: i32): void {
-  let i = 0;
-  for (; i + 4 <= n; i += 4, rows += 4 * rowBytes) {
-    const factor = v128.load(factors + <usize>i * 4);
-    let from = rows, to = out + <usize>i * 4;
-    for (let c = k >> 2; c > 0; --c, from += 16, to += 4 * outRow) {
-      const r0 = v128.load(from), r1 = v128.load(from + rowBytes), r2 = v128.load(from + 2 * rowBytes), r3 = v128.load(from + 3 * rowBytes);
-      const a = i32x4.shuffle(r0, r1, 0, 4, 1, 5), b = i32x4.shuffle(r2, r3, 0, 4, 1, 5), d = i32x4.shuffle(r0, r1, 2, 6, 3, 7), e = i32x4.shuffle(r2, r3, 2, 6, 3, 7);
-      v128.store(to, f32x4.mul(i32x4.shuffle(a, b, 0, 1, 4, 5), factor)); v128.store(to + outRow, f32x4.mul(i32x4.shuffle(a, b, 2, 3, 6, 7), factor));
-      v128.store(to + 2 * outRow, f32x4.mul(i32x4.shuffle(d, e, 0, 1, 4, 5), factor)); v128.store(to + 3 * outRow, f32x4.mul(i32x4.shuffle(d, e, 2, 3, 6, 7), factor));
+/** z ← z + k and sums[t] = q·z, token by token, in four parts each; z begins times `before` and is left times `after`. */
+function normalisers(sums: usize, z: usize, pairs: usize, keyDim: i32, n: i32, before: v128, after: v128): void {
+  for (let t = 0; t < n; ++t) v128.store(sums + <usize>t * 16, i32x4.splat(0));
+  for (let c = keyDim >> 2; c > 0; --c, z += 16, pairs += CHUNK * PANEL * 4) {
+    let z4 = f32x4.mul(v128.load(z), before);
+    for (let t = 0; t < n; ++t) {
+      const pair = pairs + <usize>t * (PANEL * 4), sum = sums + <usize>t * 16;
+      z4 = f32x4.add(z4, v128.load(pair));
+      v128.store(sum, madd(v128.load(pair, 16), z4, v128.load(sum)));
     }
+    v128.store(z, f32x4.mul(z4, after));
   }
-  for (; i < n; ++i, rows += rowBytes) {
-    const factor = load<f32>(factors + <usize>i * 4);
-    for (let c: usize = 0; c < <usize>k; ++c) store<f32>(out + c * outRow + <usize>i * 4, load<f32>(rows + c * 4) * factor);
-  }
-}
-
-/** Sum of n floats. */
-// @ts-ignore: decorator
-@inline
-function sumOf(at: usize, n: i32): f32 {
-  let s = i32x4.splat(0), i = 0;
-  for (; i + 4 <= n; i += 4, at += 16) s = f32x4.add(s, v128.load(at));
-  let sum = sum4(s);
-  for (; i < n; ++i, at += 4) sum += load<f32>(at);
-  return sum;
 }
 
 /** z ← decay ⊙ z + Σ rows, over one stride; decay is one vector, or by channel at `factors`. */

@@ -79,7 +79,7 @@ function attend(out: usize, outRow: usize, q: usize, qRow: usize, count: i32, po
     const top = max(0, first - position), rows = count - top, live = min(CACHE_PAGE, tokens - first);
     const queries = q + <usize>top * qRow, target = out + <usize>top * outRow, values = cache + keyBytes(headDim);
     const whole = rows == 1 && live == CACHE_PAGE;
-    if (whole) fourPanels(scores, PANEL * 4, queries, cache, headDim, ZEROS, 0, 0);
+    if (whole) fourPanels(scores, PANEL * 4, queries, cache, <usize>headDim * (PANEL * 4), headDim, ZEROS, 0, 0, 0);
     else for (let p = 0; p * PANEL < live; ++p) panelProduct(scores + <usize>p * (PANEL * 4), scoreRow, queries, qRow, cache + <usize>p * panelBytes, rows, headDim, ZEROS, 0, 0);
 
     for (let r = 0; r < rows; ++r) {
@@ -101,7 +101,7 @@ function attend(out: usize, outRow: usize, q: usize, qRow: usize, count: i32, po
     const sum = first > 0 ? target : 0;
     let c = 0;
     if (whole) for (; c + 4 * PANEL <= headDim; c += 4 * PANEL) {
-      fourPanels(target + <usize>c * 4, PANEL * 4, scores, values + <usize>c * scoreRow, CACHE_PAGE, ZEROS, sum ? sum + <usize>c * 4 : 0, PANEL * 4);
+      fourPanels(target + <usize>c * 4, PANEL * 4, scores, values + <usize>c * scoreRow, scoreRow * PANEL, CACHE_PAGE, ZEROS, 0, sum ? sum + <usize>c * 4 : 0, PANEL * 4);
     }
     for (; c < headDim; c += PANEL) {
       panelProduct(target + <usize>c * 4, outRow, scores, scoreRow, values + <usize>c * scoreRow, rows, live, ZEROS, sum ? sum + <usize>c * 4 : 0, outRow);

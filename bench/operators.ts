@@ -97,7 +97,7 @@ function recurrence(build: Build, [q, k, v]: readonly [Float32Array, Float32Arra
     floats.set(values, at / 4);
     return at;
   };
-  const stateBytes = HEADS * HEAD_DIM * HEAD_DIM * 4, scratch = reserve(4 * (HEAD_DIM * HEAD_DIM + 192 * HEAD_DIM) + 17408);
+  const stateBytes = HEADS * HEAD_DIM * HEAD_DIM * 4, scratch = reserve(4 * (HEAD_DIM * HEAD_DIM + 64 * HEAD_DIM) + 1664);
   words[TILE_ROWS / 4] = platform.tileRows(build === "relaxed");
   words[THREAD_SCRATCH / 4] = scratch;
   const state = reserve(stateBytes), states = reserve(4), out = reserve(tokens * row), qa = put(q), ka = put(k);

@@ -354,8 +354,8 @@ export class Plan extends PlanRecord {
   recurrentChunks(q: Tensor, k: Tensor, v: Tensor, states: Tensor, stateOffset: number, heads: number, decay: Tensor | undefined, eps: number): Tensor {
     const keyDim = q.columns / heads, valueDim = v.columns / heads, out = this.rows("recurrent", q.rows, v.columns);
     if (keyDim % 4 || valueDim % 8) throw new RangeError(`heads of ${keyDim} and ${valueDim} channels have no chunk form: use a multiple of 8`);
-    this.threadScratch = Math.max(this.threadScratch, 4 * (keyDim * valueDim + 128 * keyDim + 64 * valueDim) + 17408);
-    this.op(opcodes.RECURRENT_CHUNKS, "recurrentChunks", heads, 2 * q.rows * heads * (2 * keyDim * valueDim + 32 * (keyDim + valueDim)), [
+    this.threadScratch = Math.max(this.threadScratch, 4 * (keyDim * valueDim + 64 * keyDim) + 1664);
+    this.op(opcodes.RECURRENT_CHUNKS, "recurrentChunks", heads, 4 * q.rows * heads * keyDim * valueDim, [
       out, out.rowBytes, q, q.rowBytes, k, k.rowBytes, v, this.liveRows(q), v.rows, states, stateOffset, keyDim, valueDim, decay ?? 0, 0, opcodes.NORMALISE, { f32: eps },
     ], 1);
     return out;

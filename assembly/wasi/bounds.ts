@@ -279,7 +279,7 @@ export function checkOp(at: usize): bool {
       if (word(13) && !reads(13, woven(tokens, word(14), floats(units)))) return false;
       return writes(0, span(tokens, word(1), floats(units, valueDim))) && reads(2, span(tokens, word(3), floats(units, keyDim))) && reads(4, span(tokens, word(5), floats(units, keyDim)))
         && reads(6, floats(units, valueDim) * room) && statesOf(9, 1) && inState(10, <u64>units * stateBytes(keyDim, valueDim, size(15)))
-        && scratchHolds(floats(keyDim, valueDim) + floats(keyDim, 128) + floats(valueDim, 64) + 17408);
+        && scratchHolds(floats(keyDim, valueDim) + floats(keyDim, 64) + 1664);
     }
     case op.CAUSAL_CONV: {
       const rows = size(8), channels = size(9), taps = size(10), sequence = size(11) != 0;

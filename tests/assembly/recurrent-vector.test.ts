@@ -19,10 +19,10 @@ const OFFSET = 64;
 /** Scratch as the kernels' comments say. */
 const SCRATCH = {
   recurrentChunksByChannel: (keyDim: number, valueDim: number): number => 4 * (keyDim * valueDim + 33 * keyDim + 33 * valueDim) + 1152,
-  recurrentChunks: (keyDim: number, valueDim: number): number => 4 * (keyDim * valueDim + 128 * keyDim + 64 * valueDim) + 17408,
+  recurrentChunks: (keyDim: number, valueDim: number): number => 4 * (keyDim * valueDim + 64 * keyDim) + 1664,
 };
 /** Tokens of one chunk. */
-const CHUNK = { recurrentChunksByChannel: 16, recurrentChunks: 64 };
+const CHUNK = { recurrentChunksByChannel: 16, recurrentChunks: 32 };
 
 // cases
 
