@@ -55,20 +55,33 @@ function fourRows(kind: i32, row: usize, stride: usize, q: usize, k: usize, g: u
     d0 = i32x4.shuffle(decay, decay, 0, 0, 0, 0); d1 = i32x4.shuffle(decay, decay, 1, 1, 1, 1);
     d2 = i32x4.shuffle(decay, decay, 2, 2, 2, 2); d3 = i32x4.shuffle(decay, decay, 3, 3, 3, 3);
   }
-  let r0 = row, r1 = row + stride, r2 = r1 + stride, r3 = r2 + stride;
-  for (let i = stride; i > 0; i -= 16) {
+  let r0 = row, r1 = row + stride, r2 = r1 + stride, r3 = r2 + stride, i = stride, s: v128, t: v128;
+  // eight key channels per turn: the two products of a row meet before they join its sum, which waits for itself half as often
+  for (; i >= 32; i -= 32) {
+    const q4 = v128.load(q), q8 = v128.load(q, 16), k4 = v128.load(k), k8 = v128.load(k, 16);
+    let g4 = decay, g8 = decay;
+    if (kind == DECAY_KEY) { g4 = v128.load(g); g8 = v128.load(g, 16); g += 32; }
+    s = v128.load(r0); t = f32x4.mul(s, q4); v128.store(r0, madd(v0, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d0, s)));
+    s = v128.load(r0, 16); t = madd(s, q8, t); v128.store(r0, madd(v0, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d0, s)), 16);
+    p0 = f32x4.add(p0, t);
+    s = v128.load(r1); t = f32x4.mul(s, q4); v128.store(r1, madd(v1, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d1, s)));
+    s = v128.load(r1, 16); t = madd(s, q8, t); v128.store(r1, madd(v1, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d1, s)), 16);
+    p1 = f32x4.add(p1, t);
+    s = v128.load(r2); t = f32x4.mul(s, q4); v128.store(r2, madd(v2, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d2, s)));
+    s = v128.load(r2, 16); t = madd(s, q8, t); v128.store(r2, madd(v2, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d2, s)), 16);
+    p2 = f32x4.add(p2, t);
+    s = v128.load(r3); t = f32x4.mul(s, q4); v128.store(r3, madd(v3, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d3, s)));
+    s = v128.load(r3, 16); t = madd(s, q8, t); v128.store(r3, madd(v3, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d3, s)), 16);
+    p3 = f32x4.add(p3, t);
+    q += 32; k += 32; r0 += 32; r1 += 32; r2 += 32; r3 += 32;
+  }
+  if (i) {
     const q4 = v128.load(q), k4 = v128.load(k);
-    const s0 = v128.load(r0), s1 = v128.load(r1), s2 = v128.load(r2), s3 = v128.load(r3);
-    p0 = madd(s0, q4, p0); p1 = madd(s1, q4, p1); p2 = madd(s2, q4, p2); p3 = madd(s3, q4, p3);
-    if (kind == DECAY_NONE) {
-      v128.store(r0, madd(v0, k4, s0)); v128.store(r1, madd(v1, k4, s1));
-      v128.store(r2, madd(v2, k4, s2)); v128.store(r3, madd(v3, k4, s3));
-    } else {
-      if (kind == DECAY_KEY) { d0 = v128.load(g); d1 = d0; d2 = d0; d3 = d0; g += 16; }
-      v128.store(r0, madd(v0, k4, f32x4.mul(d0, s0))); v128.store(r1, madd(v1, k4, f32x4.mul(d1, s1)));
-      v128.store(r2, madd(v2, k4, f32x4.mul(d2, s2))); v128.store(r3, madd(v3, k4, f32x4.mul(d3, s3)));
-    }
-    q += 16; k += 16; r0 += 16; r1 += 16; r2 += 16; r3 += 16;
+    if (kind == DECAY_KEY) { d0 = v128.load(g); d1 = d0; d2 = d0; d3 = d0; }
+    s = v128.load(r0); p0 = madd(s, q4, p0); v128.store(r0, madd(v0, k4, kind == DECAY_NONE ? s : f32x4.mul(d0, s)));
+    s = v128.load(r1); p1 = madd(s, q4, p1); v128.store(r1, madd(v1, k4, kind == DECAY_NONE ? s : f32x4.mul(d1, s)));
+    s = v128.load(r2); p2 = madd(s, q4, p2); v128.store(r2, madd(v2, k4, kind == DECAY_NONE ? s : f32x4.mul(d2, s)));
+    s = v128.load(r3); p3 = madd(s, q4, p3); v128.store(r3, madd(v3, k4, kind == DECAY_NONE ? s : f32x4.mul(d3, s)));
   }
   // lane sums of four vectors: two rounds of interleaving
   const a = f32x4.add(i32x4.shuffle(p0, p1, 0, 4, 1, 5), i32x4.shuffle(p0, p1, 2, 6, 3, 7));
