@@ -1,7 +1,8 @@
 // Linear layers on bytes: weights are i8 with one scale per output channel, activations are quantised row by row just before.
 // Sums are exact integers, so neither the tile, nor the split of rows or panels, nor the thread changes a result's bits.
 //
-// Relaxed builds multiply bytes: w in −127 … 127, x in 0 … 127 with a zero point; panels are [⌈k/4⌉][8][4] bytes.
+// Relaxed builds multiply bytes: w in −127 … 127, x in 0 … 127 with a zero point; panels are [⌈k/4⌉][8][4] bytes. Narrow weights are within
+// −63 … 63: then the products of eight bytes add up in i16 before they are widened, which is faster where arithmetic is the bound.
 // Plain builds multiply i16: x within ±2047, no zero point; panels are [⌈k/2⌉][8][2] bytes, widened as they are loaded.
 import { PANEL, TILE_ROWS } from "./header";
 import { finishPanel, quarterOf } from "./matmul";
@@ -40,14 +41,15 @@ function largestActivation(k: i32): i32 {
 }
 
 /**
- * Eight output channels → one panel: q = round(w / scale), scale = max |w| / 127 of the channel, 0 for a channel of zeros.
+ * Eight output channels → one panel: q = round(w / scale), scale = max |w| / most of the channel, 0 for a channel of zeros.
  *
  * @param out     i8 [⌈k/GROUP⌉, 8, GROUP], int8PanelBytes(k) in all; zeros past k
  * @param scales  f32 [8]
  * @param sums    i32 [8]: Σ q of each channel
  * @param rows    f32 [8, k], finite
+ * @param most    127, or 63 for narrow weights
  */
-export function quantizePanelInt8(out: usize, scales: usize, sums: usize, rows: usize, k: i32): void {
+export function quantizePanelInt8(out: usize, scales: usize, sums: usize, rows: usize, k: i32, most: f32): void {
   memory.fill(out, 0, int8PanelBytes(k));
   for (let c: usize = 0; c < <usize>PANEL; ++c) {
     const row = rows + c * <usize>k * 4;
@@ -59,7 +61,7 @@ export function quantizePanelInt8(out: usize, scales: usize, sums: usize, rows: 
     }
     let largest = max(max4(high), max4(f32x4.neg(low)));
     for (let i = k & 3; i > 0; --i, at += 4) largest = max(largest, abs(load<f32>(at)));
-    let scale: f32 = largest / 127;
+    let scale: f32 = largest / most;
     const used = scale >= SMALLEST_SCALE && scale < Infinity;
     if (!used) scale = 0;
     const inverse: f32 = used ? 1 / scale : 0, inverse4 = f32x4.splat(inverse), round = constantAt(ROUND);
@@ -160,6 +162,13 @@ function dotAdd(c: v128, w: v128, x: v128, ones: v128): v128 {
   else return i32x4.add(c, i32x4.dot_i16x8_s(w, x));
 }
 
+/** c + Σ w·x + Σ v·y of each lane: eight products of bytes, whose sums in pairs are at most 4 · 63 · 127. Only of narrow weights. */
+// @ts-ignore: decorator
+@inline
+function dotTwo(c: v128, w: v128, x: v128, v: v128, y: v128, ones: v128): v128 {
+  return i32x4.add(c, i32x4.dot_i16x8_s(i16x8.add(bytePairs(w, x), bytePairs(v, y)), ones));
+}
+
 /** out[0..8) = (c − zero·sums)·scales·scale + bias + addend, of one row. */
 // @ts-ignore: decorator
 @inline
@@ -176,11 +185,11 @@ function finish(out: usize, c0: v128, c1: v128, params: usize, scales: usize, su
   v128.store(out, c0); v128.store(out, c1, 16);
 }
 
-/** One panel for R ≤ 4 rows, and 4·quads + rest groups of k. R is a constant at every call, so the branches on it vanish. */
+/** One panel for R ≤ 4 rows, and 4·quads + rest groups of k. R and narrow are constants at every call, so the branches on them vanish. */
 // @ts-ignore: decorator
 @inline
 function tile(
-  R: i32, out: usize, outRow: usize, q: usize, qRow: usize, params: usize, w: usize, quads: i32, rest: i32, scales: usize, sums: usize, bias: usize,
+  R: i32, narrow: bool, out: usize, outRow: usize, q: usize, qRow: usize, params: usize, w: usize, quads: i32, rest: i32, scales: usize, sums: usize, bias: usize,
   addend: usize, addendRow: usize,
 ): void {
   const added = addend != 0;
@@ -190,26 +199,50 @@ function tile(
   const ones = constantAt(ONES);
   // as in the f32 tile, the offsets 4, 8, 12 are shared by all rows
   for (; quads > 0; --quads) {
-    b0 = BYTE_DOT ? v128.load(w) : v128.load8x8_s(w); b1 = BYTE_DOT ? v128.load(w, 16) : v128.load8x8_s(w, 8);
-    s = v128.load32_splat(a0); c00 = dotAdd(c00, b0, s, ones); c01 = dotAdd(c01, b1, s, ones);
-    if (R > 1) { s = v128.load32_splat(a1); c10 = dotAdd(c10, b0, s, ones); c11 = dotAdd(c11, b1, s, ones); }
-    if (R > 2) { s = v128.load32_splat(a2); c20 = dotAdd(c20, b0, s, ones); c21 = dotAdd(c21, b1, s, ones); }
-    if (R > 3) { s = v128.load32_splat(a3); c30 = dotAdd(c30, b0, s, ones); c31 = dotAdd(c31, b1, s, ones); }
-    b0 = BYTE_DOT ? v128.load(w, 32) : v128.load8x8_s(w, 16); b1 = BYTE_DOT ? v128.load(w, 48) : v128.load8x8_s(w, 24);
-    s = v128.load32_splat(a0, 4); c00 = dotAdd(c00, b0, s, ones); c01 = dotAdd(c01, b1, s, ones);
-    if (R > 1) { s = v128.load32_splat(a1, 4); c10 = dotAdd(c10, b0, s, ones); c11 = dotAdd(c11, b1, s, ones); }
-    if (R > 2) { s = v128.load32_splat(a2, 4); c20 = dotAdd(c20, b0, s, ones); c21 = dotAdd(c21, b1, s, ones); }
-    if (R > 3) { s = v128.load32_splat(a3, 4); c30 = dotAdd(c30, b0, s, ones); c31 = dotAdd(c31, b1, s, ones); }
-    b0 = BYTE_DOT ? v128.load(w, 64) : v128.load8x8_s(w, 32); b1 = BYTE_DOT ? v128.load(w, 80) : v128.load8x8_s(w, 40);
-    s = v128.load32_splat(a0, 8); c00 = dotAdd(c00, b0, s, ones); c01 = dotAdd(c01, b1, s, ones);
-    if (R > 1) { s = v128.load32_splat(a1, 8); c10 = dotAdd(c10, b0, s, ones); c11 = dotAdd(c11, b1, s, ones); }
-    if (R > 2) { s = v128.load32_splat(a2, 8); c20 = dotAdd(c20, b0, s, ones); c21 = dotAdd(c21, b1, s, ones); }
-    if (R > 3) { s = v128.load32_splat(a3, 8); c30 = dotAdd(c30, b0, s, ones); c31 = dotAdd(c31, b1, s, ones); }
-    b0 = BYTE_DOT ? v128.load(w, 96) : v128.load8x8_s(w, 48); b1 = BYTE_DOT ? v128.load(w, 112) : v128.load8x8_s(w, 56);
-    s = v128.load32_splat(a0, 12); c00 = dotAdd(c00, b0, s, ones); c01 = dotAdd(c01, b1, s, ones);
-    if (R > 1) { s = v128.load32_splat(a1, 12); c10 = dotAdd(c10, b0, s, ones); c11 = dotAdd(c11, b1, s, ones); }
-    if (R > 2) { s = v128.load32_splat(a2, 12); c20 = dotAdd(c20, b0, s, ones); c21 = dotAdd(c21, b1, s, ones); }
-    if (R > 3) { s = v128.load32_splat(a3, 12); c30 = dotAdd(c30, b0, s, ones); c31 = dotAdd(c31, b1, s, ones); }
+    if (BYTE_DOT && narrow) {
+      // two groups at a time, one half of the columns after the other: more would not fit into the registers
+      b0 = v128.load(w); b1 = v128.load(w, 32);
+      c00 = dotTwo(c00, b0, v128.load32_splat(a0), b1, v128.load32_splat(a0, 4), ones);
+      if (R > 1) c10 = dotTwo(c10, b0, v128.load32_splat(a1), b1, v128.load32_splat(a1, 4), ones);
+      if (R > 2) c20 = dotTwo(c20, b0, v128.load32_splat(a2), b1, v128.load32_splat(a2, 4), ones);
+      if (R > 3) c30 = dotTwo(c30, b0, v128.load32_splat(a3), b1, v128.load32_splat(a3, 4), ones);
+      b0 = v128.load(w, 16); b1 = v128.load(w, 48);
+      c01 = dotTwo(c01, b0, v128.load32_splat(a0), b1, v128.load32_splat(a0, 4), ones);
+      if (R > 1) c11 = dotTwo(c11, b0, v128.load32_splat(a1), b1, v128.load32_splat(a1, 4), ones);
+      if (R > 2) c21 = dotTwo(c21, b0, v128.load32_splat(a2), b1, v128.load32_splat(a2, 4), ones);
+      if (R > 3) c31 = dotTwo(c31, b0, v128.load32_splat(a3), b1, v128.load32_splat(a3, 4), ones);
+      b0 = v128.load(w, 64); b1 = v128.load(w, 96);
+      c00 = dotTwo(c00, b0, v128.load32_splat(a0, 8), b1, v128.load32_splat(a0, 12), ones);
+      if (R > 1) c10 = dotTwo(c10, b0, v128.load32_splat(a1, 8), b1, v128.load32_splat(a1, 12), ones);
+      if (R > 2) c20 = dotTwo(c20, b0, v128.load32_splat(a2, 8), b1, v128.load32_splat(a2, 12), ones);
+      if (R > 3) c30 = dotTwo(c30, b0, v128.load32_splat(a3, 8), b1, v128.load32_splat(a3, 12), ones);
+      b0 = v128.load(w, 80); b1 = v128.load(w, 112);
+      c01 = dotTwo(c01, b0, v128.load32_splat(a0, 8), b1, v128.load32_splat(a0, 12), ones);
+      if (R > 1) c11 = dotTwo(c11, b0, v128.load32_splat(a1, 8), b1, v128.load32_splat(a1, 12), ones);
+      if (R > 2) c21 = dotTwo(c21, b0, v128.load32_splat(a2, 8), b1, v128.load32_splat(a2, 12), ones);
+      if (R > 3) c31 = dotTwo(c31, b0, v128.load32_splat(a3, 8), b1, v128.load32_splat(a3, 12), ones);
+    } else {
+      b0 = BYTE_DOT ? v128.load(w) : v128.load8x8_s(w); b1 = BYTE_DOT ? v128.load(w, 16) : v128.load8x8_s(w, 8);
+      s = v128.load32_splat(a0); c00 = dotAdd(c00, b0, s, ones); c01 = dotAdd(c01, b1, s, ones);
+      if (R > 1) { s = v128.load32_splat(a1); c10 = dotAdd(c10, b0, s, ones); c11 = dotAdd(c11, b1, s, ones); }
+      if (R > 2) { s = v128.load32_splat(a2); c20 = dotAdd(c20, b0, s, ones); c21 = dotAdd(c21, b1, s, ones); }
+      if (R > 3) { s = v128.load32_splat(a3); c30 = dotAdd(c30, b0, s, ones); c31 = dotAdd(c31, b1, s, ones); }
+      b0 = BYTE_DOT ? v128.load(w, 32) : v128.load8x8_s(w, 16); b1 = BYTE_DOT ? v128.load(w, 48) : v128.load8x8_s(w, 24);
+      s = v128.load32_splat(a0, 4); c00 = dotAdd(c00, b0, s, ones); c01 = dotAdd(c01, b1, s, ones);
+      if (R > 1) { s = v128.load32_splat(a1, 4); c10 = dotAdd(c10, b0, s, ones); c11 = dotAdd(c11, b1, s, ones); }
+      if (R > 2) { s = v128.load32_splat(a2, 4); c20 = dotAdd(c20, b0, s, ones); c21 = dotAdd(c21, b1, s, ones); }
+      if (R > 3) { s = v128.load32_splat(a3, 4); c30 = dotAdd(c30, b0, s, ones); c31 = dotAdd(c31, b1, s, ones); }
+      b0 = BYTE_DOT ? v128.load(w, 64) : v128.load8x8_s(w, 32); b1 = BYTE_DOT ? v128.load(w, 80) : v128.load8x8_s(w, 40);
+      s = v128.load32_splat(a0, 8); c00 = dotAdd(c00, b0, s, ones); c01 = dotAdd(c01, b1, s, ones);
+      if (R > 1) { s = v128.load32_splat(a1, 8); c10 = dotAdd(c10, b0, s, ones); c11 = dotAdd(c11, b1, s, ones); }
+      if (R > 2) { s = v128.load32_splat(a2, 8); c20 = dotAdd(c20, b0, s, ones); c21 = dotAdd(c21, b1, s, ones); }
+      if (R > 3) { s = v128.load32_splat(a3, 8); c30 = dotAdd(c30, b0, s, ones); c31 = dotAdd(c31, b1, s, ones); }
+      b0 = BYTE_DOT ? v128.load(w, 96) : v128.load8x8_s(w, 48); b1 = BYTE_DOT ? v128.load(w, 112) : v128.load8x8_s(w, 56);
+      s = v128.load32_splat(a0, 12); c00 = dotAdd(c00, b0, s, ones); c01 = dotAdd(c01, b1, s, ones);
+      if (R > 1) { s = v128.load32_splat(a1, 12); c10 = dotAdd(c10, b0, s, ones); c11 = dotAdd(c11, b1, s, ones); }
+      if (R > 2) { s = v128.load32_splat(a2, 12); c20 = dotAdd(c20, b0, s, ones); c21 = dotAdd(c21, b1, s, ones); }
+      if (R > 3) { s = v128.load32_splat(a3, 12); c30 = dotAdd(c30, b0, s, ones); c31 = dotAdd(c31, b1, s, ones); }
+    }
     w += 4 * GROUP_BYTES; a0 += 16;
     if (R > 1) a1 += 16;
     if (R > 2) a2 += 16;
@@ -229,10 +262,14 @@ function tile(
   if (R > 3) { finish(out, c30, c31, params, scales, sums, bias, addend, added); }
 }
 
-function tile1(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(1, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
-function tile2(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(2, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
-function tile3(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(3, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
-function tile4(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(4, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
+function tile1(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(1, false, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
+function narrow1(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(1, BYTE_DOT, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
+function tile2(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(2, false, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
+function narrow2(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(2, BYTE_DOT, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
+function tile3(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(3, false, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
+function narrow3(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(3, BYTE_DOT, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
+function tile4(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(4, false, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
+function narrow4(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(4, BYTE_DOT, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
 
 /** Four panels with one row, `stream` bytes apart, all that belongs to them `apart` panels: four weight streams at once, as memory likes it. */
 function fourPanels(
@@ -273,10 +310,11 @@ function fourPanels(
  * @param addend    f32 laid out by addendRow, addendPanel; 0 = none. May be `out` itself, but not a gate
  * @param m, k      ≥ 1; m = 1 (decode) reads four quarters of the panels at a time
  * @param act       ACT_NONE | ACT_RELU | ACT_GELU | ACT_SILU | ACT_GATE
+ * @param narrow    1: all weights are within −63 … 63, which a relaxed build makes use of; a wider one would make the result wrong
  */
 export function linearInt8(
   begin: i32, end: i32, out: usize, outRow: usize, outPanel: usize, q: usize, qRow: usize, params: usize, w: usize, scales: usize, sums: usize,
-  bias: usize, addend: usize, addendRow: usize, addendPanel: usize, m: i32, k: i32, act: i32,
+  bias: usize, addend: usize, addendRow: usize, addendPanel: usize, m: i32, k: i32, act: i32, narrow: i32,
 ): void {
   const added = act == ACT_GATE ? 0 : addend, stream = int8PanelBytes(k), groups = (k + GROUP - 1) / GROUP;
   let p = <usize>begin;
@@ -295,7 +333,7 @@ export function linearInt8(
     const eights = p * (PANEL * 4);
     panelRows(
       out + p * outPanel, outRow, q, qRow, params, w + p * stream, groups, scales + eights, sums + eights, bias + eights,
-      added ? added + p * addendPanel : 0, addendRow, m,
+      added ? added + p * addendPanel : 0, addendRow, m, narrow != 0,
     );
     if (m > 1) finishPanel(out + p * outPanel, outRow, addend + p * addendPanel, addendRow, m, act);
   }
@@ -305,7 +343,7 @@ export function linearInt8(
 /** One panel, all rows. */
 function panelRows(
   out: usize, outRow: usize, q: usize, qRow: usize, params: usize, w: usize, groups: i32, scales: usize, sums: usize, bias: usize,
-  addend: usize, addendRow: usize, m: i32,
+  addend: usize, addendRow: usize, m: i32, narrow: bool,
 ): void {
   // engines that get four rows hoist every load of a loop body and would spill an unrolled one
   const unrolls = load<i32>(TILE_ROWS) != 4, quads = unrolls ? groups >> 2 : 0, rest = unrolls ? groups & 3 : groups;
@@ -313,10 +351,10 @@ function panelRows(
     // the last rows are shared evenly: 3 + 2 rather than 4 + 1
     const rows = m >= 8 || m == 4 ? 4 : m > 4 ? (m + 1) >> 1 : m;
     switch (rows) {
-      case 1: tile1(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); break;
-      case 2: tile2(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); break;
-      case 3: tile3(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); break;
-      case 4: tile4(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); break;
+      case 1: if (narrow) narrow1(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); else tile1(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); break;
+      case 2: if (narrow) narrow2(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); else tile2(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); break;
+      case 3: if (narrow) narrow3(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); else tile3(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); break;
+      case 4: if (narrow) narrow4(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); else tile4(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); break;
     }
     out += <usize>rows * outRow; q += <usize>rows * qRow; params += <usize>rows * 8; m -= rows;
     if (addend) addend += <usize>rows * addendRow;

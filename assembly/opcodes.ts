@@ -49,6 +49,8 @@ export const WEIGH_SOFTMAX = 1;
 export const WEIGHTS_F32 = 0;
 export const WEIGHTS_INT8 = 1;
 export const WEIGHTS_INT4 = 2;
+/** int8 within −63 … 63, where a relaxed build makes use of it. */
+export const WEIGHTS_INT8_NARROW = 3;
 
 /** Number formats of a checkpoint that the packing kernel reads. */
 export const RAW_F32 = 0;

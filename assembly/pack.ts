@@ -2,8 +2,8 @@
 import { PANEL } from "./header";
 import { int4RowBytes, quantizeRowInt4 } from "./int4";
 import { int8PanelBytes, quantizePanelInt8 } from "./int8";
-import { RAW_BF16, RAW_F16, RAW_F32, RAW_F64, WEIGHTS_INT4, WEIGHTS_INT8 } from "./opcodes";
-import { max4, sum4 } from "./simd";
+import { RAW_BF16, RAW_F16, RAW_F32, RAW_F64, WEIGHTS_INT4, WEIGHTS_INT8, WEIGHTS_INT8_NARROW } from "./opcodes";
+import { BYTE_DOT, max4, sum4 } from "./simd";
 
 // @ts-ignore: decorator
 @inline
@@ -140,8 +140,8 @@ export function transposeRows(out: usize, rows: usize, row: usize, k: i32): void
  * @param a, b      f64 [k]: the affine map on the input; a = 0: none
  * @param s, t      f64 [8]: the affine map on the output; s = 0: none
  * @param stage     8·k floats of scratch
- * @param kind      WEIGHTS_F32: out is f32 [k, 8]. WEIGHTS_INT8, WEIGHTS_INT4: as quantizePanelInt8, quantizeRowInt4 leave it
- * @param scales    with WEIGHTS_INT8, f32 [8]; sums i32 [8]
+ * @param kind      WEIGHTS_F32: out is f32 [k, 8]. WEIGHTS_INT8, WEIGHTS_INT8_NARROW, WEIGHTS_INT4: as quantizePanelInt8, quantizeRowInt4 leave it
+ * @param scales    of int8, f32 [8]; sums i32 [8]
  * @returns the largest |w' − w| before quantisation; NaN if any number is not finite
  */
 export function packPanel(
@@ -175,15 +175,21 @@ export function packPanel(
     // Math.max semantics keep a NaN; so does this sum
     change = max(change, moved) + (moved - moved) + shifted * 0;
   }
-  if (kind == WEIGHTS_INT8) quantizePanelInt8(out, scales, sums, stage, k);
+  if (isInt8(kind)) quantizePanelInt8(out, scales, sums, stage, k, kind == WEIGHTS_INT8_NARROW && BYTE_DOT ? 63 : 127);
   else if (kind == WEIGHTS_INT4) for (let r: usize = 0; r < <usize>PANEL; ++r) quantizeRowInt4(out + r * int4RowBytes(k), stage + r * row, k);
   else transposeRows(out, stage, <usize>k * 4, k);
   return change;
 }
 
+// @ts-ignore: decorator
+@inline
+function isInt8(kind: i32): bool {
+  return kind == WEIGHTS_INT8 || kind == WEIGHTS_INT8_NARROW;
+}
+
 /** Bytes of a packed panel. */
 function panelBytes(kind: i32, k: i32): usize {
-  return kind == WEIGHTS_INT8 ? int8PanelBytes(k) : kind == WEIGHTS_INT4 ? PANEL * int4RowBytes(k) : <usize>k * (PANEL * 4);
+  return isInt8(kind) ? int8PanelBytes(k) : kind == WEIGHTS_INT4 ? PANEL * int4RowBytes(k) : <usize>k * (PANEL * 4);
 }
 
 /**
@@ -201,7 +207,7 @@ export function packPanels(
     const moved = packPanel(out, outBias, raw, format, rows, k, bias, a, b, s, t, stage, kind, scales, sums);
     change = max(change, moved) + (moved - moved);
     out += panelBytes(kind, k); outBias += PANEL * 4;
-    if (kind == WEIGHTS_INT8) { scales += PANEL * 4; sums += PANEL * 4; }
+    if (isInt8(kind)) { scales += PANEL * 4; sums += PANEL * 4; }
     raw += <usize>(rows * k) * bytesOf(format);
     const done = <usize>rows * 8;
     bias += done;

@@ -105,7 +105,7 @@ function runOp(r: usize, begin: i32, end: i32, thread: i32): void {
       quantizeRows(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5));
       break;
     case op.LINEAR_INT8:
-      linearInt8(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14), arg(r, 15));
+      linearInt8(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14), arg(r, 15), arg(r, 16));
       break;
     case op.QUANTIZE_VECTOR:
       quantizeVectorInt8(arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3));

@@ -6,7 +6,7 @@ import type { WeightType } from "./dtype.ts";
 import { WEIGHT_TYPES } from "./dtype.ts";
 import type { Fold, Plan } from "./plan.ts";
 
-const WEIGHTS = "slab.weights", VERSION = "2";
+const WEIGHTS = "slab.weights", VERSION = "3";
 
 export interface Packed {
   readonly type: WeightType;

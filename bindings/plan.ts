@@ -72,10 +72,10 @@ export class Plan extends PlanRecord {
     const grain = x.rows === 1 || this.current?.capacity !== undefined ? alignUp(grainFor(panels, flops), 4) : 0;
     const into = [at(target), target.rowBytes, target.panelBytes] as const;
     const addend = [add ? at(add) : 0, add?.rowBytes ?? 0, add?.panelBytes ?? 0] as const, size = [this.liveRows(x), layer.inDim, ACTIVATIONS[act]] as const;
-    const { type, panelsTensor, biasTensor, scalesTensor, sumsTensor } = packed;
+    const { type, narrow, panelsTensor, biasTensor, scalesTensor, sumsTensor } = packed;
     if (type === "int8") {
       const { q, params } = this.quantise(x, type);
-      this.op(opcodes.LINEAR_INT8, "linearInt8", panels, flops, [...into, q, q.rowBytes, params, panelsTensor, scalesTensor!, sumsTensor!, biasTensor, ...addend, ...size], grain);
+      this.op(opcodes.LINEAR_INT8, "linearInt8", panels, flops, [...into, q, q.rowBytes, params, panelsTensor, scalesTensor!, sumsTensor!, biasTensor, ...addend, ...size, narrow ? 1 : 0], grain);
     } else if (type === "int4") {
       const { q, params } = this.quantise(x, type);
       this.threadScratch = Math.max(this.threadScratch, layer.inDim * PANEL * 4);
@@ -107,7 +107,9 @@ export class Plan extends PlanRecord {
     if (!packed) {
       // a layer of a few channels has little to gain and most to lose
       const type = Math.min(layer.inDim, layer.outDim) >= SMALLEST_QUANTISED ? this.type : "f32";
-      packed = packedLinear(layer, dim, type, this.relaxed, (fold) => this.folds.push(fold));
+      // a decoded token waits for memory, where an eighth bit costs no time; a picture waits for products
+      const narrow = type === "int8" && this.relaxed && this.current === undefined;
+      packed = packedLinear(layer, dim, type, this.relaxed, narrow, (fold) => this.folds.push(fold));
       this.packed.set(key, packed);
       this.weights.push(packed);
     }

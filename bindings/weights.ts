@@ -1,7 +1,7 @@
 // Linear layers on their way from a checkpoint to packed panels: what is asked of the file, what is folded in, how it is packed.
 // Folding is symbolic until load: a Linear carries the affine maps before and after it, and packing applies them in float64 once.
 import { PANEL } from "../assembly/header.ts";
-import { RAW_BF16, RAW_F16, RAW_F32, RAW_F64 } from "../assembly/opcodes.ts";
+import { RAW_BF16, RAW_F16, RAW_F32, RAW_F64, WEIGHTS_INT8_NARROW } from "../assembly/opcodes.ts";
 import type { DType, TensorRef, Tensors } from "./checkpoint/index.ts";
 import { toFloat64 } from "./checkpoint/floats.ts";
 import type { WeightType } from "./dtype.ts";
@@ -79,6 +79,8 @@ export interface Weight {
 
 export interface PackedLinear extends Weight {
   readonly type: WeightType;
+  /** Of int8: whether the weights are within −63 … 63. */
+  readonly narrow: boolean;
   readonly panels: number;
   readonly panelsTensor: Tensor;
   readonly biasTensor: Tensor;
@@ -118,7 +120,7 @@ async function compose(maps: readonly Affine[], channels: number): Promise<{ sca
  * Packs a layer into panels of eight output channels, f32 [panels][inDim][8] or quantised, and bias [panels][8]; channels are grouped in
  * heads of `headDim`, each padded to whole panels with zeros.
  */
-export function packedLinear(layer: Linear, headDim: number, type: WeightType, relaxed: boolean, onFold: (fold: Fold) => void): PackedLinear {
+export function packedLinear(layer: Linear, headDim: number, type: WeightType, relaxed: boolean, narrow: boolean, onFold: (fold: Fold) => void): PackedLinear {
   const { inDim, outDim } = layer;
   const heads = outDim / headDim, panelsPerHead = Math.ceil(headDim / PANEL), panels = heads * panelsPerHead;
   const { format, size } = formatOf(layer.weight);
@@ -132,7 +134,7 @@ export function packedLinear(layer: Linear, headDim: number, type: WeightType, r
   // stage: bias, s, t [outDim] and a, b [inDim] as f64; eight rows as f32; raw rows of the panels packed at once
   const doubles = 3 * outDim + 2 * inDim, rowsOffset = doubles * 8, rawOffset = rowsOffset + PANEL * inDim * 4;
   return {
-    name: layer.name, type, panels, panelsTensor, biasTensor, ...quantised, tensors: [panelsTensor, biasTensor, ...Object.values(quantised)],
+    name: layer.name, type, narrow, panels, panelsTensor, biasTensor, ...quantised, tensors: [panelsTensor, biasTensor, ...Object.values(quantised)],
     stageBytes: rawOffset + panelsAtOnce * PANEL * rowBytes,
     async fill(arena) {
       const bias = layer.bias && toFloat64(await layer.bias.read(), layer.bias.dtype);
@@ -158,7 +160,7 @@ export function packedLinear(layer: Linear, headDim: number, type: WeightType, r
         const moved = arena.packPanels(
           panelsTensor.address + panel * bytesPerPanel, biasTensor.address + panel * PANEL * 4, arena.stage + rawOffset, format, panel, count, headDim, inDim,
           at(first), mapped ? at(3 * outDim) : 0, at(3 * outDim + inDim), mapped ? at(outDim + first) : 0, mapped ? at(2 * outDim + first) : 0, arena.stage + rowsOffset,
-          KINDS[type], (quantised.scalesTensor?.address ?? 0) + panel * PANEL * 4, (quantised.sumsTensor?.address ?? 0) + panel * PANEL * 4,
+          narrow ? WEIGHTS_INT8_NARROW : KINDS[type], (quantised.scalesTensor?.address ?? 0) + panel * PANEL * 4, (quantised.sumsTensor?.address ?? 0) + panel * PANEL * 4,
         );
         if (Number.isNaN(moved)) throw notFinite(layer.name);
         change = Math.max(change, moved);

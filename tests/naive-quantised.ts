@@ -21,11 +21,11 @@ export interface Channels {
   sums: Int32Array;
 }
 
-/** q = round(w / scale), scale = max |w| / 127, of every row of w [channels, k]. */
-export function quantizeChannels(w: Numbers, k: number): Channels {
+/** q = round(w / scale), scale = max |w| / most, of every row of w [channels, k]. */
+export function quantizeChannels(w: Numbers, k: number, most: number): Channels {
   const channels = w.length / k, q = new Int8Array(w.length), scales = new Float32Array(channels), sums = new Int32Array(channels);
   for (let c = 0; c < channels; c++) {
-    const row = Array.prototype.slice.call(w, c * k, (c + 1) * k) as number[], scale = f32(largest(row) / 127), inverse = inverseOf(scale);
+    const row = Array.prototype.slice.call(w, c * k, (c + 1) * k) as number[], scale = f32(largest(row) / most), inverse = inverseOf(scale);
     scales[c] = inverse ? scale : 0;
     row.forEach((value, i) => {
       q[c * k + i] = round(f32(value * inverse));

@@ -15,7 +15,7 @@ const isRelaxed = (build: Build): boolean => build.startsWith("relaxed");
 const groupOf = (build: Build): number => (isRelaxed(build) ? 4 : 2);
 
 /** A build's kernels, and what they need of memory. */
-function load(build: Build) {
+function loadWith(build: Build, most: number) {
   const loaded = loadKernels(build), { memory, reserveBytes } = loaded;
   const kernels = loaded.kernels as unknown as Record<
     "int8PanelBytes" | "int8RowBytes" | "linearInt8" | "probeInt8" | "quantizePanelInt8" | "quantizeRows", (...args: number[]) => number
@@ -35,7 +35,7 @@ function load(build: Build) {
     padded.set(w);
     const out = reserveBytes(panels * panel), scales = loaded.reserve(channels), sums = loaded.reserve(channels);
     for (let p = 0; p < panels; p++) {
-      kernels.quantizePanelInt8(out + p * panel, scales + p * 32, sums + p * 32, loaded.put(padded.subarray(p * 8 * k, (p + 1) * 8 * k)), k);
+      kernels.quantizePanelInt8(out + p * panel, scales + p * 32, sums + p * 32, loaded.put(padded.subarray(p * 8 * k, (p + 1) * 8 * k)), k, most);
     }
     return { out, scales, sums, panels, panel };
   }
@@ -73,24 +73,26 @@ function layerCase(m: number, k: number, outDim: number) {
   };
 }
 
-for (const build of builds) {
-  const relaxed = isRelaxed(build), group = groupOf(build);
+// a narrow layer is one like any other in plain builds
+for (const [build, narrow] of builds.flatMap((build) => (isRelaxed(build) ? [[build, false], [build, true]] as const : [[build, false]] as const))) {
+  const relaxed = isRelaxed(build), group = groupOf(build), most = narrow ? 63 : 127, variant = narrow ? `${build}, narrow` : build;
+  const load = (of: Build) => loadWith(of, most);
 
-  test(`probeInt8 finds this engine exact: ${build}`, () => {
+  test(`probeInt8 finds this engine exact: ${variant}`, () => {
     const { kernels } = load(build);
     for (let i = 0; i < 3; i++) assert.is(kernels.probeInt8(), 1);
   });
 
-  test(`quantizePanelInt8 matches naive, zeros past k: ${build}`, () => {
+  test(`quantizePanelInt8 matches naive, zeros past k: ${variant}`, () => {
     for (const k of depths) {
       const { kernels, reserveBytes, reserve, put, get, ints, bytes, checkGuards } = load(build);
       const w = uniform(`panel ${k}`, 8 * k, -0.3, 0.2);
       // a channel of zeros, one too small to scale, one with a single weight, one of equal sizes
       w.fill(0, k, 2 * k).fill(1e-38, 2 * k, 3 * k).fill(0, 3 * k, 4 * k).fill(-7, 4 * k, 5 * k);
       w[4 * k - 1] = -3;
-      const size = kernels.int8PanelBytes(k), out = reserveBytes(size), scales = reserve(8), sums = reserve(8), want = quantised.quantizeChannels(w, k);
+      const size = kernels.int8PanelBytes(k), out = reserveBytes(size), scales = reserve(8), sums = reserve(8), want = quantised.quantizeChannels(w, k, most);
       assert.is(size, Math.ceil(k / group) * 8 * group);
-      kernels.quantizePanelInt8(out, scales, sums, put(w), k);
+      kernels.quantizePanelInt8(out, scales, sums, put(w), k, most);
       checkGuards();
       assert.equal(bytes(out, size), quantised.packInt8(want.q, k, group), `k=${k}`);
       assertSameBits(`scales k=${k}`, get(scales), want.scales);
@@ -101,7 +103,7 @@ for (const build of builds) {
     }
   });
 
-  test(`quantizeRows matches naive, within half a step, zeros past k: ${build}`, () => {
+  test(`quantizeRows matches naive, within half a step, zeros past k: ${variant}`, () => {
     for (const k of [...depths, 8192, 8193, 20000]) {
       for (const [low, high] of [[-1, 1], [0, 5], [-3, -2], [-0.2, 1e6], [-1e-30, 1e-30]] as const) {
         const rows = k > 1000 ? 1 : 3, name = `k=${k} in [${low}, ${high})`, { kernels, ints, bytes, get, quantizedRows, untouched, checkGuards } = load(build);
@@ -128,7 +130,7 @@ for (const build of builds) {
     }
   });
 
-  test(`quantizeRows: rows of zeros, of numbers too small, and not finite: ${build}`, () => {
+  test(`quantizeRows: rows of zeros, of numbers too small, and not finite: ${variant}`, () => {
     for (const k of [3, 16, 21, 64]) {
       for (const place of [0, 1, k - 1]) {
         for (const bad of [NaN, Infinity, -Infinity]) {
@@ -142,7 +144,7 @@ for (const build of builds) {
           assert.ok(Number.isNaN(get(params)[4]) && get(params)[6]! > 0);
           if (relaxed) assert.ok(bytes(out + 2 * stride, k).every((q) => q >= 0));
           const { out: w, scales, sums } = packed(uniform("w", 8 * k), k), bias = uniform("bias", 8), y = reserve(32);
-          kernels.linearInt8(0, 1, y, 32, 32, out, stride, params, w, scales, sums, put(bias), 0, 0, 0, 4, k, ACT_NONE);
+          kernels.linearInt8(0, 1, y, 32, 32, out, stride, params, w, scales, sums, put(bias), 0, 0, 0, 4, k, ACT_NONE, narrow ? 1 : 0);
           assertSameBits("zeros", get(y).subarray(0, 8), bias);
           assertSameBits("too small", get(y).subarray(8, 16), bias);
           assert.ok(get(y).subarray(16, 24).every(Number.isNaN));
@@ -152,7 +154,7 @@ for (const build of builds) {
     }
   });
 
-  test(`quantizeRows in parts has the same bits: ${build}`, () => {
+  test(`quantizeRows in parts has the same bits: ${variant}`, () => {
     for (const k of [5, 33, 64]) {
       const rows = 9, { kernels, reserve, put, get, poison, checkGuards } = load(build), stride = kernels.int8RowBytes(k);
       const x = put(uniform("parts", rows * k)), out = reserve((rows * stride) / 4), params = reserve(rows * 2);
@@ -163,7 +165,7 @@ for (const build of builds) {
     }
   });
 
-  test(`linearInt8 matches naive: ${build}`, () => {
+  test(`linearInt8 matches naive: ${variant}`, () => {
     const rows = [1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 64];
     const cases = rows.flatMap((m, i) => depths.map((k, j) => [m, k, [13, 1, 8, 24, 6][(i + j) % 5]!, acts[(i + 2 * j) % 4]!] as const));
     cases.push(...[1, 2, 3, 4, 5, 6, 7, 8, 9].flatMap((panels, i) => ([[1, 7], [1, 33], [2, 64], [1, 320]] as const).map(([m, k], j) => [m, k, panels * 8, acts[(i + j) % 4]!] as const)));
@@ -173,24 +175,24 @@ for (const build of builds) {
       const weights = packed(w, k), rowsOf = quantizedRows(x, k), out = reserve(m * stride), residual = put(padRows(addend, outDim, stride));
       kernels.linearInt8(
         0, weights.panels, out, stride * 4, 32, rowsOf.out, rowsOf.stride, rowsOf.params, weights.out, weights.scales, weights.sums, put(padRows(bias, outDim, stride)),
-        residual, stride * 4, 32, m, k, ACTS[act],
+        residual, stride * 4, 32, m, k, ACTS[act], narrow ? 1 : 0,
       );
       checkGuards();
       const padding = getRows(out, stride, stride).filter((_, i) => i % stride >= outDim);
       assertClose(`${name}: padding`, padding, new Float64Array(padding.length), 0);
-      const want = quantised.linearInt8(quantised.quantizeRows(x, k, relaxed), quantised.quantizeChannels(w, k), k, { bias, addend, act });
+      const want = quantised.linearInt8(quantised.quantizeRows(x, k, relaxed), quantised.quantizeChannels(w, k, most), k, { bias, addend, act });
       assertClose(name, getRows(out, outDim, stride), want, m * outDim < 16 ? 1e-5 : 1e-6);
     }
   });
 
-  test(`sums are exact, at the largest sizes too: ${build}`, () => {
+  test(`sums are exact, at the largest sizes too: ${variant}`, () => {
     // scales of 1 show the integers themselves; plain builds allow ±2047 up to k = 8192
     const top = relaxed ? 127 : 2047, patterns: Record<string, (i: number, r: number, c: number) => [number, number]> = {
-      "all largest": () => [top, 127],
-      "all most negative": () => [top, -127],
-      "alternating": (i) => [top, i % 2 ? -127 : 127],
-      "in pairs": (i) => [top, i % 4 < 2 ? -127 : 127],
-      "by row and column": (i, r, c) => [(i * 31 + r * 7) % (top + 1), ((i * 17 + c * 29) % 255) - 127],
+      "all largest": () => [top, most],
+      "all most negative": () => [top, -most],
+      "alternating": (i) => [top, i % 2 ? -most : most],
+      "in pairs": (i) => [top, i % 4 < 2 ? -most : most],
+      "by row and column": (i, r, c) => [(i * 31 + r * 7) % (top + 1), ((i * 17 + c * 29) % (2 * most + 1)) - most],
     };
     for (const [name, at] of Object.entries(patterns)) {
       for (const [m, k, panels] of [[1, 64, 5], [4, 33, 1], [7, 9, 2], [5, 8192, 1], [1, 8192, 4]] as const) {
@@ -203,7 +205,7 @@ for (const build of builds) {
         const packed = Array.from({ length: panels }, (_, p) => [...quantised.packInt8(w.subarray(p * 8 * k, (p + 1) * 8 * k), k, group)]).flat();
         kernels.linearInt8(
           0, panels, out, channels * 4, 32, rows.out, rows.stride, rows.params, putBytes(new Uint8Array(Int8Array.from(packed).buffer)), put(ones), putInts(sums),
-          put(new Float32Array(channels)), 0, 0, 0, m, k, ACT_NONE,
+          put(new Float32Array(channels)), 0, 0, 0, m, k, ACT_NONE, narrow ? 1 : 0,
         );
         checkGuards();
         const want = quantised.linearInt8({ q, scales: new Float32Array(m).fill(1), zeros }, { q: w, scales: ones, sums }, k);
@@ -212,16 +214,16 @@ for (const build of builds) {
     }
   });
 
-  test(`linearInt8 is close to the f32 layer: ${build}`, () => {
+  test(`linearInt8 is close to the f32 layer: ${variant}`, () => {
     for (const [m, k, outDim] of [[1, 320, 64], [16, 192, 64], [64, 64, 24]] as const) {
       const { x, w, bias } = layerCase(m, k, outDim), { kernels, reserve, put, get, packed, quantizedRows } = load(build);
       const weights = packed(w, k), rows = quantizedRows(x, k), out = reserve(m * outDim);
-      kernels.linearInt8(0, outDim / 8, out, outDim * 4, 32, rows.out, rows.stride, rows.params, weights.out, weights.scales, weights.sums, put(bias), 0, 0, 0, m, k, ACT_NONE);
-      assertClose(`m=${m} k=${k}`, get(out), naive.linear(x, w, k, { bias }), relaxed ? 1e-2 : 6e-3);
+      kernels.linearInt8(0, outDim / 8, out, outDim * 4, 32, rows.out, rows.stride, rows.params, weights.out, weights.scales, weights.sums, put(bias), 0, 0, 0, m, k, ACT_NONE, narrow ? 1 : 0);
+      assertClose(`m=${m} k=${k}`, get(out), naive.linear(x, w, k, { bias }), narrow ? 1.4e-2 : relaxed ? 1e-2 : 6e-3);
     }
   });
 
-  test(`linearInt8 writes head panels, in place, between strange strides, and gates: ${build}`, () => {
+  test(`linearInt8 writes head panels, in place, between strange strides, and gates: ${variant}`, () => {
     for (const [m, k, heads, headDim] of [[1, 5, 2, 4], [7, 9, 3, 6], [13, 33, 2, 8]] as const) {
       const { x, w, bias, addend } = layerCase(m, k, heads * headDim), width = alignUp(headDim, 8);
       const { kernels, put, get, packed, quantizedRows, checkGuards } = load(build);
@@ -232,10 +234,10 @@ for (const build of builds) {
       };
       const weights = packed(spread(w, k), k), rows = quantizedRows(x, k), out = put(toHeadPanels(addend, heads, headDim)), panel = m * 32;
       kernels.linearInt8(
-        0, weights.panels, out, 32, panel, rows.out, rows.stride, rows.params, weights.out, weights.scales, weights.sums, put(spread(bias, 1)), out, 32, panel, m, k, ACT_RELU,
+        0, weights.panels, out, 32, panel, rows.out, rows.stride, rows.params, weights.out, weights.scales, weights.sums, put(spread(bias, 1)), out, 32, panel, m, k, ACT_RELU, narrow ? 1 : 0,
       );
       checkGuards();
-      const want = quantised.linearInt8(quantised.quantizeRows(x, k, relaxed), quantised.quantizeChannels(w, k), k, { bias, addend, act: "relu" });
+      const want = quantised.linearInt8(quantised.quantizeRows(x, k, relaxed), quantised.quantizeChannels(w, k, most), k, { bias, addend, act: "relu" });
       assertClose(`heads=${heads} headDim=${headDim}`, fromHeadPanels(get(out), heads, headDim), want, 1e-5);
     }
     for (const [m, k, outDim] of [[1, 3, 8], [1, 9, 72], [5, 16, 24], [13, 31, 40]] as const) {
@@ -244,22 +246,22 @@ for (const build of builds) {
       const weights = packed(w, k), rows = quantizedRows(x, k);
       kernels.linearInt8(
         0, outDim / 8, out, stride * 4, 32, rows.out, rows.stride, rows.params, weights.out, weights.scales, weights.sums, put(bias),
-        putRows(gate, outDim, outDim + 1), (outDim + 1) * 4, 32, m, k, ACT_GATE,
+        putRows(gate, outDim, outDim + 1), (outDim + 1) * 4, 32, m, k, ACT_GATE, narrow ? 1 : 0,
       );
       checkGuards();
       checkPadding("gate", out, outDim, stride);
-      const want = quantised.linearInt8(quantised.quantizeRows(x, k, relaxed), quantised.quantizeChannels(w, k), k, { bias });
+      const want = quantised.linearInt8(quantised.quantizeRows(x, k, relaxed), quantised.quantizeChannels(w, k, most), k, { bias });
       assertClose(`gate m=${m}`, getRows(out, outDim, stride), want.map((value, i) => value * gate[i]!), 1e-5);
     }
   });
 
-  test(`linearInt8 in parts, row by row, and with either loop has the same bits: ${build}`, () => {
+  test(`linearInt8 in parts, row by row, and with either loop has the same bits: ${variant}`, () => {
     for (const [m, k, outDim, act] of [[1, 7, 72, "none"], [7, 9, 56, "gelu"], [13, 33, 64, "silu"], [16, 24, 200, "relu"]] as const) {
       const { x, w, bias, addend } = layerCase(m, k, outDim), { kernels, memory, put, get, set, packed, quantizedRows, checkGuards } = load(build);
       const weights = packed(w, k), rows = quantizedRows(x, k), biases = put(bias), out = put(addend);
       const run = (begin: number, end: number, first = 0, count = m): void => void kernels.linearInt8(
         begin, end, out + first * outDim * 4, outDim * 4, 32, rows.out + first * rows.stride, rows.stride, rows.params + first * 8,
-        weights.out, weights.scales, weights.sums, biases, out + first * outDim * 4, outDim * 4, 32, count, k, ACTS[act],
+        weights.out, weights.scales, weights.sums, biases, out + first * outDim * 4, outDim * 4, 32, count, k, ACTS[act], narrow ? 1 : 0,
       );
       assertSplits(`linearInt8 m=${m}`, outDim / 8, run, () => set(out, addend), () => get(out));
       const whole = get(out);
