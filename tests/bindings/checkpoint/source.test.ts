@@ -136,6 +136,28 @@ test("a file that becomes shorter: an error, and no handle stays open", async ()
   await rejects(() => source.read(0, 10), /is closed/);
 });
 
+test("a large read in pieces: every byte, also when the source is closed or the file cut under it", async () => {
+  const large = join(folder, "large.bin"), bytes = Uint8Array.from({ length: 9_000_001 }, (_, i) => (i * 2654435761) >>> 24);
+  await writeFile(large, bytes);
+  const source = await fileSource(large), into = new Uint8Array(bytes.length - 5).fill(255);
+  assert.is(await source.read(3, bytes.length - 2, into), into);
+  assert.equal(Buffer.compare(into, bytes.subarray(3, bytes.length - 2)), 0);
+  const reading = source.read(0, bytes.length), closing = source.close();
+  assert.equal(Buffer.compare(await reading, bytes), 0);
+  await closing;
+  await assertReleased(large);
+  await rejects(() => source.read(0, 10), /is closed/);
+
+  const again = await fileSource(large);
+  await truncate(large, 5_000_000);
+  await rejects(() => again.read(0, bytes.length), /became shorter while it was read, it ends at byte 5000000/, RangeError);
+  await assertReleased(large);
+  const abort = new AbortController(), aborted = (await fileSource(large, { signal: abort.signal })).read(0, 5_000_000);
+  abort.abort(new Error("enough"));
+  await rejects(() => aborted, /^enough$/);
+  await assertReleased(large);
+});
+
 test("a checkpoint from a file; a bad one leaves no handle", async () => {
   const good = join(folder, "model.safetensors");
   await writeFile(good, smallFile());
