@@ -1,10 +1,14 @@
 // What a network is held to: the logits and traces of the official one, and a state dict like its own.
+import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { load } from "../../bindings/index.ts";
 import type { LoadOptions, Model } from "../../bindings/index.ts";
+import { memoryCheckpoint } from "../../bindings/checkpoint/index.ts";
 import type { Checkpoint } from "../../bindings/checkpoint/index.ts";
 import { syntheticInput } from "../golden/synthetic.ts";
+import { vectors } from "../golden/synthetic.ts";
 import type { Entries, ModelVector, Trace } from "../golden/synthetic.ts";
+import type { every } from "./builds.ts";
 
 /** Of max|logit|, or of a tensor's largest value: what float32 sums in any order stay well within. */
 const TOLERANCE = 5e-6;
@@ -71,4 +75,43 @@ export function checkFolds(model: Model, entries: Entries): void {
   assert.equal([...new Set(model.plan.folds.map((fold) => fold.norm))].sort(), norms.sort());
   assert.ok(model.plan.folds.every((fold) => fold.into.length > 0 && fold.change > 0));
   assert.equal(model.plan.ops.filter((op) => /[nN]orm|affine/.test(op.name)), []);
+}
+
+/** The official network's traces that ours is compared with: how many, and what one holds of a value, where that is more than the mark does. */
+interface Traces {
+  readonly count: number;
+  has(at: string): boolean;
+  map?(entries: Entries, at: string): Promise<((value: number, channel: number) => number) | undefined>;
+}
+
+/** The features are those after the last norm, which is folded into the head. */
+export const allButFeatures: Traces = { count: 5, has: (at) => at !== "features" };
+
+/** Tests of a pyramid: its state dict, its logits, folds and traces in every case, and the same bits for any number of threads. */
+export function testPyramid(name: string, cases: typeof every, make: () => Entries, traces: Traces): void {
+  const expected = vectors.models[name]!, logitsOf = new Map<string, Float32Array>();
+  let entries: Entries = {};
+
+  test(`${name}: the checkpoint is the official one in every key and size`, () => checkKeys(entries = make(), expected));
+
+  for (const { build, threads } of cases) {
+    test(`${name} matches the official network: ${build}, threads=${threads}`, () =>
+      withModel(name, memoryCheckpoint(entries, name), { build, threads }, async (model) => {
+        assert.is(model.caps.build, build);
+        const logits = await model.forward(pixels);
+        checkLogits(build, logits, expected);
+        logitsOf.set(`${build} ${threads}`, logits);
+        checkFolds(model, entries);
+        if (threads === 1 && !build.endsWith("threads")) {
+          const compared = expected.trace.filter(({ at }) => traces.has(at));
+          assert.is(compared.length, traces.count);
+          for (const trace of compared) await checkTrace(build, model, trace, await traces.map?.(entries, trace.at));
+        }
+      }));
+  }
+
+  test(`${name}: the same bits with and without threads`, () => {
+    for (const [run, logits] of logitsOf) assert.equal(logits, logitsOf.get(run.startsWith("simd") ? "simd 1" : "relaxed 1"), run);
+    entries = {};
+  });
 }

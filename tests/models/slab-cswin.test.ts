@@ -1,15 +1,13 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { memoryCheckpoint } from "../../bindings/checkpoint/index.ts";
 import { parseConfig } from "../../models/config.ts";
 import type { SlabCswinConfig } from "../../models/slab-cswin.ts";
 import { mergedTaps } from "../../models/slab-cswin.ts";
 import { assertClose, uniform } from "../harness.ts";
 import * as naive from "../naive.ts";
-import type { Entries } from "../golden/synthetic.ts";
-import { entriesOf, vectors } from "../golden/synthetic.ts";
+import { entriesOf } from "../golden/synthetic.ts";
 import { every, once } from "./builds.ts";
-import { checkFolds, checkKeys, checkLogits, checkTrace, pixels, withModel } from "./parity.ts";
+import { allButFeatures, testPyramid } from "./parity.ts";
 import { cswinShapes } from "./state-dicts.ts";
 
 const networkOf = (name: string): SlabCswinConfig => {
@@ -21,32 +19,8 @@ const networkOf = (name: string): SlabCswinConfig => {
 const CASES = { slab_cswin_t: every, slab_cswin_s: once };
 
 for (const [name, cases] of Object.entries(CASES)) {
-  const expected = vectors.models[name]!, { dims, depths } = networkOf(name), logitsOf = new Map<string, Float32Array>();
-  let entries: Entries = {};
-
-  test(`${name}: the checkpoint is the official one in every key and size`, () => checkKeys(entries = entriesOf(cswinShapes({ dim: dims[0]!, depths })), expected));
-
-  for (const { build, threads } of cases) {
-    test(`${name} matches the official network: ${build}, threads=${threads}`, () =>
-      withModel(name, memoryCheckpoint(entries, name), { build, threads }, async (model) => {
-        assert.is(model.caps.build, build);
-        const logits = await model.forward(pixels);
-        checkLogits(build, logits, expected);
-        logitsOf.set(`${build} ${threads}`, logits);
-        checkFolds(model, entries);
-        if (threads === 1 && !build.endsWith("threads")) {
-          // the features are those after the last norm, which is folded into the head
-          const traces = expected.trace.filter(({ at }) => at !== "features");
-          assert.is(traces.length, 5);
-          for (const trace of traces) await checkTrace(build, model, trace);
-        }
-      }));
-  }
-
-  test(`${name}: the same bits with and without threads`, () => {
-    for (const [run, logits] of logitsOf) assert.equal(logits, logitsOf.get(run.startsWith("simd") ? "simd 1" : "relaxed 1"), run);
-    entries = {};
-  });
+  const { dims, depths } = networkOf(name);
+  testPyramid(name, cases, () => entriesOf(cswinShapes({ dim: dims[0]!, depths })), allButFeatures);
 }
 
 test("the two depthwise convolutions of a linear block are one", () => {

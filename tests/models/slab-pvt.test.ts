@@ -9,7 +9,7 @@ import { entriesOf, stateDict, syntheticInput, vectors } from "../golden/synthet
 import type { Entries } from "../golden/synthetic.ts";
 import { every, once, runs } from "./builds.ts";
 import { close, evaluate } from "./evaluate.ts";
-import { checkFolds, checkKeys, checkLogits, checkTrace, pixels, withModel } from "./parity.ts";
+import { checkKeys, testPyramid } from "./parity.ts";
 import type { Shapes } from "./state-dicts.ts";
 import { pvtShapes } from "./state-dicts.ts";
 
@@ -25,30 +25,9 @@ const shapesOf = ({ dims, depths, heads, mlpRatios: ratios, mixer, overlapping }
 const CASES = { slab_pvt_t: every, pvt_t_prepbn: every, slab_pvt_v2_b0: every, slab_pvt_s: once, pvt_s_prepbn: once, slab_pvt_m: once, pvt_m_prepbn: once };
 
 for (const [name, cases] of Object.entries(CASES)) {
-  const expected = vectors.models[name]!, network = networkOf(name), logitsOf = new Map<string, Float32Array>();
-  let entries: Entries = {};
-
-  test(`${name}: the checkpoint is the official one in every key and size`, () => checkKeys(entries = entriesOf(shapesOf(network)), expected));
-
-  for (const { build, threads } of cases) {
-    test(`${name} matches the official network: ${build}, threads=${threads}`, () =>
-      withModel(name, memoryCheckpoint(entries, name), { build, threads }, async (model) => {
-        assert.is(model.caps.build, build);
-        const logits = await model.forward(pixels);
-        checkLogits(build, logits, expected);
-        logitsOf.set(`${build} ${threads}`, logits);
-        checkFolds(model, entries);
-        if (threads === 1 && !build.endsWith("threads")) {
-          const traces = expected.trace.filter(({ at }) => at.startsWith("stage"));
-          assert.is(traces.length, 4);
-          for (const trace of traces) await checkTrace(build, model, trace, network.overlapping ? await stageNorm(entries, trace.at, network) : undefined);
-        }
-      }));
-  }
-
-  test(`${name}: the same bits with and without threads`, () => {
-    for (const [run, logits] of logitsOf) assert.equal(logits, logitsOf.get(run.startsWith("simd") ? "simd 1" : "relaxed 1"), run);
-    entries = {};
+  const network = networkOf(name);
+  testPyramid(name, cases, () => entriesOf(shapesOf(network)), {
+    count: 4, has: (at) => at.startsWith("stage"), map: async (entries, at) => (network.overlapping ? stageNorm(entries, at, network) : undefined),
   });
 }
 

@@ -1,13 +1,11 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { memoryCheckpoint } from "../../bindings/checkpoint/index.ts";
 import { parseConfig } from "../../models/config.ts";
 import type { SlabSwinConfig } from "../../models/slab-swin.ts";
-import type { Entries, Layout } from "../golden/synthetic.ts";
-import { vectors } from "../golden/synthetic.ts";
+import type { Layout } from "../golden/synthetic.ts";
 import { swinEntries } from "../golden/synthetic-swin.ts";
 import { every, once } from "./builds.ts";
-import { checkFolds, checkKeys, checkLogits, checkTrace, pixels, withModel } from "./parity.ts";
+import { allButFeatures, testPyramid } from "./parity.ts";
 
 const networkOf = (name: string): SlabSwinConfig => {
   const config = parseConfig(name);
@@ -17,34 +15,7 @@ const networkOf = (name: string): SlabSwinConfig => {
 
 const CASES: readonly [string, Layout, typeof every][] = [["slab_swin_t", "FULL", every], ["swin_t_prepbn", "BARE", every], ["slab_swin_s", "FULL", once], ["slab_swin_b", "FULL", once]];
 
-for (const [name, layout, cases] of CASES) {
-  const expected = vectors.models[name]!, network = networkOf(name), logitsOf = new Map<string, Float32Array>();
-  let entries: Entries = {};
-
-  test(`${name}: the checkpoint is the official one in every key and size`, () => checkKeys(entries = swinEntries(network, layout, false), expected));
-
-  for (const { build, threads } of cases) {
-    test(`${name} matches the official network: ${build}, threads=${threads}`, () =>
-      withModel(name, memoryCheckpoint(entries, name), { build, threads }, async (model) => {
-        assert.is(model.caps.build, build);
-        const logits = await model.forward(pixels);
-        checkLogits(build, logits, expected);
-        logitsOf.set(`${build} ${threads}`, logits);
-        checkFolds(model, entries);
-        if (threads === 1 && !build.endsWith("threads")) {
-          // the features are those after the last norm, which is folded into the head
-          const traces = expected.trace.filter(({ at }) => at !== "features");
-          assert.is(traces.length, 5);
-          for (const trace of traces) await checkTrace(build, model, trace);
-        }
-      }));
-  }
-
-  test(`${name}: the same bits with and without threads`, () => {
-    for (const [run, logits] of logitsOf) assert.equal(logits, logitsOf.get(run.startsWith("simd") ? "simd 1" : "relaxed 1"), run);
-    entries = {};
-  });
-}
+for (const [name, layout, cases] of CASES) testPyramid(name, cases, () => swinEntries(networkOf(name), layout, false), allButFeatures);
 
 test("configs that no Swin can have are refused", () => {
   const refused = (fields: object, message: RegExp): void => {
