@@ -13,6 +13,35 @@ function stateBytes(width: usize): usize {
 }
 
 /**
+ * Four key channels × eight value channels: at ← at ∘ decay + Σ_i k_i v_iᵀ. The decay is by key channel (four lanes of d0), or by value
+ * channel (d0, d1) when `byValue`.
+ */
+export function addOuter(at: usize, key: usize, keyRow: usize, value: usize, n: i32, d0: v128, d1: v128, byValue: bool): void {
+  let e0 = d0, e1 = d0, e2 = d0, e3 = d0, f0 = d1, f1 = d1, f2 = d1, f3 = d1;
+  if (!byValue) {
+    e0 = i32x4.shuffle(d0, d0, 0, 0, 0, 0); e1 = i32x4.shuffle(d0, d0, 1, 1, 1, 1);
+    e2 = i32x4.shuffle(d0, d0, 2, 2, 2, 2); e3 = i32x4.shuffle(d0, d0, 3, 3, 3, 3);
+    f0 = e0; f1 = e1; f2 = e2; f3 = e3;
+  }
+  let c00 = f32x4.mul(v128.load(at), e0), c01 = f32x4.mul(v128.load(at, 16), f0);
+  let c10 = f32x4.mul(v128.load(at, 32), e1), c11 = f32x4.mul(v128.load(at, 48), f1);
+  let c20 = f32x4.mul(v128.load(at, 64), e2), c21 = f32x4.mul(v128.load(at, 80), f2);
+  let c30 = f32x4.mul(v128.load(at, 96), e3), c31 = f32x4.mul(v128.load(at, 112), f3);
+  do {
+    const k4 = v128.load(key), v0 = v128.load(value), v1 = v128.load(value, 16);
+    const k0 = i32x4.shuffle(k4, k4, 0, 0, 0, 0), k1 = i32x4.shuffle(k4, k4, 1, 1, 1, 1);
+    const k2 = i32x4.shuffle(k4, k4, 2, 2, 2, 2), k3 = i32x4.shuffle(k4, k4, 3, 3, 3, 3);
+    c00 = madd(k0, v0, c00); c01 = madd(k0, v1, c01);
+    c10 = madd(k1, v0, c10); c11 = madd(k1, v1, c11);
+    c20 = madd(k2, v0, c20); c21 = madd(k2, v1, c21);
+    c30 = madd(k3, v0, c30); c31 = madd(k3, v1, c31);
+    key += keyRow; value += PANEL * 4;
+  } while (--n);
+  v128.store(at, c00); v128.store(at, c01, 16); v128.store(at, c10, 32); v128.store(at, c11, 48);
+  v128.store(at, c20, 64); v128.store(at, c21, 80); v128.store(at, c30, 96); v128.store(at, c31, 112);
+}
+
+/**
  * State of bidirectional linear attention, units [begin, end); a unit is eight value channels of one head.
  *
  *   state[h] = φ(k)ᵀ · v   [headDim, headDim]      and      Σ_n φ(k)_n   [headDim]
@@ -23,31 +52,16 @@ function stateBytes(width: usize): usize {
  */
 export function keyValueState(begin: i32, end: i32, state: usize, k: usize, v: usize, tokens: i32, width: i32): void {
   const panels = width / PANEL;
-  const panelBytes = <usize>tokens * (PANEL * 4);
+  const panelBytes = <usize>tokens * (PANEL * 4), none = f32x4.splat(1);
   for (let unit = begin; unit < end; ++unit) {
     const head = unit / panels, panel = unit - head * panels;
     const keys = k + <usize>(head * panels) * panelBytes;
     const values = v + <usize>unit * panelBytes;
     const headState = state + <usize>head * stateBytes(width);
     let target = headState + <usize>panel * <usize>width * (PANEL * 4);
+    memory.fill(target, 0, <usize>width * (PANEL * 4));
     for (let channel = 0; channel < width; channel += 4) {
-      let key = keys + <usize>(channel >> 3) * panelBytes + <usize>(channel & 7) * 4, value = values;
-      let c00 = i32x4.splat(0), c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00, c30 = c00, c31 = c00;
-      let n = tokens;
-      do {
-        const k4 = v128.load(key), v0 = v128.load(value), v1 = v128.load(value, 16);
-        const k0 = i32x4.shuffle(k4, k4, 0, 0, 0, 0), k1 = i32x4.shuffle(k4, k4, 1, 1, 1, 1);
-        const k2 = i32x4.shuffle(k4, k4, 2, 2, 2, 2), k3 = i32x4.shuffle(k4, k4, 3, 3, 3, 3);
-        c00 = madd(k0, v0, c00); c01 = madd(k0, v1, c01);
-        c10 = madd(k1, v0, c10); c11 = madd(k1, v1, c11);
-        c20 = madd(k2, v0, c20); c21 = madd(k2, v1, c21);
-        c30 = madd(k3, v0, c30); c31 = madd(k3, v1, c31);
-        key += PANEL * 4; value += PANEL * 4;
-      } while (--n);
-      v128.store(target, c00); v128.store(target, c01, 16);
-      v128.store(target, c10, 32); v128.store(target, c11, 48);
-      v128.store(target, c20, 64); v128.store(target, c21, 80);
-      v128.store(target, c30, 96); v128.store(target, c31, 112);
+      addOuter(target, keys + <usize>(channel >> 3) * panelBytes + <usize>(channel & 7) * 4, PANEL * 4, values, tokens, none, none, true);
       target += 128;
     }
     // the unit of value panel p sums key panel p: every panel has exactly one owner

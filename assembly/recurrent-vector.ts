@@ -2,11 +2,11 @@
 // where a token is read before it is written. Chunks of sixteen tokens: inside one, keys (or values) are decayed step by step, which is
 // exact whatever the factors; the state is touched once a chunk, by matrix products.
 import { PANEL, ZEROS } from "./header";
-import { scaleRow } from "./linear-attention";
+import { addOuter, scaleRow } from "./linear-attention";
 import { panelProduct } from "./matmul";
 import { DECAY_KEY, DECAY_NONE, DECAY_VALUE, NORMALISE, READ_BEFORE } from "./opcodes";
 import { transposeRows } from "./pack";
-import { addOuter, decaySum, dotStride, headBytes, panelsToRows } from "./recurrent";
+import { dotStride, headBytes, panelsToRows } from "./recurrent";
 import { madd, sum4 } from "./simd";
 
 const CHUNK: i32 = 16;
@@ -37,6 +37,15 @@ function bonusOf(q: usize, u: usize, k: usize, count: i32): f32 {
   let sum: f32 = 0;
   if (u) for (let i: usize = 0; i < <usize>count * 4; i += 4) sum += load<f32>(q + i) * load<f32>(u + i) * load<f32>(k + i);
   return sum;
+}
+
+/** z ← decay ⊙ z + Σ rows, over one stride; decay is one vector, or by channel at `factors`. */
+function decaySum(z: usize, decay: v128, factors: usize, rows: usize, rowBytes: usize, n: i32): void {
+  for (let c: usize = 0; c < rowBytes; c += 16) {
+    let s = f32x4.mul(v128.load(z + c), factors ? v128.load(factors + c) : decay);
+    for (let i: usize = 0; i < <usize>n; ++i) s = f32x4.add(s, v128.load(rows + i * rowBytes + c));
+    v128.store(z + c, s);
+  }
 }
 
 /**
