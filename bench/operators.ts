@@ -6,6 +6,7 @@ import { memoryCheckpoint } from "../bindings/checkpoint/index.ts";
 import type { WeightType } from "../bindings/index.ts";
 import { chooseBuild, instantiate } from "../bindings/kernels.ts";
 import { materialise } from "../bindings/memory.ts";
+import { depthwiseConvChannels } from "../bindings/ops/convolution.ts";
 import type { Tensor } from "../bindings/plan.ts";
 import { Plan } from "../bindings/plan.ts";
 import { platform } from "../bindings/platform/node.ts";
@@ -153,7 +154,7 @@ async function comparisons(): Promise<Comparison[]> {
       const taps = numbers(size * size * channels, 10), own = { name: "taps", read: async () => transpose(taps, size * size, channels) };
       list.push({
         key: `depthwise ${size}×${size}`, operator: `depthwise ${size}×${size}, ${side}×${side}×${channels}`, within: 1e-5,
-        ours: (build) => inPlan(build, "f32", map, side * side, (plan, input) => plan.depthwiseConvChannels(input, own, size, side, side)),
+        ours: (build) => inPlan(build, "f32", map, side * side, (plan, input) => depthwiseConvChannels(plan, input, own, size, side, side)),
         peers: async () => [tf.depthwise(map, taps, side, channels, size)],
       });
     }

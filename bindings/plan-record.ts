@@ -70,6 +70,9 @@ export interface Fold {
   change: number;
 }
 
+/** The tensor from a byte on. */
+export const part = (tensor: Tensor, offset: number): Argument => (offset ? { tensor, offset } : tensor);
+
 export const alignUp = (n: number, to: number): number => Math.ceil(n / to) * to;
 /** The tensor that an argument points into. */
 export const tensorOf = (a: Argument): Tensor | undefined =>
@@ -79,7 +82,7 @@ const most = (n: number | Live, capacity: number | undefined): number => (typeof
 /** Channels of one head padded to whole panels. */
 export const headWidth = (headDim: number): number => alignUp(headDim, PANEL);
 
-/** The plan without its vocabulary of ops, which plan.ts adds. */
+/** The plan without its vocabulary of ops, which plan.ts and ops/ add. */
 export class PlanRecord {
   readonly ops: Op[] = [];
   readonly weights: Weight[] = [];
@@ -113,7 +116,7 @@ export class PlanRecord {
 
   // tensors
 
-  protected tensor(name: string, region: Region, rows: number, columns: number, rowBytes: number, panelBytes: number, bytes: number): Tensor {
+  tensor(name: string, region: Region, rows: number, columns: number, rowBytes: number, panelBytes: number, bytes: number): Tensor {
     return { name, region, rows, columns, rowBytes, panelBytes, bytes: alignUp(bytes, 64), address: -1 };
   }
 
@@ -129,7 +132,7 @@ export class PlanRecord {
     return this.tensor(name, region, rows, columns, PANEL * 4, rows * PANEL * 4, rows * columns * 4);
   }
 
-  protected block(name: string, bytes: number): Tensor {
+  block(name: string, bytes: number): Tensor {
     return this.tensor(name, "scratch", 1, bytes / 4, bytes, PANEL * 4, bytes);
   }
 
@@ -154,11 +157,11 @@ export class PlanRecord {
     this.programs.push({ name, first: this.ops.length, last: this.ops.length, capacity });
   }
 
-  protected get current(): Program | undefined {
+  get current(): Program | undefined {
     return this.programs.at(-1);
   }
 
-  protected liveRows(t: Tensor): number | Live {
+  liveRows(t: Tensor): number | Live {
     return this.current?.capacity !== undefined && t.rows === this.current.capacity ? { live: 1 } : t.rows;
   }
 
@@ -217,7 +220,7 @@ export class PlanRecord {
   }
 
   /** A weight tensor of `like`'s layout, the same one whenever the same name and layout are asked for again. */
-  protected once(name: string, like: Tensor, weight: (tensor: Tensor) => Weight): Tensor {
+  once(name: string, like: Tensor, weight: (tensor: Tensor) => Weight): Tensor {
     const key = `${name} ${like.rows} ${like.rowBytes} ${like.panelBytes}`;
     let tensor = this.constants.get(key);
     if (!tensor) {
@@ -240,7 +243,7 @@ export class PlanRecord {
     this.marks.set(name, { tensor, ops: this.ops.length });
   }
 
-  protected op(code: number, name: string, units: number | Live, flops: number, args: readonly Argument[], grain = 0): void {
+  op(code: number, name: string, units: number | Live, flops: number, args: readonly Argument[], grain = 0): void {
     if (args.length > (OP_BYTES - OP_ARGS) / 4) throw new RangeError(`op ${name} has ${args.length} arguments, a record holds ${(OP_BYTES - OP_ARGS) / 4}`);
     for (const tensor of args.map(tensorOf)) {
       if (tensor?.region !== "scratch") continue;

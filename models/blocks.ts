@@ -1,6 +1,9 @@
 // What the papers' networks share: patch embedding, simplified linear attention, softmax attention, the MLP.
 import type { TensorRef, Tensors } from "../bindings/checkpoint/index.ts";
 import { toFloat32, toFloat64 } from "../bindings/checkpoint/floats.ts";
+import { keyValueState, linearAttention, scoreAttention } from "../bindings/ops/attention.ts";
+import { depthwiseConv, gatherPatches } from "../bindings/ops/convolution.ts";
+import { stretchRows } from "../bindings/ops/rows.ts";
 import { notFinite } from "../bindings/plan-record.ts";
 import type { Plan, Tensor } from "../bindings/plan.ts";
 import type { Affine, Linear } from "../bindings/weights.ts";
@@ -26,7 +29,7 @@ export function patchEmbed(
   plan: Plan, image: Tensor, tensors: Tensors, { channels, size, height = size, patch, dim, name = "proj", stride = patch, pad = 0, norm, add, out, rowOffset }:
   { channels: number; size: number; height?: number; patch: number; dim: number; name?: string; stride?: number; pad?: number; norm?: Affine; add?: Tensor; out?: Tensor; rowOffset?: number },
 ): Tensor {
-  const patches = plan.gatherPatches(image, channels, height, size, patch, { stride, pad });
+  const patches = gatherPatches(plan, image, channels, height, size, patch, { stride, pad });
   const conv = linearOf(tensors, name, channels * patch * patch, dim, { shape: [dim, channels, patch, patch] });
   return plan.linear(patches, norm ? foldAfter(conv, norm) : conv, { ...(add ? { add } : {}), ...(out ? { out } : {}), ...(rowOffset ? { rowOffset } : {}) });
 }
@@ -62,10 +65,10 @@ export function linearMixing(
   const values = plan.linear(source, v, { heads });
   if (keysValues) {
     const keys = plan.linear(source, k, { act: "relu", heads, add: plan.headTable(position.name, tokens, heads, headDim, position) });
-    return { mixed: plan.linearAttention(queries, plan.keyValueState(keys, values, heads, headDim), heads, headDim, SLA_EPS), values };
+    return { mixed: linearAttention(plan, queries, keyValueState(plan, keys, values, heads, headDim), heads, headDim, SLA_EPS), values };
   }
   const keys = plan.linear(source, k, { act: "relu", add: plan.table(position.name, tokens, dim, position) });
-  return { mixed: plan.scoreAttention(queries, keys, values, heads, headDim, "linear", SLA_EPS), values };
+  return { mixed: scoreAttention(plan, queries, keys, values, heads, headDim, "linear", SLA_EPS), values };
 }
 
 /**
@@ -83,8 +86,8 @@ export function simplifiedLinearAttention(
   const { mixed, values } = linearMixing(plan, x, layers, tensors, mixing);
   const dwc = tensors.scope("dwc");
   const taps = dwc.tensor("weight", [headDim, 1, 5, 5]);
-  const map = values.rows === x.rows ? values : plan.stretchRows(values, x.rows);
-  plan.depthwiseConv(mixed, map, { name: taps.name, read: float32(taps) }, x.rows / side, side, heads, headDim);
+  const map = values.rows === x.rows ? values : stretchRows(plan, values, x.rows);
+  depthwiseConv(plan, mixed, map, { name: taps.name, read: float32(taps) }, x.rows / side, side, heads, headDim);
   // the convolution's bias reaches every token just before the projection, so it folds into the projection's
   const proj = foldBefore(biasOfHeads(dwc.tensor("bias", [headDim]), heads), linearOf(tensors, "proj", dim, dim));
   return plan.linear(mixed, proj, residual ? { add: residual, out: residual } : {});
@@ -98,7 +101,7 @@ export function softmaxAttention(
   const dim = q.outDim, headDim = dim / heads;
   const scale: Affine = { read: async () => ({ scale: new Float64Array(dim).fill(headDim ** -0.5), shift: new Float64Array(dim) }) };
   const queries = plan.linear(x, foldAfter(q, scale)), keys = plan.linear(source, k), values = plan.linear(source, v, { heads });
-  const mixed = plan.scoreAttention(queries, keys, values, heads, headDim, "softmax", 0);
+  const mixed = scoreAttention(plan, queries, keys, values, heads, headDim, "softmax", 0);
   return plan.linear(mixed, linearOf(tensors, "proj", dim, dim), residual ? { add: residual, out: residual } : {});
 }
 
@@ -114,14 +117,9 @@ export function splitQkv(qkv: Linear): [Linear, Linear, Linear] {
   return [sliceOutputs(qkv, "q", 0, dim), sliceOutputs(qkv, "k", dim, dim), sliceOutputs(qkv, "v", 2 * dim, dim)];
 }
 
-/** x + fc2(gelu(fc1(norm(x)))), in place; with `side`, a depthwise 3×3 convolution of the map, mlp.dwconv.dwconv, comes before the GELU. */
-export function mlp(plan: Plan, x: Tensor, block: Tensors, { norm, hidden, side }: { norm: Affine; hidden: number; side?: number }): void {
+/** x + fc2(gelu(fc1(norm(x)))), in place; `gelu`, where given, takes the GELU's place, with what comes before it. */
+export function mlp(plan: Plan, x: Tensor, block: Tensors, { norm, hidden, gelu }: { norm: Affine; hidden: number; gelu?: ((wide: Tensor) => Tensor) | undefined }): void {
   const dim = x.columns, fc1 = foldBefore(norm, linearOf(block, "mlp.fc1", dim, hidden));
-  let wide = plan.linear(x, fc1, side ? {} : { act: "gelu" });
-  if (side) {
-    const dwconv = block.scope("mlp.dwconv.dwconv"), taps = dwconv.tensor("weight", [hidden, 1, 3, 3]), bias = dwconv.tensor("bias", [hidden]);
-    const options = { bias: plan.table(bias.name, 1, hidden, bias), act: "gelu" } as const;
-    wide = plan.depthwiseConvChannels(wide, { name: taps.name, read: float32(taps) }, 3, x.rows / side, side, options);
-  }
+  const wide = gelu ? gelu(plan.linear(x, fc1)) : plan.linear(x, fc1, { act: "gelu" });
   plan.linear(wide, linearOf(block, "mlp.fc2", hidden, dim), { add: x, out: x });
 }

@@ -1,7 +1,7 @@
 // Convolutions over a map of pixels as linear layers over its windows, with the norms around them folded in.
 import type { TensorRef, Tensors } from "../bindings/checkpoint/index.ts";
+import { gatherWindows, windowsAlong } from "../bindings/ops/convolution.ts";
 import type { Plan, Tensor } from "../bindings/plan.ts";
-import { windowsAlong } from "../bindings/plan.ts";
 import type { Affine, Linear } from "../bindings/weights.ts";
 import { foldAfter, foldBefore, linearOf } from "../bindings/weights.ts";
 import { float64 } from "./blocks.ts";
@@ -23,7 +23,7 @@ export interface Convolution {
 /** Map [height·side, channels] → [windows, dim]; zeros beyond the border stand for the normed map's, as the papers pad after the norm. */
 export function convolution(plan: Plan, x: Tensor, side: number, tensors: Tensors, { name, kernel, dim, stride = kernel, pad = 0, before, after, add }: Convolution): Tensor {
   const channels = x.columns, conv = linearOf(tensors, name, channels * kernel ** 2, dim, { shape: [dim, channels, kernel, kernel] });
-  const windows = plan.gatherWindows(x, side, kernel, { stride, pad });
+  const windows = gatherWindows(plan, x, side, kernel, { stride, pad });
   let layer: Linear = { ...conv, weight: channelsLast(conv.weight) }, table = add;
   if (before && pad === 0) layer = foldBefore(everyTap(before, kernel ** 2), layer);
   if (before && pad > 0) {

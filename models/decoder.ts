@@ -1,5 +1,6 @@
 // What decoder-only language models share: three programs over timelines, and SwiGLU. A model adds its token mixer.
 import type { TensorRef, Tensors } from "../bindings/checkpoint/index.ts";
+import { embedTokens } from "../bindings/ops/language.ts";
 import type { Plan, Tensor } from "../bindings/plan.ts";
 import type { Linear } from "../bindings/weights.ts";
 import { linearOf } from "../bindings/weights.ts";
@@ -59,12 +60,12 @@ export function decoder(
 
   plan.program("prefill", prefillRows);
   plan.scope("embed");
-  const x = plan.embed(prefill.ids, embedding, dim);
+  const x = embedTokens(plan, prefill.ids, embedding, dim);
   layers(x, prefill, true);
 
   plan.program("decode", batch);
   plan.scope("embed");
-  plan.embed(decode.ids, embedding, dim, hidden);
+  embedTokens(plan, decode.ids, embedding, dim, hidden);
   layers(hidden, decode, false);
   plan.scope("head");
   plan.linear(hidden, output, { out: logits });

@@ -1,6 +1,9 @@
 // SLAB-CSWin (arXiv:2405.11582): CSWin (arXiv:2107.00652) with simplified linear attention in its large maps and PRepBN as the norm; softmax
 // attention inside crossing stripes in the smaller ones. Positions come from depthwise convolutions of the values. No norm is left.
 import type { TensorRef, Tensors } from "../bindings/checkpoint/index.ts";
+import { windowAttention } from "../bindings/ops/attention.ts";
+import { depthwiseConvChannels } from "../bindings/ops/convolution.ts";
+import { meanRows } from "../bindings/ops/rows.ts";
 import type { Plan, Tensor } from "../bindings/plan.ts";
 import type { Affine, Linear } from "../bindings/weights.ts";
 import { foldBefore, linearOf } from "../bindings/weights.ts";
@@ -49,7 +52,7 @@ export function slabCswin(plan: Plan, tensors: Tensors, config: SlabCswinConfig)
   });
   plan.scope("head");
   // the last norm is affine too: it commutes with the mean over tokens and folds into the head
-  return plan.linear(plan.mean(x), foldPRepBN(tensors.scope("norm"), eps, linearOf(tensors, "head", dims.at(-1)!, classes)));
+  return plan.linear(meanRows(plan, x), foldPRepBN(tensors.scope("norm"), eps, linearOf(tensors, "head", dims.at(-1)!, classes)));
 }
 
 /**
@@ -61,7 +64,7 @@ function linearAttention(plan: Plan, x: Tensor, qkv: Linear, block: Tensors, { s
   const shared = attn.tensor("dwc.weight", [headDim, 1, 5, 5]), own = attn.tensor("get_v.weight", [dim, 1, 3, 3]);
   const { mixed, values } = linearMixing(plan, x, splitQkv(qkv), attn, { heads });
   const taps = { name: `${own.name} + dwc`, read: async () => mergedTaps(await float64(own), await float64(shared)) };
-  plan.depthwiseConvChannels(values, taps, 5, x.rows / side, side, { add: mixed, out: mixed });
+  depthwiseConvChannels(plan, values, taps, 5, x.rows / side, side, { add: mixed, out: mixed });
   const bias = biasBefore([attn.tensor("get_v.bias", [dim])], attn.tensor("dwc.bias", [headDim]));
   plan.linear(mixed, foldBefore(bias, linearOf(block, "proj", dim, dim)), { add: x, out: x });
 }
@@ -85,9 +88,9 @@ function stripeAttention(plan: Plan, x: Tensor, qkv: Linear, block: Tensors, { s
   for (let branch = 0; branch < branches; branch++) {
     const [height, width] = branch === 0 ? [side, stripe] : [stripe, side], getV = block.scope(`attns.${branch}.get_v`);
     const windows = windowsOf({ height: side, width: side, windowHeight: height, windowWidth: width });
-    plan.windowAttention(projected, windows, heads / branches, headDim, { firstHead: (branch * heads) / branches, out: mixed });
+    windowAttention(plan, projected, windows, heads / branches, headDim, { firstHead: (branch * heads) / branches, out: mixed });
     const taps = getV.tensor("weight", [channels, 1, 3, 3]), to = branch * channels;
-    plan.depthwiseConvChannels(projected, { name: taps.name, read: float32(taps) }, 3, height, width, { across: side / width, channels, first: 2 * dim + to, to, add: mixed, out: mixed });
+    depthwiseConvChannels(plan, projected, { name: taps.name, read: float32(taps) }, 3, height, width, { across: side / width, channels, first: 2 * dim + to, to, add: mixed, out: mixed });
     biases.push(getV.tensor("bias", [channels]));
   }
   plan.linear(mixed, foldBefore(biasBefore(biases), linearOf(block, "proj", dim, dim)), { add: x, out: x });

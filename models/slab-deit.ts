@@ -1,6 +1,7 @@
 // SLAB-DeiT (arXiv:2405.11582): DeiT with simplified linear attention as the token mixer and PRepBN as the norm; and DeiT with PRepBN
 // alone, which keeps softmax attention and a class token. Every norm is affine at inference and folds into the layer that reads it.
 import type { Tensors } from "../bindings/checkpoint/index.ts";
+import { copyRow, meanRows, setRow } from "../bindings/ops/rows.ts";
 import type { Plan, Tensor } from "../bindings/plan.ts";
 import { linearOf } from "../bindings/weights.ts";
 import { float32, mlp, patchEmbed, simplifiedLinearAttention, softmaxAttention, splitQkv } from "./blocks.ts";
@@ -39,7 +40,7 @@ export function slabDeit(plan: Plan, tensors: Tensors, config: SlabDeitConfig): 
       return c.map((v, i) => v + p[i]!);
     });
     x = plan.rows("tokens", tokens + 1, dim);
-    plan.setRow(x, 0, first);
+    setRow(plan, x, 0, first);
     patchEmbed(plan, image, tensors.scope("patch_embed"), { ...embed, add: position, out: x, rowOffset: 1 });
   }
   plan.mark("embed", x);
@@ -57,6 +58,6 @@ export function slabDeit(plan: Plan, tensors: Tensors, config: SlabDeitConfig): 
   }
   plan.scope("head");
   // the last norm is affine too: it commutes with the mean over tokens and folds into the head
-  const features = mixer === "linear" ? plan.mean(x) : plan.row(x, 0);
+  const features = mixer === "linear" ? meanRows(plan, x) : copyRow(plan, x, 0);
   return plan.linear(features, foldPRepBN(tensors.scope("norm"), normEps, linearOf(tensors, "head", dim, classes)));
 }

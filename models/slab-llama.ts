@@ -3,6 +3,7 @@
 // every 32 tokens, up to the room that it was loaded with.
 import type { Tensors } from "../bindings/checkpoint/index.ts";
 import { CACHE_PAGE } from "../assembly/header.ts";
+import { cachedAttention } from "../bindings/ops/language.ts";
 import type { Plan } from "../bindings/plan.ts";
 import type { Affine } from "../bindings/weights.ts";
 import { foldAfter, linearOf } from "../bindings/weights.ts";
@@ -61,7 +62,7 @@ export function slabLlama(plan: Plan, tensors: Tensors, config: SlabLlamaConfig,
     const project = (name: string) => foldPRepBN(block.scope("input_layernorm"), normEps, linearOf(attn, name, dim, dim, { bias: false }));
     const q = plan.linear(x, foldAfter(project("q_proj"), scale)), k = plan.linear(x, project("k_proj")), v = plan.linear(x, project("v_proj"));
     const cache = plan.cache(context, depth * layerBytes(config)) + i * layerBytes(config);
-    const mixed = plan.cachedAttention(q, k, v, timelines, cache, heads, angles, sequence);
+    const mixed = cachedAttention(plan, q, k, v, timelines, cache, heads, angles, sequence);
     plan.linear(mixed, linearOf(attn, "o_proj", dim, dim, { bias: false }), { add: x, out: x });
     // channel mixer
     swiGlu(plan, x, block.scope("post_attention_layernorm"), block.scope("mlp"), hidden, normEps);

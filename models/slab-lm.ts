@@ -3,6 +3,7 @@
 // A timeline's state is a few hundred kilobytes and never grows.
 import type { Tensors } from "../bindings/checkpoint/index.ts";
 import { toFloat32 } from "../bindings/checkpoint/floats.ts";
+import { causalConv, recurrentChunks, recurrentStep } from "../bindings/ops/language.ts";
 import type { Plan } from "../bindings/plan.ts";
 import { foldBefore, linearOf } from "../bindings/weights.ts";
 import { biasOfHeads, SLA_EPS } from "./blocks.ts";
@@ -42,15 +43,15 @@ export function slabLm(plan: Plan, tensors: Tensors, config: SlabLmConfig, rows:
     const v = plan.linear(x, project("v_proj"), sequence ? { heads } : {});
     const memory = plan.state(`layers.${i}.kv`, heads * headDim * (headDim + 1) * 4);
     const mixed = sequence
-      ? plan.recurrentChunks(q, k, v, states, memory, heads, decays, SLA_EPS)
-      : plan.recurrentStep(q, k, v, states, memory, heads, decays, SLA_EPS);
+      ? recurrentChunks(plan, q, k, v, states, memory, heads, decays, SLA_EPS)
+      : recurrentStep(plan, q, k, v, states, memory, heads, decays, SLA_EPS);
     const kernel = attn.scope("dwc").tensor("weight", [headDim, 1, taps]);
     const shared = plan.table(kernel.name, taps, dim, async () => {
       const values = toFloat32(await kernel.read(), kernel.dtype), out = new Float32Array(taps * dim);
       for (let j = 0; j < taps; j++) for (let c = 0; c < dim; c++) out[j * dim + c] = values[(c % headDim) * taps + j]!;
       return out;
     });
-    plan.causalConv(mixed, v, shared, states, plan.state(`layers.${i}.conv`, (taps - 1) * dim * 4), sequence);
+    causalConv(plan, mixed, v, shared, states, plan.state(`layers.${i}.conv`, (taps - 1) * dim * 4), sequence);
     const bias = biasOfHeads(attn.scope("dwc").tensor("bias", [headDim]), heads);
     plan.linear(mixed, foldBefore(bias, linearOf(attn, "o_proj", dim, dim)), { add: x, out: x });
     // channel mixer

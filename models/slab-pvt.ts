@@ -2,10 +2,12 @@
 // softmax attention reads keys and values from a map shrunk by a convolution; and SLAB-PVTv2, whose patches overlap and whose MLP mixes
 // neighbouring pixels. No norm is left: those before a padded convolution fold exactly too.
 import type { Tensors } from "../bindings/checkpoint/index.ts";
+import { depthwiseConvChannels } from "../bindings/ops/convolution.ts";
+import { meanRows } from "../bindings/ops/rows.ts";
 import type { Plan, Tensor } from "../bindings/plan.ts";
 import type { Affine, Linear } from "../bindings/weights.ts";
 import { foldBefore, linearOf, sliceOutputs } from "../bindings/weights.ts";
-import { mlp, patchEmbed, simplifiedLinearAttention, softmaxAttention } from "./blocks.ts";
+import { float32, mlp, patchEmbed, simplifiedLinearAttention, softmaxAttention } from "./blocks.ts";
 import { convolution } from "./convolution.ts";
 import { foldPRepBN, repBN } from "./prepbn.ts";
 
@@ -49,13 +51,21 @@ export function slabPvt(plan: Plan, tensors: Tensors, config: SlabPvtConfig): Te
       plan.scope(`block${stage}.${i}`);
       const norm = repBN(block.scope("norm1"), dim, eps);
       pvtAttention(plan, x, block.scope("attn"), { side, heads: heads[s]!, sr: srRatios[s]!, eps, mixer, norm, residual: x });
-      mlp(plan, x, block, { norm: repBN(block.scope("norm2"), dim, eps), hidden: dim * mlpRatios[s]!, ...(overlapping ? { side } : {}) });
+      const gelu = overlapping ? (wide: Tensor) => depthwiseGelu(plan, wide, side, block.scope("mlp.dwconv.dwconv")) : undefined;
+      mlp(plan, x, block, { norm: repBN(block.scope("norm2"), dim, eps), hidden: dim * mlpRatios[s]!, gelu });
     }
     plan.mark(`stage${stage}`, x);
   });
   plan.scope("head");
-  const head = linearOf(tensors, "head", dims.at(-1)!, classes), features = plan.mean(x);
+  const head = linearOf(tensors, "head", dims.at(-1)!, classes), features = meanRows(plan, x);
   return plan.linear(features, overlapping ? foldPRepBN(tensors.scope(`norm${dims.length}`), eps, head) : head);
+}
+
+/** gelu(bias + depthwise 3×3 convolution of a map of rows). */
+function depthwiseGelu(plan: Plan, x: Tensor, side: number, dwconv: Tensors): Tensor {
+  const taps = dwconv.tensor("weight", [x.columns, 1, 3, 3]), bias = dwconv.tensor("bias", [x.columns]);
+  const options = { bias: plan.table(bias.name, 1, x.columns, bias), act: "gelu" } as const;
+  return depthwiseConvChannels(plan, x, { name: taps.name, read: float32(taps) }, 3, x.rows / side, side, options);
 }
 
 /**

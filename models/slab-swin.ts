@@ -1,7 +1,11 @@
 // SLAB-Swin (arXiv:2405.11582): Swin with simplified linear attention over large windows in its first stages and PRepBN as the norm; and
 // Swin with PRepBN alone. As a classifier every norm folds away; as a detector's backbone, four LayerNorms on the outputs are left.
 import type { Tensors } from "../bindings/checkpoint/index.ts";
-import type { Plan, Tensor, Windows } from "../bindings/plan.ts";
+import type { Windows } from "../bindings/ops/attention.ts";
+import { keyValueState, linearAttention, windowAttention } from "../bindings/ops/attention.ts";
+import { depthwiseConv } from "../bindings/ops/convolution.ts";
+import { gatherRows, layerNorm, meanRows } from "../bindings/ops/rows.ts";
+import type { Plan, Tensor } from "../bindings/plan.ts";
 import type { Linear } from "../bindings/weights.ts";
 import { foldBefore, linearOf } from "../bindings/weights.ts";
 import { biasOfHeads, float32, mlp, patchEmbed, scaleQueries, simplifiedLinearAttention, SLA_EPS, splitQkv } from "./blocks.ts";
@@ -38,7 +42,7 @@ export function slabSwin(plan: Plan, tensors: Tensors, config: SlabSwinConfig): 
   const { tokens } = stages(plan, tensors, config, { height: imageSize, width: imageSize, backbone: false });
   plan.scope("head");
   // the last norm is affine too: it commutes with the mean over tokens and folds into the head
-  return plan.linear(plan.mean(tokens), foldPRepBN(tensors.scope("norm"), normEps, linearOf(tensors, "head", tokens.columns, classes)));
+  return plan.linear(meanRows(plan, tokens), foldPRepBN(tensors.scope("norm"), normEps, linearOf(tensors, "head", tokens.columns, classes)));
 }
 
 /**
@@ -51,7 +55,7 @@ export function swinFeatures(plan: Plan, tensors: Tensors, config: SlabSwinConfi
     const norm = tensors.scope(`norm${stage}`), dim = tokens.columns;
     const [weight, bias] = (["weight", "bias"] as const).map((name) => plan.table(`norm${stage}.${name}`, 1, dim, norm.tensor(name, [dim]))) as [Tensor, Tensor];
     // the next stage goes on with the tokens as they were
-    maps.push({ tokens: plan.layerNorm(tokens, weight, bias, config.normEps), ...shape });
+    maps.push({ tokens: layerNorm(plan, tokens, weight, bias, config.normEps), ...shape });
   });
   return maps;
 }
@@ -77,7 +81,7 @@ function stages(plan: Plan, tensors: Tensors, config: SlabSwinConfig, { height, 
       plan.scope(`layers.${s}.blocks.${i}`);
       const qkv = foldPRepBN(block.scope("norm1"), normEps, linearOf(block, "attn.qkv", dim, 3 * dim));
       const inWindows = blockWindows(map, windows[s]!, i, backbone);
-      if (mixers[s] === "softmax") windowAttention(plan, x, qkv, attn, { windows: inWindows, side: windowSide(inWindows), heads: heads[s]!, headDim });
+      if (mixers[s] === "softmax") windowedSoftmaxAttention(plan, x, qkv, attn, { windows: inWindows, side: windowSide(inWindows), heads: heads[s]!, headDim });
       else if (!backbone && isWholeMap(inWindows, x)) simplifiedLinearAttention(plan, x, splitQkv(qkv), attn, { heads: heads[s]!, side: map.width, residual: x });
       else windowedLinearAttention(plan, x, qkv, attn, { windows: inWindows, side: windowSide(inWindows), heads: heads[s]!, headDim });
       mlp(plan, x, block, { norm: repBN(block.scope("norm2"), dim, normEps), hidden: dim * mlpRatio });
@@ -104,7 +108,7 @@ const isWholeMap = ({ groups, size, regions, members }: Windows, x: Tensor): boo
 /** [height·width, dim] → [⌈height/2⌉·⌈width/2⌉, 2·dim]. Odd maps are padded before the norm, so that it folds exactly; the layer gains a bias. */
 function mergePatches(plan: Plan, { tokens, height, width }: FeatureMap, downsample: Tensors, eps: number): Tensor {
   const dim = tokens.columns, padding = plan.table(`${dim} zeros`, 1, dim, async () => new Float32Array(dim));
-  const merged = plan.gatherRows(tokens, mergedPatches(height, width), { beside: 4, padding });
+  const merged = gatherRows(plan, tokens, mergedPatches(height, width), { beside: 4, padding });
   return plan.linear(merged, foldPRepBN(downsample.scope("norm"), eps, linearOf(downsample, "reduction", 4 * dim, 2 * dim, { bias: false })));
 }
 
@@ -120,11 +124,11 @@ interface InWindows {
 const paddingOf = (plan: Plan, { name, outDim, bias }: Linear): Tensor => plan.table(`${name}, outside`, 1, outDim, bias!);
 
 /** x + softmax attention with relative position bias inside windows, in place. */
-function windowAttention(plan: Plan, x: Tensor, qkv: Linear, attn: Tensors, { windows, side, heads, headDim }: InWindows): void {
+function windowedSoftmaxAttention(plan: Plan, x: Tensor, qkv: Linear, attn: Tensors, { windows, side, heads, headDim }: InWindows): void {
   const dim = heads * headDim;
   const relative = attn.tensor("relative_position_bias_table", [(2 * side - 1) ** 2, heads]);
   const bias = plan.table(relative.name, heads * windows.size, windows.size, async () => relativeBias(await float32(relative)(), side, heads));
-  const mixed = plan.windowAttention(plan.linear(x, scaleQueries(qkv, heads)), windows, heads, headDim, { bias, padding: paddingOf(plan, qkv) });
+  const mixed = windowAttention(plan, plan.linear(x, scaleQueries(qkv, heads)), windows, heads, headDim, { bias, padding: paddingOf(plan, qkv) });
   plan.linear(mixed, linearOf(attn, "proj", dim, dim), { add: x, out: x });
 }
 
@@ -143,12 +147,12 @@ export function relativeBias(table: Float32Array, side: number, heads: number): 
 /** x + simplified linear attention inside windows, in place. It knows no mask: what a shift or padding brings into a window takes part. */
 function windowedLinearAttention(plan: Plan, x: Tensor, qkv: Linear, attn: Tensors, { windows, side, heads, headDim }: InWindows): void {
   const dim = heads * headDim, projected = plan.linear(x, qkv), padding = paddingOf(plan, qkv), position = attn.tensor("positional_encoding", [1, windows.size, dim]);
-  const queries = plan.gatherRows(projected, windows, { padding, columns: dim, act: "relu" });
-  const keys = plan.gatherRows(projected, windows, { padding, first: dim, columns: dim, act: "relu", table: plan.table(position.name, windows.size, dim, position), panels: true });
-  const values = plan.gatherRows(projected, windows, { padding, first: 2 * dim, columns: dim, panels: true });
-  const mixed = plan.linearAttention(queries, plan.keyValueState(keys, values, windows.groups * heads, headDim), heads, headDim, SLA_EPS, windows.groups);
+  const queries = gatherRows(plan, projected, windows, { padding, columns: dim, act: "relu" });
+  const keys = gatherRows(plan, projected, windows, { padding, first: dim, columns: dim, act: "relu", table: plan.table(position.name, windows.size, dim, position), panels: true });
+  const values = gatherRows(plan, projected, windows, { padding, first: 2 * dim, columns: dim, panels: true });
+  const mixed = linearAttention(plan, queries, keyValueState(plan, keys, values, windows.groups * heads, headDim), heads, headDim, SLA_EPS, windows.groups);
   const dwc = attn.scope("dwc"), taps = dwc.tensor("weight", [headDim, 1, 5, 5]);
-  plan.depthwiseConv(mixed, values, { name: taps.name, read: float32(taps) }, side, side, heads, headDim, windows.groups);
+  depthwiseConv(plan, mixed, values, { name: taps.name, read: float32(taps) }, side, side, heads, headDim, windows.groups);
   const proj = foldBefore(biasOfHeads(dwc.tensor("bias", [headDim]), heads), linearOf(attn, "proj", dim, dim));
-  plan.linear(plan.gatherRows(mixed, unwindowed(windows, x.rows)), proj, { add: x, out: x });
+  plan.linear(gatherRows(plan, mixed, unwindowed(windows, x.rows)), proj, { add: x, out: x });
 }

@@ -1,6 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { ACT_GELU, ACT_NONE } from "../../assembly/opcodes.ts";
+import { depthwiseConvChannels } from "../../bindings/ops/convolution.ts";
 import { Plan } from "../../bindings/plan.ts";
 import * as naive from "../naive.ts";
 import { assertClose, assertSplits, builds, fromHeadPanels, loadKernels, toHeadPanels, uniform } from "../harness.ts";
@@ -90,13 +91,13 @@ for (const build of builds) {
 
 test("the recorder refuses what the kernel cannot do", () => {
   const plan = new Plan(), x = plan.rows("x", 12, 16), taps = { name: "taps", read: async () => new Float32Array(16 * 9) };
-  assert.throws(() => plan.depthwiseConvChannels(x, taps, 3, 5, 3), /x has 12 rows, expected whole maps of 5×3/);
-  assert.throws(() => plan.depthwiseConvChannels(x, taps, 3, 4, 3, { out: x }), /cannot be written over it/);
-  assert.throws(() => plan.depthwiseConvChannels(x, taps, 3, 4, 3, { out: plan.rows("y", 12, 24) }), /but y is \[12, 24\]/);
-  assert.throws(() => plan.depthwiseConvChannels(x, taps, 3, 4, 3, { across: 2 }), /expected whole maps of 4×3, 2 side by side/);
-  assert.throws(() => plan.depthwiseConvChannels(x, taps, 3, 4, 3, { first: 8 }), /16 channels of x from 8, to 0: expected multiples of 8 within its 16/);
-  assert.throws(() => plan.depthwiseConvChannels(x, taps, 3, 4, 3, { channels: 8, to: 8, out: plan.rows("y", 12, 8) }), /but y is \[12, 8\]/);
-  assert.is(plan.depthwiseConvChannels(x, taps, 3, 2, 2).rows, 12);
+  assert.throws(() => depthwiseConvChannels(plan, x, taps, 3, 5, 3), /x has 12 rows, expected whole maps of 5×3/);
+  assert.throws(() => depthwiseConvChannels(plan, x, taps, 3, 4, 3, { out: x }), /cannot be written over it/);
+  assert.throws(() => depthwiseConvChannels(plan, x, taps, 3, 4, 3, { out: plan.rows("y", 12, 24) }), /but y is \[12, 24\]/);
+  assert.throws(() => depthwiseConvChannels(plan, x, taps, 3, 4, 3, { across: 2 }), /expected whole maps of 4×3, 2 side by side/);
+  assert.throws(() => depthwiseConvChannels(plan, x, taps, 3, 4, 3, { first: 8 }), /16 channels of x from 8, to 0: expected multiples of 8 within its 16/);
+  assert.throws(() => depthwiseConvChannels(plan, x, taps, 3, 4, 3, { channels: 8, to: 8, out: plan.rows("y", 12, 8) }), /but y is \[12, 8\]/);
+  assert.is(depthwiseConvChannels(plan, x, taps, 3, 2, 2).rows, 12);
 });
 
 test.run();

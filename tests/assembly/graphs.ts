@@ -1,5 +1,8 @@
 // Small plans for the executor's tests: one with every op and its naive twin, and random ones; and how to lay a plan out in a test's memory.
 import { OP_BYTES } from "../../assembly/opcodes.ts";
+import { keyValueState, linearAttention, scoreAttention, windowAttention } from "../../bindings/ops/attention.ts";
+import { depthwiseConv, depthwiseConvChannels, gatherPatches, gatherWindows } from "../../bindings/ops/convolution.ts";
+import { affine, copyRow, gatherRows, layerNorm, meanRows, setRow, stretchRows } from "../../bindings/ops/rows.ts";
 import type { Plan, Tensor } from "../../bindings/plan.ts";
 import type { Build } from "../../bindings/platform/platform.ts";
 import { memoryCheckpoint } from "../../bindings/checkpoint/index.ts";
@@ -60,65 +63,65 @@ export function everyOp(plan: Plan, { height = 3, side = 5, heads = 2, headDim =
   const image = uniform("image", channels * height * side * patch * patch);
   const input = plan.input([channels, height * patch, side * patch]);
   const patches: Both = {
-    tensor: plan.gatherPatches(input, channels, height * patch, side * patch, patch), values: naive.gatherPatches(image, channels, height * patch, side * patch, patch),
+    tensor: gatherPatches(plan, input, channels, height * patch, side * patch, patch), values: naive.gatherPatches(image, channels, height * patch, side * patch, patch),
   };
   let x = linear("embed", patches, dim, { add: table("position", tokens, dim) });
   const first = table("first", 1, dim);
-  plan.setRow(x.tensor, 0, first.tensor);
+  setRow(plan, x.tensor, 0, first.tensor);
   x.values.set(first.values);
   for (let b = 0; b < blocks; b++) {
     plan.scope(`block ${b}`);
     const q = linear(`q${b}`, x, dim, { act: "relu" }), k = linear(`k${b}`, x, dim, { act: "relu", heads, add: table(`kp${b}`, tokens, dim, heads) }), v = linear(`v${b}`, x, dim, { heads });
-    const state = plan.keyValueState(k.tensor, v.tensor, heads, headDim), mixed = plan.linearAttention(q.tensor, state, heads, headDim, 1e-6);
+    const state = keyValueState(plan, k.tensor, v.tensor, heads, headDim), mixed = linearAttention(plan, q.tensor, state, heads, headDim, 1e-6);
     // windows that overlap and reach over the border, shrunk to a few rows and stretched again
     const strides = { stride: 2, pad: 1 };
-    const windows: Both = { tensor: plan.gatherWindows(x.tensor, side, 3, strides), values: naive.gatherWindows(x.values, dim, height, side, 3, strides) };
+    const windows: Both = { tensor: gatherWindows(plan, x.tensor, side, 3, strides), values: naive.gatherWindows(x.values, dim, height, side, 3, strides) };
     const shrunk = linear(`sr${b}`, windows, dim, { heads });
-    const stretched: Both = { tensor: plan.stretchRows(shrunk.tensor, tokens), values: naive.stretchRows(shrunk.values, dim, tokens) };
+    const stretched: Both = { tensor: stretchRows(plan, shrunk.tensor, tokens), values: naive.stretchRows(shrunk.values, dim, tokens) };
     const taps = constantOf(`taps${b}`, headDim * 25, -0.2, 0.2);
-    plan.depthwiseConv(mixed, stretched.tensor, { name: `taps${b}`, read: taps.read }, height, side, heads, headDim);
+    depthwiseConv(plan, mixed, stretched.tensor, { name: `taps${b}`, read: taps.read }, height, side, heads, headDim);
     const attended = naive.linearAttention(q.values, naive.keyValueState(k.values, v.values, heads, headDim), heads, headDim, 1e-6);
     x = linear(`proj${b}`, { tensor: mixed, values: naive.depthwiseConv(attended, stretched.values, taps.values, height, side, heads, headDim) }, dim, { add: x, out: x.tensor });
 
     const [weight, bias] = [table(`nw${b}`, 1, dim), table(`nb${b}`, 1, dim)];
-    const y: Both = { tensor: plan.layerNorm(x.tensor, weight.tensor, bias.tensor, 1e-5), values: naive.layerNorm(x.values, weight.values, bias.values, 1e-5) };
+    const y: Both = { tensor: layerNorm(plan, x.tensor, weight.tensor, bias.tensor, 1e-5), values: naive.layerNorm(x.values, weight.values, bias.values, 1e-5) };
     const [q2, k2, v2] = [linear(`sq${b}`, y, dim), linear(`sk${b}`, y, dim), linear(`sv${b}`, y, dim, { heads })];
     const soft: Both = {
-      tensor: plan.scoreAttention(q2.tensor, k2.tensor, v2.tensor, heads, headDim, "softmax", 0),
+      tensor: scoreAttention(plan, q2.tensor, k2.tensor, v2.tensor, heads, headDim, "softmax", 0),
       values: naive.scoreAttention(q2.values, k2.values, v2.values, heads, headDim, "softmax", 0),
     };
     x = linear(`sp${b}`, soft, dim, { add: x });
     const scored: Both = {
-      tensor: plan.scoreAttention(q.tensor, linear(`sk${b}`, x, dim, { act: "relu" }).tensor, v2.tensor, heads, headDim, "linear", 1e-2),
+      tensor: scoreAttention(plan, q.tensor, linear(`sk${b}`, x, dim, { act: "relu" }).tensor, v2.tensor, heads, headDim, "linear", 1e-2),
       values: naive.scoreAttention(q.values, linearOnly(`sk${b}`, x, dim, "relu"), v2.values, heads, headDim, "linear", 1e-2),
     };
-    x = { tensor: plan.affine(x.tensor, weight.tensor, bias.tensor, x.tensor), values: naive.affine(x.values, weight.values, bias.values) };
+    x = { tensor: affine(plan, x.tensor, weight.tensor, bias.tensor, x.tensor), values: naive.affine(x.values, weight.values, bias.values) };
     x = linear(`so${b}`, scored, dim, { add: x });
     // windows of two tokens in reverse, the last with one that is not there; then pairs of rows, side by side and apart again
     const pairs = Math.ceil(tokens / 2), last = 2 * pairs - 1, order = Int32Array.from({ length: 2 * pairs }, (_, i) => (i === last && tokens % 2 ? -1 : tokens - 1 - i));
     const qkv = linear(`wqkv${b}`, x, 48), pad = table(`wp${b}`, 1, 48), relative = table(`wb${b}`, 4, 2);
     const column = (from: number, { values }: Both): Float64Array => values.filter((_, i) => Math.floor((i % 48) / 16) === from);
     const windowed: Both = {
-      tensor: plan.windowAttention(qkv.tensor, { name: "pairs", groups: pairs, size: 2, members: groupsOf(order, 2), regions: groupsOf(order.map((t) => t % 3), 2) }, 2, 8, { bias: relative.tensor, padding: pad.tensor }),
+      tensor: windowAttention(plan, qkv.tensor, { name: "pairs", groups: pairs, size: 2, members: groupsOf(order, 2), regions: groupsOf(order.map((t) => t % 3), 2) }, 2, 8, { bias: relative.tensor, padding: pad.tensor }),
       values: naive.windowAttention(column(0, qkv), column(1, qkv), column(2, qkv), order, 2, 2, 8, { regions: order.map((t) => t % 3), bias: relative.values, padKey: column(1, pad), padValue: column(2, pad) }),
     };
     const zeros = table(`zeros${b}`, 1, 16), groups = { name: "one group", groups: 1, size: order.length, members: groupsOf(order, order.length) };
-    const merged: Both = { tensor: plan.gatherRows(windowed.tensor, groups, { padding: zeros.tensor, beside: 2 }), values: naive.gatherRows(windowed.values, order, 16, { padding: zeros.values }) };
+    const merged: Both = { tensor: gatherRows(plan, windowed.tensor, groups, { padding: zeros.tensor, beside: 2 }), values: naive.gatherRows(windowed.values, order, 16, { padding: zeros.values }) };
     const reduced = linear(`merge${b}`, merged, 16), back = Int32Array.from({ length: tokens }, (_, i) => i >> 1);
     const spread: Both = {
-      tensor: plan.gatherRows(reduced.tensor, { name: "spread", groups: 1, size: tokens, members: groupsOf(back, tokens) }, { act: "relu" }),
+      tensor: gatherRows(plan, reduced.tensor, { name: "spread", groups: 1, size: tokens, members: groupsOf(back, tokens) }, { act: "relu" }),
       values: naive.gatherRows(reduced.values, back, 16, { act: "relu" }),
     };
     x = linear(`spread${b}`, spread, dim, { add: x });
     x = linear(`fc2${b}`, linear(`fc1${b}`, x, 3 * dim, { act: "gelu" }), dim, { act: "silu", add: x });
     const own = constantOf(`own${b}`, dim * 9, -0.2, 0.2);
     x = {
-      tensor: plan.depthwiseConvChannels(x.tensor, { name: `own${b}`, read: own.read }, 3, height, side, { bias: bias.tensor, act: "gelu", add: y.tensor }),
+      tensor: depthwiseConvChannels(plan, x.tensor, { name: `own${b}`, read: own.read }, 3, height, side, { bias: bias.tensor, act: "gelu", add: y.tensor }),
       values: naive.depthwiseConvChannels(x.values, own.values, 3, height, side, { bias: bias.values, act: "gelu", addend: y.values }),
     };
   }
-  const mean: Both = { tensor: plan.mean(x.tensor), values: naive.meanRows(x.values, dim) };
-  const row: Both = { tensor: plan.row(x.tensor, 2), values: x.values.slice(2 * dim, 3 * dim) };
+  const mean: Both = { tensor: meanRows(plan, x.tensor), values: naive.meanRows(x.values, dim) };
+  const row: Both = { tensor: copyRow(plan, x.tensor, 2), values: x.values.slice(2 * dim, 3 * dim) };
   const both = plan.rows("both", 2, 10);
   const [top, bottom] = [linear("head", mean, 10, { out: both }), linear("head2", row, 10, { out: both, rowOffset: 1 })];
   return { image, outputs: [x, { tensor: both, values: Float64Array.from([...top.values, ...bottom.values]) }] };
@@ -142,7 +145,7 @@ export function randomGraph(plan: Plan, seed: number): Tensor {
   const below = (n: number): number => Math.floor(random[draws++ % random.length]! * n);
   const layer = (inDim: number, outDim: number): Linear => layerOf(`random ${plan.ops.length}`, inDim, outDim).layer;
   const constant = (columns: number): Tensor => plan.table("constant", 1, columns, async () => new Float32Array(columns));
-  const made = [plan.linear(plan.gatherPatches(plan.input([1, 6, 6]), 1, 6, 6, 2), layer(4, 12))];
+  const made = [plan.linear(gatherPatches(plan, plan.input([1, 6, 6]), 1, 6, 6, 2), layer(4, 12))];
   for (let n = 5 + below(30); n > 0; n--) {
     // recent tensors mostly, old ones now and then
     const x = made[Math.max(0, made.length - 1 - below(below(4) ? 3 : made.length))]!, alike = made.filter((t) => t.rows === x.rows && t.columns === x.columns);
@@ -151,16 +154,16 @@ export function randomGraph(plan: Plan, seed: number): Tensor {
       case 0: made.push(plan.linear(x, layer(x.columns, 4 * (1 + below(12))))); break;
       case 1: made.push(plan.linear(x, layer(x.columns, x.columns), { add: other, act: "gelu" })); break;
       case 2: if (other !== x) plan.linear(x, layer(x.columns, x.columns), { add: other, out: other }); break;
-      case 3: made.push(plan.layerNorm(x, constant(x.columns), constant(x.columns), 1e-5, ...(below(2) ? [x] as const : []))); break;
-      case 4: made.push(plan.affine(x, constant(x.columns), constant(x.columns))); break;
+      case 3: made.push(layerNorm(plan, x, constant(x.columns), constant(x.columns), 1e-5, ...(below(2) ? [x] as const : []))); break;
+      case 4: made.push(affine(plan, x, constant(x.columns), constant(x.columns))); break;
       case 5: {
         const [k, v] = [plan.linear(x, layer(x.columns, x.columns), { heads, act: "relu" }), plan.linear(other, layer(x.columns, x.columns), { heads })];
-        made.push(plan.linearAttention(x, plan.keyValueState(k, v, heads, headDim), heads, headDim, 1e-6));
-        if (x.rows === 9) plan.depthwiseConv(made.at(-1)!, v, { name: "taps", read: async () => new Float32Array(25 * headDim) }, 3, 3, heads, headDim);
+        made.push(linearAttention(plan, x, keyValueState(plan, k, v, heads, headDim), heads, headDim, 1e-6));
+        if (x.rows === 9) depthwiseConv(plan, made.at(-1)!, v, { name: "taps", read: async () => new Float32Array(25 * headDim) }, 3, 3, heads, headDim);
         break;
       }
-      case 6: made.push(plan.scoreAttention(x, other, plan.linear(x, layer(x.columns, x.columns), { heads }), heads, headDim, "softmax", 0)); break;
-      case 7: made.push(below(2) ? plan.mean(x) : plan.row(x, below(x.rows))); break;
+      case 6: made.push(scoreAttention(plan, x, other, plan.linear(x, layer(x.columns, x.columns), { heads }), heads, headDim, "softmax", 0)); break;
+      case 7: made.push(below(2) ? meanRows(plan, x) : copyRow(plan, x, below(x.rows))); break;
     }
   }
   return made.at(-1)!;

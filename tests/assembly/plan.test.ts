@@ -3,6 +3,9 @@ import * as assert from "uvu/assert";
 import { THREAD_SCRATCH } from "../../assembly/header.ts";
 import { OP_ARGS, OP_BYTES } from "../../assembly/opcodes.ts";
 import * as opcodes from "../../assembly/opcodes.ts";
+import { keyValueState, linearAttention } from "../../bindings/ops/attention.ts";
+import { gatherPatches } from "../../bindings/ops/convolution.ts";
+import { copyRow, setRow } from "../../bindings/ops/rows.ts";
 import type { Tensor } from "../../bindings/plan.ts";
 import { Plan } from "../../bindings/plan.ts";
 import { assertClose, assertSameBits, binaries, builds, TILES } from "../harness.ts";
@@ -200,12 +203,12 @@ test("the walk notices an overlap", () => {
 
 test("a row copied out of a tensor with room, or into one, stays within its bounds", async () => {
   const plan = new Plan(), [heads, headDim] = [4, 4];
-  const x = plan.gatherPatches(plan.input([1, 4, 16]), 1, 4, 16, 4), keys = plan.rows("head panels", 4, 32);
-  const state = plan.keyValueState(keys, keys, heads, headDim);
+  const x = gatherPatches(plan, plan.input([1, 4, 16]), 1, 4, 16, 4), keys = plan.rows("head panels", 4, 32);
+  const state = keyValueState(plan, keys, keys, heads, headDim);
   // 16 columns with room for 20, so rows of 24 floats
-  const attention = plan.linearAttention(x, state, heads, headDim, 1e-6), row = plan.row(attention, 1);
+  const attention = linearAttention(plan, x, state, heads, headDim, 1e-6), row = copyRow(plan, attention, 1);
   const constant = plan.table("constant", 1, 16, async () => new Float32Array(16));
-  plan.setRow(attention, 2, constant);
+  setRow(plan, attention, 2, constant);
   for (const op of plan.ops.slice(-2)) {
     for (const arg of op.args.slice(0, 2)) {
       const [tensor, offset] = typeof arg === "object" && "tensor" in arg ? [arg.tensor, arg.offset] : [arg as Tensor, 0];

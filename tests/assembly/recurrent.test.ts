@@ -1,6 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { DECAY_KEY, DECAY_NONE, DECAY_SCALAR, DECAY_VALUE, NORMALISE, READ_BEFORE } from "../../assembly/opcodes.ts";
+import { recurrentChunks } from "../../bindings/ops/language.ts";
 import { Plan } from "../../bindings/plan.ts";
 import { alignUp, assertClose, assertSameBits, assertSplits, builds, loadKernels, TILES, toHeadPanels, uniform } from "../harness.ts";
 import type { Loaded } from "../harness.ts";
@@ -184,7 +185,7 @@ const wantedChunks = new Map(chunkCases.map((given) => {
 /** Bytes of scratch that a plan gives the kernel. */
 function chunkScratch({ heads, keyDim, valueDim }: Recurrence): number {
   const plan = new Plan(), rows = (name: string, columns: number) => plan.rows(name, 1, columns);
-  plan.recurrentChunks(rows("q", heads * keyDim), rows("k", heads * keyDim), plan.headPanels("v", 1, heads, valueDim), plan.inputRows("states", 1, 1), 0, heads, undefined, EPS);
+  recurrentChunks(plan, rows("q", heads * keyDim), rows("k", heads * keyDim), plan.headPanels("v", 1, heads, valueDim), plan.inputRows("states", 1, 1), 0, heads, undefined, EPS);
   return plan.threadScratch;
 }
 

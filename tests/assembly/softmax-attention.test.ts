@@ -1,6 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { CACHE_PAGE } from "../../assembly/header.ts";
+import { cachedAttention } from "../../bindings/ops/language.ts";
 import { Plan } from "../../bindings/plan.ts";
 import { rotaryAngles } from "../../models/slab-llama.ts";
 import { assertClose, assertSameBits, assertSplits, builds, loadKernels, TILES, uniform } from "../harness.ts";
@@ -73,7 +74,7 @@ const pagesFor = (tokens: number): number => Math.ceil(tokens / CACHE_PAGE);
 /** Bytes of scratch that a plan gives the kernel. */
 function scratchOf({ heads, headDim }: Case): number {
   const plan = new Plan(), rows = () => plan.rows("rows", 1, heads * headDim), ints = () => plan.inputRows("ints", 1, 1);
-  plan.cachedAttention(rows(), rows(), rows(), { states: ints(), positions: ints() }, plan.cache(64, 1), heads, plan.made("angles", 64, headDim, () => new Float32Array(0)), true);
+  cachedAttention(plan, rows(), rows(), rows(), { states: ints(), positions: ints() }, plan.cache(64, 1), heads, plan.made("angles", 64, headDim, () => new Float32Array(0)), true);
   return plan.threadScratch;
 }
 

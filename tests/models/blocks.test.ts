@@ -1,6 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { memoryCheckpoint } from "../../bindings/checkpoint/index.ts";
+import { affine } from "../../bindings/ops/rows.ts";
 import { Plan } from "../../bindings/plan.ts";
 import type { Tensor } from "../../bindings/plan.ts";
 import { foldAfter, foldBefore, linearOf, sliceOutputs } from "../../bindings/weights.ts";
@@ -34,7 +35,7 @@ for (const [name, { out }, variance] of [["repbn", repbn!, undefined], ["repbn_s
       close("after", await evaluate(run, [3, 4], x, (plan, input) => plan.linear(input, foldAfter(same, norm))), out);
       const alone = await evaluate(run, [3, 4], x, (plan, input) => {
         const table = (part: "scale" | "shift"): Tensor => plan.table(part, 1, 4, async () => Float32Array.from((await norm.read())[part]));
-        return plan.affine(input, table("scale"), table("shift"));
+        return affine(plan, input, table("scale"), table("shift"));
       });
       close("alone", alone, out);
     });
