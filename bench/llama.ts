@@ -47,7 +47,7 @@ export async function benchLlama(budgetMs: number, dtype: WeightType, threads: r
       build: model.caps.build, dtype, threads: count, loadMs, promptTokensPerSecond: (prompt / promptMs) * 1000, memory: model.memory(), stateBytes: session.stateBytes,
       context: session.context, decode,
     });
-    if (count !== threads.at(-1)) weights = model.pack();
+    if (count !== threads.at(-1)) weights = await model.pack();
     model.dispose();
   }
   return results;

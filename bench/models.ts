@@ -3,7 +3,7 @@
 import { load } from "../bindings/index.ts";
 import type { Model, WeightType } from "../bindings/index.ts";
 import { Plan } from "../bindings/plan.ts";
-import { build } from "../bindings/load.ts";
+import { build } from "../bindings/all.ts";
 import { randomCheckpoint } from "../cli/random-checkpoint.ts";
 import { parseConfig } from "../models/config.ts";
 import { loadPeak } from "./limits.ts";

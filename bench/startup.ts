@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { openFolder } from "../bindings/folder.ts";
+import { KNOWN } from "../models/config.ts";
 import { load } from "../bindings/index.ts";
 import type { WeightType } from "../bindings/index.ts";
 import { onnxRuntimeFiles } from "./peers.ts";
@@ -77,14 +78,14 @@ export async function benchStartup(runs: number): Promise<StartupResult[]> {
     for (const dtype of ["f32", "int8"] satisfies WeightType[]) {
       const packed = join(folder, dtype), model = await load(original, { threads: 1, dtype });
       mkdirSync(packed);
-      writeFileSync(join(packed, "model.safetensors"), model.pack());
+      writeFileSync(join(packed, "model.safetensors"), await model.pack());
       copyFileSync(join(original, "config.json"), join(packed, "config.json"));
       model.dispose();
       starts.push(ours(`packed, ${dtype}`, packed, { threads: 1 }));
     }
     const runtime = onnxRuntimeFiles();
     if (runtime) {
-      const { checkpoint, config } = await openFolder(original, {}), file = join(folder, "cifar.onnx");
+      const { checkpoint, config } = await openFolder(original, {}, KNOWN), file = join(folder, "cifar.onnx");
       if (config.architecture !== "slab_deit") throw new RangeError(`${original} is no SLAB-DeiT`);
       writeFileSync(file, (await slabDeitNetwork(checkpoint, config.network)).encode());
       await checkpoint.close();

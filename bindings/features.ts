@@ -39,19 +39,20 @@ export function wholePatches({ height, width }: ImageSize, patch: number): Image
 }
 
 export class Features {
-  readonly #config: BackboneConfig;
-  readonly #runtime: Runtime;
+  readonly kind = "backbone";
+  readonly config: BackboneConfig;
+  readonly runtime: Runtime;
   readonly #layOut: LayOut;
   #layout: Layout;
   /** Settles when the last call so far has: one plan serves one call at a time. */
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(config: BackboneConfig, runtime: Runtime, layout: Layout, layOut: LayOut) {
-    [this.#config, this.#runtime, this.#layout, this.#layOut] = [config, runtime, layout, layOut];
+    [this.config, this.runtime, this.#layout, this.#layOut] = [config, runtime, layout, layOut];
   }
 
   async features(pixels: Float32Array, size?: ImageSize): Promise<FeatureMap[]> {
-    const { channels, imageSize } = this.#config.network, { height, width } = size ?? { height: imageSize, width: imageSize };
+    const { channels, imageSize } = this.config.network, { height, width } = size ?? { height: imageSize, width: imageSize };
     if (!(pixels instanceof Float32Array)) throw new TypeError(`pixels is ${describe(pixels)}, expected a Float32Array [${channels}, height, width]`);
     for (const [name, side] of [["height", height], ["width", width]] as const) {
       if (!(Number.isInteger(side) && side >= 1 && side <= LARGEST_SIDE)) throw new RangeError(`${name} is ${describe(side)}, expected a whole number from 1 to ${LARGEST_SIDE}`);
@@ -66,7 +67,7 @@ export class Features {
   }
 
   async #run(pixels: Float32Array, size: ImageSize): Promise<FeatureMap[]> {
-    const { patchSize, channels } = this.#config.network, padded = wholePatches(size, patchSize), runtime = this.#runtime;
+    const { patchSize, channels } = this.config.network, padded = wholePatches(size, patchSize), runtime = this.runtime;
     if (padded.height !== this.#layout.size.height || padded.width !== this.#layout.size.width) {
       const { memory, ...layout } = await this.#layOut(padded, runtime.memory);
       runtime.replace(layout.plan, memory);
@@ -84,7 +85,7 @@ export class Features {
   #channelsFirst({ tokens, height, width }: Tokens, stride: number): FeatureMap {
     const { rows, columns } = tokens, data = new Float32Array(rows * columns);
     for (let n = 0; n < rows; n++) {
-      const row = this.#runtime.row(tokens, n);
+      const row = this.runtime.row(tokens, n);
       for (let c = 0; c < columns; c++) data[c * rows + n] = row[c]!;
     }
     return { stride, shape: [columns, height, width], data };

@@ -2,11 +2,31 @@
 // safetensors or PyTorch's, whose network is recognised from its tensors.
 import { platform } from "#platform";
 import type { ModelConfig } from "../models/config.ts";
-import { isLanguageModel, parseConfig } from "../models/config.ts";
+import type { Family, Known } from "../models/family.ts";
+import { configOf } from "../models/family.ts";
 import type { Recognised } from "../models/recognise.ts";
 import type { ByteSource, PthOptions } from "./checkpoint/index.ts";
-import { Checkpoint, urlSource } from "./checkpoint/index.ts";
-import type { OpenedModel } from "./load.ts";
+import { Checkpoint } from "./checkpoint/checkpoint.ts";
+import { urlSource } from "./checkpoint/url.ts";
+
+/** What a folder or the parts come down to. */
+export interface OpenedModel extends Described {
+  readonly checkpoint: Checkpoint;
+  /** Whether load() opened the checkpoint, and so closes it. */
+  readonly owned: boolean;
+  /** tokenizer.json as text or parsed, or tokenizer.model's bytes; undefined where there is none. */
+  tokenizer(): Promise<unknown>;
+}
+
+/** A config and where it is from. */
+interface Described {
+  readonly family: Family;
+  readonly config: ModelConfig;
+  /** The config as it was given, read or recognised: a preset's name or an object. */
+  readonly json: unknown;
+  /** How the config was found where there was none. */
+  readonly recognised?: Recognised;
+}
 
 /** The files of a folder by name, or of the folder that one file is in. */
 export interface Folder {
@@ -100,29 +120,24 @@ async function textOf(folder: Folder, file: string): Promise<string | undefined>
 /** What an address of a file, not of a folder, ends in. */
 const WEIGHTS_FILE = /\.(safetensors|pth|pt|bin|ckpt)$/i;
 
-/** What a checkpoint's tensors are recognised as, with the config checked. */
-export async function recognised(checkpoint: Checkpoint): Promise<{ config: ModelConfig; json: unknown; recognised: Recognised }> {
+/** The config given, checked, or what the checkpoint's tensors are recognised as. */
+export async function described(checkpoint: Checkpoint, given: unknown, known: Known): Promise<Described> {
+  if (given !== undefined) return { ...configOf(known, given), json: given };
   const { recognise } = await import("../models/recognise.ts");
-  const found = recognise(checkpoint);
+  const found = recognise(checkpoint, known);
   // a preset brings its name along
-  return { config: parseConfig(found.preset ?? found.config, `what ${checkpoint.name} was recognised as`), json: found.config, recognised: found };
+  return { ...configOf(known, found.preset ?? found.config, `what ${checkpoint.name} was recognised as`), json: found.config, recognised: found };
 }
 
 /** A checkpoint with its config, recognised unless given; an error closes it. */
-export async function openFile(source: ByteSource, given: unknown, options: PthOptions): Promise<OpenedModel> {
+export async function openFile(source: ByteSource, given: unknown, options: PthOptions, known: Known): Promise<Omit<OpenedModel, "tokenizer">> {
   const checkpoint = await Checkpoint.open(source, options);
   try {
-    const config = given === undefined ? await recognised(checkpoint) : { config: parseConfig(given), json: given };
-    return { ...config, checkpoint, owned: true };
+    return { ...(await described(checkpoint, given, known)), checkpoint, owned: true };
   } catch (error) {
     await checkpoint.close().catch(() => {});
     throw error;
   }
-}
-
-async function tokenizerOf(folder: Folder, config: ModelConfig): Promise<string | Uint8Array | undefined> {
-  if (!isLanguageModel(config)) return undefined;
-  return (await textOf(folder, "tokenizer.json")) ?? (await folder.bytes("tokenizer.model"));
 }
 
 /** A folder's one file of weights, safetensors or, where there is none, what PyTorch's trainers write. */
@@ -139,12 +154,10 @@ async function openWeights(folder: Folder, options: PthOptions): Promise<Checkpo
 }
 
 /** Opens the checkpoint of a folder, or one file, and reads its config, or takes the one given, or recognises it from the tensors. */
-export async function openFolder(source: string | URL, options: FolderOptions): Promise<OpenedModel> {
+export async function openFolder(source: string | URL, options: FolderOptions, known: Known): Promise<OpenedModel> {
   const folder = folderAt(source, options);
-  if (folder.single) {
-    const opened = await openFile(await folder.single(), options.config, options);
-    return { ...opened, tokenizer: await tokenizerOf(folder, opened.config) };
-  }
+  const tokenizer = async (): Promise<unknown> => (await textOf(folder, "tokenizer.json")) ?? (await folder.bytes("tokenizer.model"));
+  if (folder.single) return { ...(await openFile(await folder.single(), options.config, options, known)), tokenizer };
   const where = `${folder.name.replace(/\/$/, "")}/config.json`;
   let given = options.config;
   if (given === undefined) {
@@ -152,11 +165,9 @@ export async function openFolder(source: string | URL, options: FolderOptions): 
     if (text === undefined) throw new RangeError(`${folder.name} has no config.json: add it, or name the network with the option config, e.g. "slab_deit_t"`);
     given = parseJson(text, where);
   }
-  const config = parseConfig(given, where);
-  const tokenizer = await tokenizerOf(folder, config);
-  const index = await textOf(folder, "model.safetensors.index.json");
+  const config = configOf(known, given, where), index = await textOf(folder, "model.safetensors.index.json");
   const checkpoint = index === undefined
     ? await openWeights(folder, options)
     : await Checkpoint.openSharded(parseJson(index, "model.safetensors.index.json"), (file) => folder.open(file), folder.name);
-  return { config, json: given, checkpoint, owned: true, tokenizer };
+  return { ...config, json: given, checkpoint, owned: true, tokenizer };
 }

@@ -1,5 +1,4 @@
 // The WebAssembly module of the chosen build, instantiated over a model's memory.
-import { instantiateSync } from "@assemblyscript/loader";
 import type { GivenModule } from "./given-module.ts";
 import type { Build, Platform } from "./platform/platform.ts";
 
@@ -21,36 +20,7 @@ export interface Kernels {
 
 /** Instantiates a compiled build over `memory`. */
 export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): Kernels {
-  return instantiateSync(module, { env: { memory } }).exports as unknown as Kernels;
-}
-
-export interface Peak {
-  /** One sample of multiply-adds, `flops` of them. */
-  compute(): void;
-  readonly flops: number;
-  /** One sample of reading memory far larger than the caches, as four streams; `bytes` of it. */
-  read(): void;
-  readonly bytes: number;
-}
-
-/** The kernels that measure the machine's own limits: multiply-adds in registers, and reading memory. */
-export function instantiatePeak(module: WebAssembly.Module): Peak {
-  const size = 96 << 20, slice = 12 << 20, pages = size / 65536 + 1;
-  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
-  const { peakMultiplyAdd, peakRead } = instantiateSync(module, { env: { memory } }).exports as unknown as Record<string, (...args: number[]) => void>;
-  // touched once, or every page read is the same page of zeros
-  new Float32Array(memory.buffer).fill(0.5);
-  const turns = 20_000;
-  let at = 0;
-  return {
-    flops: turns * 96,
-    compute: () => peakMultiplyAdd!(turns, 0),
-    bytes: slice,
-    read() {
-      peakRead!(65536 + at, slice, 0);
-      at = (at + slice) % size;
-    },
-  };
+  return new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Kernels;
 }
 
 /** f32x4.relaxed_madd on zeros, dropped: 40 bytes that only an engine with relaxed SIMD accepts. */

@@ -20,7 +20,8 @@ export interface Timeline {
 export class Language {
   readonly config: LanguageModelConfig;
   readonly tokenizer: Tokenizer | undefined;
-  readonly #runtime: Runtime;
+  readonly kind = "language";
+  readonly runtime: Runtime;
   readonly #tensors: LanguageTensors;
   /** Who is in each slot, and when each was last used. */
   readonly #slots: ({ timeline: Timeline; used: number } | undefined)[];
@@ -29,7 +30,7 @@ export class Language {
   #clock = 0;
 
   constructor(config: LanguageModelConfig, runtime: Runtime, tensors: LanguageTensors, slots: number, tokenizer: Tokenizer | undefined) {
-    [this.config, this.#runtime, this.#tensors, this.tokenizer] = [config, runtime, tensors, tokenizer];
+    [this.config, this.runtime, this.#tensors, this.tokenizer] = [config, runtime, tensors, tokenizer];
     this.#slots = Array.from({ length: slots }, () => undefined);
     let hash = runtime.memory.fingerprint;
     for (const character of JSON.stringify(config.network)) hash = Math.imul(hash ^ character.charCodeAt(0), 16777619);
@@ -42,17 +43,17 @@ export class Language {
   }
 
   get stateBytes(): number {
-    return this.#runtime.plan.stateBytes;
+    return this.runtime.plan.stateBytes;
   }
 
   /** Most tokens of a timeline; Infinity where the state does not grow. */
   get context(): number {
-    return this.#runtime.plan.growing?.context ?? Infinity;
+    return this.runtime.plan.growing?.context ?? Infinity;
   }
 
   /** Bytes of the state that a timeline has used. */
   #usedBytes(timeline: Timeline): number {
-    return this.#runtime.plan.usedBytes(timeline.position);
+    return this.runtime.plan.usedBytes(timeline.position);
   }
 
   /** Refuses tokens that there is no room for. */
@@ -63,8 +64,8 @@ export class Language {
   }
 
   /** What a program is told of its timelines. */
-  #enter({ states, positions }: Timelines, timelines: readonly Timeline[]): void {
-    const addresses = this.#runtime.ints(states.address, timelines.length), tokens = this.#runtime.ints(positions.address, timelines.length);
+  enter({ states, positions }: Timelines, timelines: readonly Timeline[]): void {
+    const addresses = this.runtime.ints(states.address, timelines.length), tokens = this.runtime.ints(positions.address, timelines.length);
     timelines.forEach((timeline, i) => {
       addresses[i] = this.#addressOf(timeline);
       tokens[i] = timeline.position;
@@ -73,7 +74,7 @@ export class Language {
 
   /** A new session, or one restored from session.save(). */
   session(bytes?: Uint8Array): Session {
-    void this.#runtime.memory;
+    void this.runtime.memory;
     const timeline: Timeline = { position: 0, slot: undefined, parked: undefined };
     if (bytes !== undefined) this.#restore(timeline, bytes);
     return new Session(this, timeline);
@@ -83,13 +84,13 @@ export class Language {
   prefill(timeline: Timeline, ids: ArrayLike<number>, each?: (logits: Float32Array) => void): void {
     this.check(ids);
     this.checkRoom(timeline, ids.length);
-    const { prefill, hidden, logits } = this.#tensors, runtime = this.#runtime, { dim } = this.config.network;
-    this.#occupy([timeline]);
+    const { prefill, hidden, logits } = this.#tensors, runtime = this.runtime, { dim } = this.config.network;
+    this.occupy([timeline]);
     for (let from = 0; from < ids.length;) {
       const count = Math.min(prefill.ids.rows, ids.length - from);
       const input = runtime.ints(prefill.ids.address, count);
       for (let i = 0; i < count; i++) input[i] = ids[from + i]!;
-      this.#enter(prefill, [timeline]);
+      this.enter(prefill, [timeline]);
       runtime.runProgram("prefill", count);
       runtime.floats(this.#addressOf(timeline) + this.#tensors.lastHidden, dim).set(runtime.row(prefill.hidden, count - 1));
       for (let row = 0; each && row < count; row += hidden.rows) {
@@ -107,13 +108,13 @@ export class Language {
   decode(timelines: readonly Timeline[], ids: ArrayLike<number>, row: (index: number, logits: Float32Array) => void): void {
     this.check(ids);
     for (const timeline of timelines) this.checkRoom(timeline, 1);
-    const { decode, hidden, logits } = this.#tensors, runtime = this.#runtime, { dim } = this.config.network;
+    const { decode, hidden, logits } = this.#tensors, runtime = this.runtime, { dim } = this.config.network;
     for (let from = 0; from < timelines.length; from += hidden.rows) {
       const group = timelines.slice(from, from + hidden.rows);
-      this.#occupy(group);
+      this.occupy(group);
       const input = runtime.ints(decode.ids.address, group.length);
       for (let i = 0; i < group.length; i++) input[i] = ids[from + i]!;
-      this.#enter(decode, group);
+      this.enter(decode, group);
       runtime.runProgram("decode", group.length);
       group.forEach((timeline, i) => {
         runtime.floats(this.#addressOf(timeline) + this.#tensors.lastHidden, dim).set(runtime.row(hidden, i));
@@ -123,10 +124,20 @@ export class Language {
     }
   }
 
+  /** One token of each of several sessions; logits f32 [sessions, vocab]. */
+  decodeBatch(sessions: readonly Session[], ids: ArrayLike<number>): Float32Array {
+    this.check(ids);
+    if (ids.length !== sessions.length) throw new RangeError(`${ids.length} ids for ${sessions.length} sessions, expected one each`);
+    if (new Set(sessions).size !== sessions.length) throw new RangeError("a session is there twice: one step gives each session one token");
+    const { vocab } = this.config.network, out = new Float32Array(sessions.length * vocab);
+    this.decode(sessions.map((session) => session.settle(this)), ids, (i, logits) => out.set(logits, i * vocab));
+    return out;
+  }
+
   /** Logits after the last token read: a view that the next run overwrites. */
   lastLogits(timeline: Timeline): Float32Array {
-    const { hidden, logits, lastHidden } = this.#tensors, runtime = this.#runtime;
-    this.#occupy([timeline]);
+    const { hidden, logits, lastHidden } = this.#tensors, runtime = this.runtime;
+    this.occupy([timeline]);
     runtime.row(hidden, 0).set(runtime.floats(this.#addressOf(timeline) + lastHidden, this.config.network.dim));
     runtime.runProgram("head", 1);
     return runtime.row(logits, 0);
@@ -134,20 +145,20 @@ export class Language {
 
   /** One copy out, behind a header: of the state, what is used. */
   save(timeline: Timeline): Uint8Array {
-    const { kernels } = this.#runtime.memory, stateBytes = this.#usedBytes(timeline), fingerprint = this.#fingerprint;
-    this.#occupy([timeline]);
+    const { kernels } = this.runtime.memory, stateBytes = this.#usedBytes(timeline), fingerprint = this.#fingerprint;
+    this.occupy([timeline]);
     const address = this.#addressOf(timeline);
     const snapshot = newSnapshot({ fingerprint, stateBytes, position: timeline.position, checksum: kernels.checksum(address, stateBytes) >>> 0 });
-    snapshot.set(this.#runtime.bytes(address, stateBytes), HEADER_BYTES);
+    snapshot.set(this.runtime.bytes(address, stateBytes), HEADER_BYTES);
     return snapshot;
   }
 
   #restore(timeline: Timeline, bytes: Uint8Array): void {
-    const { kernels } = this.#runtime.memory, { plan } = this.#runtime;
+    const { kernels } = this.runtime.memory, { plan } = this.runtime;
     const { position, checksum, stateBytes } = readSnapshot(bytes, { fingerprint: this.#fingerprint, context: this.context, usedBytes: (tokens) => plan.usedBytes(tokens) });
-    this.#occupy([timeline]);
+    this.occupy([timeline]);
     const address = this.#addressOf(timeline);
-    this.#runtime.bytes(address, stateBytes).set(bytes.subarray(HEADER_BYTES));
+    this.runtime.bytes(address, stateBytes).set(bytes.subarray(HEADER_BYTES));
     if (kernels.checksum(address, stateBytes) >>> 0 !== checksum) {
       this.forget(timeline);
       throw new RangeError("the snapshot's state is damaged: use the bytes that session.save() returned, whole and unchanged");
@@ -158,7 +169,7 @@ export class Language {
   /** Another timeline at the same point. */
   fork(timeline: Timeline): Timeline {
     const copy: Timeline = { position: timeline.position, slot: undefined, parked: undefined };
-    this.#occupy([timeline]);
+    this.occupy([timeline]);
     copy.parked = this.#used(timeline).slice();
     return copy;
   }
@@ -168,26 +179,6 @@ export class Language {
     if (timeline.slot !== undefined) this.#slots[timeline.slot] = undefined;
     timeline.slot = timeline.parked = undefined;
     timeline.position = 0;
-  }
-
-  /**
-   * Makes a program ready to run on `rows` rows of timelines of no account, and says which ops those are.
-   * @returns the program's ops, and the share of its capacity that is live
-   */
-  rehearse(name: "prefill" | "decode", rows: number): { first: number; last: number; share: number } {
-    const inputs = this.#tensors[name], runtime = this.#runtime;
-    const program = runtime.plan.programs.find((p) => p.name === name)!, capacity = program.capacity!;
-    if (!(Number.isInteger(rows) && rows >= 1 && rows <= capacity)) throw new RangeError(`rows is ${rows}, expected a whole number from 1 to ${capacity}`);
-    const timelines = Array.from({ length: name === "prefill" ? 1 : rows }, (): Timeline => ({ position: 0, slot: undefined, parked: undefined }));
-    this.#occupy(timelines);
-    // halfway through the context, where there is one: what a row sees in the mean
-    const position = Math.max(0, ((runtime.plan.growing?.context ?? 0) - (name === "prefill" ? rows : 1)) >> 1);
-    for (const timeline of timelines) timeline.position = position;
-    runtime.ints(inputs.ids.address, rows).fill(0);
-    this.#enter(inputs, timelines);
-    runtime.runProgram(name, rows);
-    for (const timeline of timelines) this.forget(timeline);
-    return { first: program.first, last: program.last, share: rows / capacity };
   }
 
   /** Token ids are whole numbers within the vocabulary. */
@@ -202,16 +193,16 @@ export class Language {
 
   /** What a timeline in a slot has used of its state. */
   #used(timeline: Timeline): Uint8Array {
-    return this.#runtime.bytes(this.#addressOf(timeline), this.#usedBytes(timeline));
+    return this.runtime.bytes(this.#addressOf(timeline), this.#usedBytes(timeline));
   }
 
   #addressOf(timeline: Timeline): number {
-    const { stateAddress, slotBytes } = this.#runtime.memory;
+    const { stateAddress, slotBytes } = this.runtime.memory;
     return stateAddress + timeline.slot! * slotBytes;
   }
 
   /** Gives every one of these timelines a slot; the least recently used others are parked. At most as many as there are slots. */
-  #occupy(timelines: readonly Timeline[]): void {
+  occupy(timelines: readonly Timeline[]): void {
     const now = ++this.#clock;
     for (const { slot } of timelines) if (slot !== undefined) this.#slots[slot]!.used = now;
     for (const timeline of timelines) {

@@ -1,30 +1,28 @@
 // A loaded model: packed weights and a plan in one memory. Immutable; every forward pass is one call into WebAssembly.
-import type { ImageModelConfig, ModelConfig } from "../models/config.ts";
-import { isBackbone, isLanguageModel } from "../models/config.ts";
-import { Classifier } from "./classifier.ts";
-import type { Evidence, Label, Picture } from "./classifier.ts";
+import type { ModelConfig } from "../models/config.ts";
+import type { Classifier, Evidence, Label, Picture } from "./classifier.ts";
 import type { Caps } from "./kernels.ts";
-import type { FeatureMap, ImageSize } from "./features.ts";
-import { Features } from "./features.ts";
-import { Language } from "./language.ts";
+import type { FeatureMap, Features, ImageSize } from "./features.ts";
+import type { Language } from "./language.ts";
 import type { MemoryReport } from "./memory.ts";
-import { packedFile } from "./packed.ts";
 import type { Plan } from "./plan.ts";
 import type { Profile } from "./profile.ts";
-import { profileOps } from "./profile.ts";
 import type { Runtime } from "./runtime.ts";
 import type { Session } from "./session.ts";
-import { standaloneFile } from "./standalone.ts";
 import type { Tokenizer } from "./tokenizer/index.ts";
+
+/** What a model does. Known here by its kind alone: its class comes with the architecture. */
+export type Task = Classifier | Features | Language;
 
 export class Model {
   readonly config: ModelConfig;
   readonly caps: Caps;
   readonly #runtime: Runtime;
-  readonly #task: Classifier | Features | Language;
+  readonly #task: Task;
 
   /** @internal use load() */
-  constructor(config: ModelConfig, runtime: Runtime, task: Classifier | Features | Language) {
+  constructor(task: Task) {
+    const { config, runtime } = task;
     [this.config, this.caps, this.#runtime, this.#task] = [config, runtime.caps, runtime, task];
   }
 
@@ -62,7 +60,7 @@ export class Model {
    * @param size    default: the config's square. Another size than the last call's is laid out anew first, which costs a copy of the weights
    */
   async features(pixels: Float32Array, size?: ImageSize): Promise<FeatureMap[]> {
-    if (this.#task instanceof Features) return this.#task.features(pixels, size);
+    if (this.#task.kind === "backbone") return this.#task.features(pixels, size);
     throw new TypeError(`features() is for backbones, this is ${this.#kind}: give a config whose model_type ends in _backbone`);
   }
 
@@ -96,14 +94,7 @@ export class Model {
    * @returns logits f32 [sessions, vocab]
    */
   async decodeBatch(sessions: readonly Session[], ids: ArrayLike<number>): Promise<Float32Array> {
-    const language = this.#language("decodeBatch");
-    language.check(ids);
-    if (ids.length !== sessions.length) throw new RangeError(`${ids.length} ids for ${sessions.length} sessions, expected one each`);
-    if (new Set(sessions).size !== sessions.length) throw new RangeError("a session is there twice: one step gives each session one token");
-    const { vocab } = language.config.network;
-    const out = new Float32Array(sessions.length * vocab);
-    language.decode(sessions.map((s) => s.settle(language)), ids, (i, logits) => out.set(logits, i * vocab));
-    return out;
+    return this.#language("decodeBatch").decodeBatch(sessions, ids);
   }
 
   /** Text to token ids and back; undefined when the model came without tokenizer.json. */
@@ -116,31 +107,28 @@ export class Model {
    * @param program  of a language model, "decode" (default, `rows` timelines, default 1) or "prefill" (`rows` tokens, default all it takes)
    */
   async profile({ program = "decode", rows, rounds = 30 }: { program?: "prefill" | "decode"; rows?: number; rounds?: number } = {}): Promise<Profile> {
-    if (!(Number.isInteger(rounds) && rounds >= 1)) throw new RangeError(`rounds is ${rounds}, expected a whole number of at least 1`);
-    if (!(this.#task instanceof Language)) return profileOps(this.#runtime, 0, this.plan.ops.length, 1, rounds);
-    const capacity = this.plan.programs.find((p) => p.name === program)?.capacity ?? 1;
-    const { first, last, share } = this.#task.rehearse(program, rows ?? (program === "decode" ? 1 : capacity));
-    return profileOps(this.#runtime, first, last, share, rounds);
+    const { profileOps, profileProgram } = await import("./extras.ts"), task = this.#task;
+    return task.kind === "language" ? profileProgram(task, program, rows, rounds) : profileOps(this.#runtime, 0, this.plan.ops.length, 1, rounds);
   }
 
   /**
    * The model's weights as they lie in memory, folded, packed and quantised: a model.safetensors that loads without any of this work,
    * beside the same config.json. int8 weights are for builds of the same kind, relaxed or plain; others are for all.
    */
-  pack(): Uint8Array<ArrayBuffer> {
-    const { weightsAddress, weightsBytes, fingerprint } = this.#runtime.memory;
-    return packedFile(this.plan, this.caps.relaxed, fingerprint, this.#runtime.bytes(weightsAddress, weightsBytes));
+  async pack(): Promise<Uint8Array<ArrayBuffer>> {
+    const { packedFile } = await import("./extras.ts");
+    return packedFile(this.#runtime);
   }
 
   /**
    * The whole model, plan and weights, in one file that dist/slab-wasi.wasm runs without JavaScript, in any WASI host; what `slab pack` writes.
    * Its memory has room for as many sessions as the model was loaded with. Quantised weights are for builds of the same kind, relaxed or plain.
    */
-  standalone(): Uint8Array<ArrayBuffer> {
-    const { config } = this, task = this.#task;
-    if (task instanceof Classifier) return standaloneFile(this.#runtime, { config: config as ImageModelConfig, logits: task.logits });
-    if (task instanceof Language) return standaloneFile(this.#runtime, { config: task.config, tensors: task.tensors });
-    throw new TypeError("standalone() is for models of labels and of language, this is a backbone");
+  async standalone(): Promise<Uint8Array<ArrayBuffer>> {
+    const task = this.#task;
+    if (task.kind === "backbone") throw new TypeError("standalone() is for models of labels and of language, this is a backbone");
+    const { standaloneFile } = await import("./extras.ts");
+    return standaloneFile(task);
   }
 
   /** Gives the memory back and leaves the thread pool. Safe to call twice. */
@@ -153,17 +141,20 @@ export class Model {
   }
 
   get #kind(): string {
-    const kind = isLanguageModel(this.config) ? "a language model" : isBackbone(this.config) ? "a backbone" : "an image model";
-    return `${kind} (${this.config.architecture})`;
+    return `${KINDS[this.#task.kind]} (${this.config.architecture})`;
   }
 
   #images(method: string): Classifier {
-    if (this.#task instanceof Classifier) return this.#task;
-    throw new TypeError(`${method}() is for image models, this is ${this.#kind}: use ${this.#task instanceof Features ? "features" : "session"}()`);
+    const task = this.#task;
+    if (task.kind === "images") return task;
+    throw new TypeError(`${method}() is for image models, this is ${this.#kind}: use ${task.kind === "backbone" ? "features" : "session"}()`);
   }
 
   #language(method: string): Language {
-    if (this.#task instanceof Language) return this.#task;
-    throw new TypeError(`${method} is for language models, this is ${this.#kind}: use ${this.#task instanceof Features ? "features()" : "classify() or forward()"}`);
+    const task = this.#task;
+    if (task.kind === "language") return task;
+    throw new TypeError(`${method} is for language models, this is ${this.#kind}: use ${task.kind === "backbone" ? "features()" : "classify() or forward()"}`);
   }
 }
+
+const KINDS = { images: "an image model", backbone: "a backbone", language: "a language model" };

@@ -1,12 +1,11 @@
 // A checkpoint in the form that a model has in memory: folded, packed, perhaps quantised. Loading it is one read into place.
 // A safetensors file with one tensor, "slab.weights", and in its metadata what the network's own tensors would have said.
 import type { Checkpoint, TensorRef, Tensors } from "./checkpoint/index.ts";
-import { safetensorsBytes } from "./checkpoint/write.ts";
 import type { WeightType } from "./dtype.ts";
 import { WEIGHT_TYPES } from "./dtype.ts";
 import type { Fold, Plan } from "./plan.ts";
 
-const WEIGHTS = "slab.weights", VERSION = "3";
+export const WEIGHTS = "slab.weights", VERSION = "3";
 
 export interface Packed {
   readonly type: WeightType;
@@ -77,12 +76,4 @@ export async function readPacked(checkpoint: Checkpoint, packed: Packed, plan: P
   }
   await checkpoint.raw(WEIGHTS).read(into);
   plan.folds.push(...packed.folds);
-}
-
-/** A packed checkpoint as a file's bytes. */
-export function packedFile(plan: Plan, relaxed: boolean, fingerprint: number, weights: Uint8Array): Uint8Array<ArrayBuffer> {
-  return safetensorsBytes([{ name: WEIGHTS, dtype: "U8", shape: [weights.length], data: weights }], {
-    "format": "pt", "slab.packed": VERSION, "slab.dtype": plan.type, "slab.layout": plan.type === "int8" ? (relaxed ? "relaxed" : "plain") : "any",
-    "slab.key": planKey(plan), "slab.fingerprint": String(fingerprint), "slab.folds": JSON.stringify(plan.folds), "slab.tables": JSON.stringify(Object.fromEntries(plan.rawTables)),
-  });
 }

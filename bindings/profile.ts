@@ -1,7 +1,8 @@
 // Where a pass spends its time: every op timed in place, against the machine's limits measured in the same run.
 import { platform } from "#platform";
 import { breathe } from "./breathe.ts";
-import { instantiatePeak } from "./kernels.ts";
+import type { Language, Timeline } from "./language.ts";
+import { instantiatePeak } from "./peak.ts";
 import type { Argument } from "./plan-record.ts";
 import { tensorOf } from "./plan-record.ts";
 import type { Runtime } from "./runtime.ts";
@@ -47,6 +48,7 @@ function bytesOf(args: readonly Argument[], name: string, share: number): number
  * @param share  live rows over the capacity of the program
  */
 export async function profileOps(runtime: Runtime, first: number, last: number, share: number, rounds: number): Promise<Profile> {
+  if (!(Number.isInteger(rounds) && rounds >= 1)) throw new RangeError(`rounds is ${rounds}, expected a whole number of at least 1`);
   const { plan, caps } = runtime, { kernels, planAddress } = runtime.memory;
   const peak = instantiatePeak(await platform.peak(caps.relaxed));
   const times = plan.ops.slice(first, last).map(() => Infinity);
@@ -80,4 +82,20 @@ export async function profileOps(runtime: Runtime, first: number, last: number, 
     };
   });
   return { peakGflops, bandwidthGbps, totalMs: times.reduce((a, b) => a + b, 0), ops };
+}
+
+/** The same of a language model's program, on `rows` timelines or tokens of no account. */
+export function profileProgram(language: Language, name: "prefill" | "decode", rows: number | undefined, rounds: number): Promise<Profile> {
+  const { runtime, tensors } = language, program = runtime.plan.programs.find((p) => p.name === name)!, capacity = program.capacity!, count = rows ?? (name === "decode" ? 1 : capacity);
+  if (!(Number.isInteger(count) && count >= 1 && count <= capacity)) throw new RangeError(`rows is ${count}, expected a whole number from 1 to ${capacity}`);
+  const timelines = Array.from({ length: name === "prefill" ? 1 : count }, (): Timeline => ({ position: 0, slot: undefined, parked: undefined }));
+  language.occupy(timelines);
+  // halfway through the context, where there is one: what a row sees in the mean
+  const position = Math.max(0, ((runtime.plan.growing?.context ?? 0) - (name === "prefill" ? count : 1)) >> 1);
+  for (const timeline of timelines) timeline.position = position;
+  runtime.ints(tensors[name].ids.address, count).fill(0);
+  language.enter(tensors[name], timelines);
+  runtime.runProgram(name, count);
+  for (const timeline of timelines) language.forget(timeline);
+  return profileOps(runtime, program.first, program.last, count / capacity, rounds);
 }

@@ -267,9 +267,14 @@ function heapify(heap: Float64Array, size: number): void {
   for (let i = (size >> 1) - 1; i >= 0; i--) siftDown(heap, i, size);
 }
 
-// 2^-k, all exact
-const halves = new Float64Array(1023);
-for (let k = 0, power = 1; k < halves.length; k++, power /= 2) halves[k] = power;
+// 2^-k, all exact; made when first needed, so that importing this does nothing
+let halves: Float64Array | undefined;
+
+function powersOfHalf(): Float64Array {
+  const powers = new Float64Array(1023);
+  for (let k = 0, power = 1; k < powers.length; k++, power /= 2) powers[k] = power;
+  return powers;
+}
 
 /** e^x for x ≤ 0, within one unit of the last place: the rational approximation of fdlibm. Below e^-708 it is 0, so never subnormal. */
 export function exp(x: number): number {
@@ -279,5 +284,5 @@ export function exp(x: number): number {
   const high = x + k * 6.93147180369123816490e-1, low = -k * 1.90821492927058770002e-10;
   const r = high - low, t = r * r;
   const c = r - t * (1.66666666666666019037e-1 + t * (-2.77777777770155933842e-3 + t * (6.61375632143793436117e-5 + t * (-1.65339022054652515390e-6 + t * 4.13813679705723846039e-8))));
-  return (1 - (low - (r * c) / (2 - c) - high)) * halves[k]!;
+  return (1 - (low - (r * c) / (2 - c) - high)) * (halves ??= powersOfHalf())[k]!;
 }

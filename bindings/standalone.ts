@@ -2,23 +2,19 @@
 // that slab-wasi runs it in. assembly/slab-file.ts says where everything is.
 import { THREAD_SCRATCH, THREAD_SCRATCH_BYTES } from "../assembly/header.ts";
 import * as file from "../assembly/slab-file.ts";
-import type { ImageModelConfig, LanguageModelConfig } from "../models/config.ts";
-import type { LanguageTensors } from "../models/decoder.ts";
+import type { Classifier } from "./classifier.ts";
 import { KINDS } from "./dtype.ts";
+import type { Language } from "./language.ts";
 import type { Tensor } from "./plan.ts";
-import type { Runtime } from "./runtime.ts";
-
-/** What a model does, and the tensors by which it is fed and read. */
-export type Task = { readonly config: ImageModelConfig; readonly logits: Tensor } | { readonly config: LanguageModelConfig; readonly tensors: LanguageTensors };
 
 const alignUp = (n: number, to: number): number => Math.ceil(n / to) * to;
 
 /** The file. The plan's addresses are those of the file's own memory, so the model that it is taken from stays as it is. */
-export function standaloneFile(runtime: Runtime, task: Task): Uint8Array<ArrayBuffer> {
-  const { plan, memory: { planAddress, stateAddress, slotBytes, memory } } = runtime;
+export function standaloneFile(task: Classifier | Language): Uint8Array<ArrayBuffer> {
+  const { runtime } = task, { plan, memory: { planAddress, stateAddress, slotBytes, memory } } = runtime;
   const encoder = new TextEncoder(), name = encoder.encode(task.config.name);
-  const labels = encoder.encode("logits" in task ? task.config.image.labels.map((label) => `${label.replaceAll("\0", " ")}\0`).join("") : "");
-  const programs = "logits" in task ? [{ first: 0, last: plan.ops.length, capacity: undefined }] : ["prefill", "decode", "head"].map((wanted) => plan.programs.find((p) => p.name === wanted)!);
+  const labels = encoder.encode(task.kind === "images" ? task.config.image.labels.map((label) => `${label.replaceAll("\0", " ")}\0`).join("") : "");
+  const programs = task.kind === "images" ? [{ first: 0, last: plan.ops.length, capacity: undefined }] : ["prefill", "decode", "head"].map((wanted) => plan.programs.find((p) => p.name === wanted)!);
   const fields = plan.programs.flatMap((program) => {
     const number = programs.findIndex((p) => p.first === program.first && p.last === program.last);
     return number < 0 ? [] : plan.liveFields(program).map(({ offset, factor }) => ({ number, offset, factor }));
@@ -53,7 +49,7 @@ export function standaloneFile(runtime: Runtime, task: Task): Uint8Array<ArrayBu
   ];
   for (const [field, value] of header) put(field, value);
   const at = (tensor: Tensor): number => tensor.address + shift;
-  if ("logits" in task) {
+  if (task.kind === "images") {
     const { network, image: { preprocessing: { size, mean, std } } } = task.config;
     put(file.TASK, file.TASK_IMAGES);
     put(file.IMAGE, at(plan.inputs[0]!));

@@ -2,13 +2,13 @@
 import { existsSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { build } from "../bindings/all.ts";
+import type { OpenedModel } from "../bindings/folder.ts";
 import { openFolder } from "../bindings/folder.ts";
 import { load } from "../bindings/index.ts";
-import type { OpenedModel } from "../bindings/load.ts";
-import { build } from "../bindings/load.ts";
 import { packedOf } from "../bindings/packed.ts";
 import { Plan } from "../bindings/plan.ts";
-import { parseConfig, PRESETS } from "../models/config.ts";
+import { isLanguageModel, KNOWN, parseConfig, PRESETS } from "../models/config.ts";
 import { leftOver } from "../models/recognise.ts";
 import { unfinished } from "../models/training-state.ts";
 import { fileFault, loadOptions, MODEL_OPTIONS, modelSource, parse } from "./options.ts";
@@ -53,7 +53,7 @@ export async function run(args: readonly string[]): Promise<void> {
   if (existsSync(file)) throw new RangeError(`${printable(file)} exists already: give a new folder, or remove it`);
 
   const progress = new Progress(values);
-  const opened = await openFolder(modelSource(given), { ...(options.config === undefined ? {} : { config: options.config }), ...(values.dict === undefined ? {} : { dict: String(values.dict) }) });
+  const opened = await openFolder(modelSource(given), { ...(options.config === undefined ? {} : { config: options.config }), ...(values.dict === undefined ? {} : { dict: String(values.dict) }) }, KNOWN);
   try {
     const json = await withLabels(opened, values.labels);
     // told before the work, as it may take a while
@@ -62,12 +62,12 @@ export async function run(args: readonly string[]): Promise<void> {
     if (unpacked) {
       size = await writeUnpacked(opened, target, (done, total) => progress.show(`writing: ${bytes(done)} of ${bytes(total)}`));
     } else {
-      using model = await load({ config: opened.json, weights: opened.checkpoint, tokenizer: opened.tokenizer }, {
+      using model = await load({ config: opened.json, weights: opened.checkpoint, tokenizer: await tokenizerOf(opened) }, {
         ...options, threads: 1, ...(layout ? { build: layout === "plain" ? ("simd" as const) : ("relaxed" as const) } : {}),
         onProgress: ({ done, total }) => progress.show(`packing: ${done} of ${total} layers`),
       });
       await mkdir(target, { recursive: true });
-      const content = model.pack();
+      const content = await model.pack();
       await replace(file, (handle) => handle.writeFile(content));
       size = content.length;
       packed = { dtype: model.plan.type, build: model.caps.build, folds: model.plan.folds.length, norms: new Set(model.plan.folds.map(({ norm }) => norm)).size };
@@ -110,9 +110,12 @@ export async function writeUnpacked({ checkpoint, config }: OpenedModel, target:
   return writeTensors(join(target, "model.safetensors"), checkpoint, checkpoint.names().filter((name) => !unasked.has(name)), onProgress);
 }
 
+/** What is beside a language model's weights. */
+const tokenizerOf = async ({ config, tokenizer }: OpenedModel): Promise<unknown> => (isLanguageModel(config) ? await tokenizer() : undefined);
+
 /** config.json and the tokenizer, beside the weights. */
-export async function writeRest({ json, tokenizer }: OpenedModel, config: unknown, target: string): Promise<string[]> {
-  const object = config ?? (typeof json === "string" ? PRESETS[json] : json);
+export async function writeRest(opened: OpenedModel, config: unknown, target: string): Promise<string[]> {
+  const { json } = opened, object = config ?? (typeof json === "string" ? PRESETS[json] : json), tokenizer = await tokenizerOf(opened);
   await writeFile(join(target, "config.json"), `${JSON.stringify(object, null, 1)}\n`);
   if (tokenizer === undefined) return ["config.json"];
   const [file, content] = tokenizer instanceof Uint8Array ? ["tokenizer.model", tokenizer] as const : ["tokenizer.json", typeof tokenizer === "string" ? tokenizer : JSON.stringify(tokenizer)] as const;

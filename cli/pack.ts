@@ -40,7 +40,7 @@ export async function run(args: readonly string[]): Promise<void> {
     ...options, ...(context === undefined ? {} : { context }), threads: 1, sessions: 1, build: layout === "plain" ? "simd" : "relaxed",
     onProgress: ({ done, total }) => progress.show(`packing: ${done} of ${total} layers`),
   });
-  const content = model.standalone();
+  const content = await model.standalone();
   progress.clear();
   try {
     await writeFile(`${target}.tmp`, content);

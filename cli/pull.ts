@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { quote } from "../bindings/checkpoint/names.ts";
 import { openFolder } from "../bindings/folder.ts";
 import { cachedModel, cachedModels, cacheFolder } from "../bindings/platform/cache.ts";
+import { KNOWN } from "../models/config.ts";
 import { RELEASES, RELEASES_URL } from "../models/releases.ts";
 import { describe, warningsOf, withLabels, writeRest, writeUnpacked } from "./convert.ts";
 import type { Downloaded } from "./download.ts";
@@ -106,7 +107,7 @@ async function verify(file: string, path: string, { sha256 }: Downloaded, wanted
 async function convert(name: string, source: string, folder: string, labels: string | boolean | undefined, onProgress: (done: number, total: number) => void, say: (line: string) => void): Promise<string[]> {
   const draft = `${folder}.part`;
   await rm(draft, { recursive: true, force: true });
-  const opened = await openFolder(source, {});
+  const opened = await openFolder(source, {}, KNOWN);
   try {
     const { preset } = opened.recognised!, warnings: string[] = [];
     const config = await withLabels(opened, labels);

@@ -1,6 +1,6 @@
 // How large a network is, told from its config alone: it is recorded over a checkpoint that has every tensor asked for and holds nothing.
+import { build } from "../bindings/all.ts";
 import type { TensorRef, Tensors } from "../bindings/checkpoint/index.ts";
-import { build } from "../bindings/load.ts";
 import { Plan } from "../bindings/plan.ts";
 import type { ModelConfig } from "../models/config.ts";
 

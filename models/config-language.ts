@@ -1,5 +1,6 @@
 // Configs of language models: what a config.json may say of SLAB-LM and of LLaMA with PRepBN.
 import { fieldsOf } from "./config-fields.ts";
+import type { Family, Json } from "./family.ts";
 import type { SlabLlamaConfig } from "./slab-llama.ts";
 import type { SlabLmConfig } from "./slab-lm.ts";
 
@@ -14,50 +15,67 @@ interface LanguageTask {
 export type LanguageModelConfig = LanguageTask &
   ({ readonly architecture: "slab_lm"; readonly network: SlabLmConfig } | { readonly architecture: "slab_llama"; readonly network: SlabLlamaConfig });
 
-export const LANGUAGE_PRESETS = {
-  slab_llama_350m: {
-    model_type: "slab_llama", vocab_size: 32000, hidden_size: 1024, num_hidden_layers: 18, num_attention_heads: 8, intermediate_size: 4096, bos_token_id: 1, eos_token_id: 2,
+export type LmConfig = Extract<LanguageModelConfig, { architecture: "slab_lm" }>;
+export type LlamaConfig = Extract<LanguageModelConfig, { architecture: "slab_llama" }>;
+
+export const LM: Family<LmConfig> = {
+  types: ["slab_lm"],
+  presets: {},
+  read(json, where, name) {
+    const architecture = "slab_lm", { task, sizes } = languageModel(json, where, architecture, name, { heads: 1, dim: 320, vocab: 4096, depth: 10 });
+    const fields = fieldsOf(json, where), { heads } = sizes, decay = json.decay ?? Array.from({ length: heads }, () => 1);
+    if (!Array.isArray(decay) || decay.length !== heads || !decay.every((d) => typeof d === "number" && d > 0 && d <= 1)) {
+      throw new RangeError(`${where}: "decay" is ${JSON.stringify(json.decay)?.slice(0, 60)}, expected ${heads} numbers above 0 and at most 1, one for each head`);
+    }
+    const network = { ...sizes, decay, taps: fields.size("conv_kernel", 4, 64), tied: json.tie_word_embeddings !== false, normEps: fields.positive("norm_eps", 1e-5) };
+    return { ...task, architecture, network };
   },
 };
 
-export const LANGUAGE_TYPES = ["slab_lm", "slab_llama", "llama"];
+export const LLAMA: Family<LlamaConfig> = {
+  types: ["slab_llama", "llama"],
+  presets: {
+    slab_llama_350m: {
+      model_type: "slab_llama", vocab_size: 32000, hidden_size: 1024, num_hidden_layers: 18, num_attention_heads: 8, intermediate_size: 4096, bos_token_id: 1, eos_token_id: 2,
+    },
+  },
+  read(json, where, name) {
+    const architecture = "slab_llama", { task, sizes } = languageModel(json, where, architecture, name, { heads: 8, dim: 1024, vocab: 32000, depth: 18 }), fields = fieldsOf(json, where);
+    const expected = { num_key_value_heads: sizes.heads, head_dim: sizes.dim / sizes.heads, rope_scaling: null, attention_bias: false, mlp_bias: false };
+    for (const [key, value] of Object.entries(expected)) {
+      if ((json[key] ?? value) !== value) throw new RangeError(`${where}: "${key}" is ${JSON.stringify(json[key])?.slice(0, 60)}, expected ${JSON.stringify(value)}: other LLaMAs are not supported`);
+    }
+    const network = {
+      ...sizes, positions: fields.size("max_position_embeddings", 2048, 1 << 20), theta: fields.positive("rope_theta", 10000), tied: json.tie_word_embeddings === true,
+      // the norm's ε, under the name that it had as an RMSNorm
+      normEps: fields.positive("rms_norm_eps", 1e-6),
+    };
+    return { ...task, architecture, network };
+  },
+};
 
-/** A language model's config, its kind known. */
-export function languageConfig(config: Readonly<Record<string, unknown>>, where: string, name: string | undefined): LanguageModelConfig {
-  const fields = fieldsOf(config, where), architecture = config.model_type === "slab_lm" ? "slab_lm" : "slab_llama", { hidden_act: act = "silu" } = config;
-  const heads = fields.size("num_attention_heads", architecture === "slab_lm" ? 1 : 8, 1024), dim = fields.size("hidden_size", architecture === "slab_lm" ? 320 : 1024, 16384);
-  const vocab = fields.size("vocab_size", architecture === "slab_lm" ? 4096 : 32000, 1 << 20), depth = fields.size("num_hidden_layers", architecture === "slab_lm" ? 10 : 18, 1024);
+interface Sizes {
+  readonly vocab: number;
+  readonly dim: number;
+  readonly depth: number;
+  readonly heads: number;
+  readonly hidden: number;
+}
+
+/** What the configs of all language models say. */
+function languageModel(json: Json, where: string, architecture: string, name: string | undefined, usual: Omit<Sizes, "hidden">): { task: LanguageTask; sizes: Sizes } {
+  const fields = fieldsOf(json, where), { hidden_act: act = "silu" } = json;
+  const heads = fields.size("num_attention_heads", usual.heads, 1024), dim = fields.size("hidden_size", usual.dim, 16384);
+  const vocab = fields.size("vocab_size", usual.vocab, 1 << 20), depth = fields.size("num_hidden_layers", usual.depth, 1024);
   if (dim % heads) throw new RangeError(`${where}: "hidden_size" ${dim} is not a multiple of "num_attention_heads" ${heads}`);
   if ((dim / heads) % 8) throw new RangeError(`${where}: heads of ${dim / heads} channels, expected a multiple of 8`);
   if (act !== "silu") throw new RangeError(`${where}: "hidden_act" is ${JSON.stringify(act)}, expected "silu"`);
   const token = (key: string): number | undefined => {
-    const id = config[key];
+    const id = json[key];
     if (id === undefined || id === null) return undefined;
     if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id >= vocab) throw new RangeError(`${where}: "${key}" is ${JSON.stringify(id)}, expected a token id from 0 to ${vocab - 1}`);
     return id;
   };
   const task = { name: name ?? `${architecture}, ${dim} channels, ${depth} layers, ${vocab} tokens`, bos: token("bos_token_id"), eos: token("eos_token_id") };
-  const sizes = { vocab, dim, depth, heads, hidden: fields.size("intermediate_size", 4 * dim, 1 << 18) };
-  if (architecture === "slab_llama") return { ...task, architecture, network: { ...sizes, ...llamaFields(config, where, sizes) } };
-
-  const decay = config.decay ?? Array.from({ length: heads }, () => 1);
-  if (!Array.isArray(decay) || decay.length !== heads || !decay.every((d) => typeof d === "number" && d > 0 && d <= 1)) {
-    throw new RangeError(`${where}: "decay" is ${JSON.stringify(config.decay)?.slice(0, 60)}, expected ${heads} numbers above 0 and at most 1, one for each head`);
-  }
-  const network = { ...sizes, decay, taps: fields.size("conv_kernel", 4, 64), tied: config.tie_word_embeddings !== false, normEps: fields.positive("norm_eps", 1e-5) };
-  return { ...task, architecture, network };
-}
-
-/** LLaMA's own fields, and refusals of what other LLaMAs have. */
-function llamaFields(config: Readonly<Record<string, unknown>>, where: string, { dim, heads }: { dim: number; heads: number }): Pick<SlabLlamaConfig, "positions" | "theta" | "tied" | "normEps"> {
-  const fields = fieldsOf(config, where);
-  const expected = { num_key_value_heads: heads, head_dim: dim / heads, rope_scaling: null, attention_bias: false, mlp_bias: false };
-  for (const [key, value] of Object.entries(expected)) {
-    if ((config[key] ?? value) !== value) throw new RangeError(`${where}: "${key}" is ${JSON.stringify(config[key])?.slice(0, 60)}, expected ${JSON.stringify(value)}: other LLaMAs are not supported`);
-  }
-  return {
-    positions: fields.size("max_position_embeddings", 2048, 1 << 20), theta: fields.positive("rope_theta", 10000), tied: config.tie_word_embeddings === true,
-    // the norm's ε, under the name that it had as an RMSNorm
-    normEps: fields.positive("rms_norm_eps", 1e-6),
-  };
+  return { task, sizes: { vocab, dim, depth, heads, hidden: fields.size("intermediate_size", 4 * dim, 1 << 18) } };
 }

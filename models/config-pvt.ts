@@ -1,24 +1,34 @@
 // Configs of PVT: the names of the paper's networks, and what a config.json may say of one.
+import type { ImageModelConfig } from "./config.ts";
 import type { Fields } from "./config-fields.ts";
+import { fieldsOf } from "./config-fields.ts";
+import { imageTask } from "./config-image.ts";
+import type { Family } from "./family.ts";
 import type { SlabPvtConfig } from "./slab-pvt.ts";
+
+export type PvtConfig = Extract<ImageModelConfig, { architecture: "slab_pvt" }>;
 
 const WIDTHS = [64, 128, 320, 512];
 
-const pyramid = (type: string, depths: readonly number[], more: object = {}) => ({ model_type: type, depths, ...more });
 const TINY = [2, 2, 2, 2], SMALL = [3, 4, 6, 3], MEDIUM = [3, 4, 18, 3];
 
-export const PVT_PRESETS = {
-  slab_pvt_t: pyramid("slab_pvt", TINY), slab_pvt_s: pyramid("slab_pvt", SMALL), slab_pvt_m: pyramid("slab_pvt", MEDIUM),
-  pvt_t_prepbn: pyramid("pvt_prepbn", TINY), pvt_s_prepbn: pyramid("pvt_prepbn", SMALL), pvt_m_prepbn: pyramid("pvt_prepbn", MEDIUM),
-  slab_pvt_v2_b0: pyramid("slab_pvt_v2", TINY, { hidden_sizes: [32, 64, 160, 256] }), slab_pvt_v2_b1: pyramid("slab_pvt_v2", TINY),
-  slab_pvt_v2_b2: pyramid("slab_pvt_v2", SMALL), slab_pvt_v2_b3: pyramid("slab_pvt_v2", MEDIUM), slab_pvt_v2_b4: pyramid("slab_pvt_v2", [3, 8, 27, 3]),
-  slab_pvt_v2_b5: pyramid("slab_pvt_v2", [3, 6, 40, 3], { mlp_ratios: [4, 4, 4, 4] }),
+export const PVT: Family<PvtConfig> = {
+  types: ["slab_pvt", "pvt_prepbn", "slab_pvt_v2"],
+  presets: {
+    slab_pvt_t: { model_type: "slab_pvt", depths: TINY }, slab_pvt_s: { model_type: "slab_pvt", depths: SMALL }, slab_pvt_m: { model_type: "slab_pvt", depths: MEDIUM },
+    pvt_t_prepbn: { model_type: "pvt_prepbn", depths: TINY }, pvt_s_prepbn: { model_type: "pvt_prepbn", depths: SMALL }, pvt_m_prepbn: { model_type: "pvt_prepbn", depths: MEDIUM },
+    slab_pvt_v2_b0: { model_type: "slab_pvt_v2", depths: TINY, hidden_sizes: [32, 64, 160, 256] }, slab_pvt_v2_b1: { model_type: "slab_pvt_v2", depths: TINY },
+    slab_pvt_v2_b2: { model_type: "slab_pvt_v2", depths: SMALL }, slab_pvt_v2_b3: { model_type: "slab_pvt_v2", depths: MEDIUM }, slab_pvt_v2_b4: { model_type: "slab_pvt_v2", depths: [3, 8, 27, 3] },
+    slab_pvt_v2_b5: { model_type: "slab_pvt_v2", depths: [3, 6, 40, 3], mlp_ratios: [4, 4, 4, 4] },
+  },
+  read(json, where, name) {
+    const network = pvtNetwork(String(json.model_type), fieldsOf(json, where));
+    return { architecture: "slab_pvt", network, ...imageTask(network, json, where, name) };
+  },
 };
 
-export const PVT_TYPES = ["slab_pvt", "pvt_prepbn", "slab_pvt_v2"];
-
 /** What a checked config says of a PVT. */
-export function pvtNetwork(type: string, fields: Fields): SlabPvtConfig {
+function pvtNetwork(type: string, fields: Fields): SlabPvtConfig {
   const { where } = fields, linear = type !== "pvt_prepbn", overlapping = type === "slab_pvt_v2";
   const network: SlabPvtConfig = {
     imageSize: fields.size("image_size", 224, 4096), channels: fields.size("num_channels", 3, 3), classes: fields.size("num_labels", 1000, 1 << 20),

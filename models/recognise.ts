@@ -2,7 +2,8 @@
 // Sizes are read off the tensors; what no tensor shows is what every network of the paper has, and said in `assumed`.
 import type { TensorInfo } from "../bindings/checkpoint/index.ts";
 import { quote } from "../bindings/checkpoint/names.ts";
-import { parseConfig, PRESETS } from "./config.ts";
+import type { Known } from "./family.ts";
+import { configOf } from "./family.ts";
 
 /** What is known of a checkpoint before any tensor is read. */
 export interface Header {
@@ -21,35 +22,36 @@ export interface Recognised {
 }
 
 type Config = Record<string, unknown>;
-type Family = (seen: Seen) => Config;
+type Sizing = (seen: Seen) => Config;
 
 /** What DeiT, PVT and LLaMA of the paper have as channels of a head; no tensor of softmax attention shows it. */
 const VISION_HEAD = 64, CSWIN_HEAD = 32, LLAMA_HEAD = 128;
 
 /** @throws RangeError that says what was seen when the tensors are of no network known here */
-export function recognise(header: Header): Recognised {
+export function recognise(header: Header, known: Known): Recognised {
   const seen = new Seen(header);
-  const [, family] = FAMILIES.find(([tensor]) => seen.shape(tensor)) ?? [];
-  if (!family) {
+  const [, sizing] = SIZINGS.find(([tensor]) => seen.shape(tensor)) ?? [];
+  if (!sizing) {
     const names = header.names(), some = names.slice(0, 3).map(quote).join(", ");
     throw new RangeError(`${header.name} has ${names.length} tensors${some && `, such as ${some}`}: of no network known here (SLAB's DeiT, PVT, Swin, CSWin and language models, and those with PRepBN alone); if it is one, give its config`);
   }
-  const config = family(seen), preset = presetOf(config);
+  const config = sizing(seen), preset = presetOf(config, known);
   return { config, ...(preset === undefined ? {} : { preset }), assumed: seen.assumed };
 }
 
 /** By a tensor that only this family has. */
-const FAMILIES: readonly (readonly [tensor: string, family: Family])[] = [
+const SIZINGS: readonly (readonly [tensor: string, sizing: Sizing])[] = [
   ["stage1_conv_embed.0.weight", cswin], ["patch_embed1.proj.weight", pvt], ["layers.0.blocks.0.attn.qkv.weight", swin], ["blocks.0.attn.qkv.weight", deit],
   ["model.layers.0.self_attn.q_proj.weight", llama], ["layers.0.self_attn.dwc.weight", slabLm],
   ["slab.weights", packed],
 ];
 
 /** The preset that means the same network; undefined for any other. */
-function presetOf(config: Config): string | undefined {
+function presetOf(config: Config, known: Known): string | undefined {
+  const networkOf = (given: unknown): string => JSON.stringify(configOf(known, given).config.network);
   try {
-    const network = JSON.stringify(parseConfig(config).network);
-    return Object.keys(PRESETS).find((name) => PRESETS[name]!.model_type === config.model_type && JSON.stringify(parseConfig(name).network) === network);
+    const { family: { presets } } = configOf(known, config), network = networkOf(config);
+    return Object.keys(presets).find((name) => presets[name]!.model_type === config.model_type && networkOf(name) === network);
   } catch {
     // loading it will say why
     return undefined;

@@ -3,7 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { chmodSync, cpSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import asc from "assemblyscript/asc";
 import { build as esbuild } from "esbuild";
@@ -12,6 +12,8 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 process.chdir(root);
 const MODULES = ["slab-simd", "slab-relaxed", "slab-simd-threads", "slab-relaxed-threads", "peak-simd", "peak-relaxed", "codec-jpeg", "codec-png", "codec-webp"];
 const CODECS = { jpeg: "jpeg/codec/dec/mozjpeg_dec.wasm", png: "png/codec/pkg/squoosh_png_bg.wasm", webp: "webp/codec/dec/webp_dec.wasm" };
+/** Modules that are loaded when they are first needed, with a file each. */
+const APART = ["bindings/checkpoint/pth.ts", "bindings/checkpoint/shards.ts", "bindings/extras.ts", "models/recognise.ts"];
 const what = process.argv[2] ?? "all";
 
 async function compile(args) {
@@ -25,14 +27,17 @@ async function compile(args) {
 /**
  * A few files in place of a hundred, for each kind of host, with everything in them: importing the package takes a third of the time, and a
  * page without a bundler can do it. They lie as deep below dist/ as bindings/platform/ lies below the root, so that literal URLs of wasm/
- * hold in both.
+ * hold in both. What is loaded later is bundled apart, with copies of the little that it shares with the rest: that would otherwise be cut
+ * out into chunks of its own, here and by a user's bundler, and every page would pay for it.
  */
 async function bundle() {
-  const options = { bundle: true, format: "esm", minifyWhitespace: true, minifySyntax: true, logLevel: "warning", plugins: [emscriptenGlue], legalComments: "none" };
-  const api = { "index": "bindings/index.ts", "image": "bindings/image/index.ts" };
+  const whole = { bundle: true, format: "esm", minifyWhitespace: true, minifySyntax: true, logLevel: "warning", plugins: [emscriptenGlue], legalComments: "none" };
+  const options = { ...whole, plugins: [...whole.plugins, apart] }, aparts = Object.fromEntries(APART.map((file) => [basename(file, ".ts"), file]));
+  const api = { "index": "bindings/index.ts", "core": "bindings/core.ts", "image": "bindings/image/index.ts" };
   const neutral = { "checkpoint": "bindings/checkpoint/index.ts", "tokenizer": "bindings/tokenizer/index.ts" };
   const node = { ...options, platform: "node", target: "node20", splitting: true, chunkNames: "chunk-[hash]", outdir: "dist/js/node" };
   await esbuild({ ...node, entryPoints: { ...api, ...neutral, "node-thread": "bindings/platform/node-thread.js" } });
+  await esbuild({ ...node, splitting: false, entryPoints: aparts });
   // apart from the rest, which would lie in pieces that both import
   await esbuild({ ...node, entryPoints: { "worker": "bindings/worker/index.ts", "node-model": "bindings/platform/node-model.js" } });
   await esbuild({ ...node, entryPoints: { "slab": "cli/slab.ts", "demo": "cli/demo.ts" }, plugins: [...options.plugins, separately("undici")] });
@@ -41,13 +46,15 @@ async function bundle() {
   await esbuild({
     ...web, conditions: ["browser"], outdir: "dist/js/browser", entryPoints: { ...api, "worker": "bindings/worker/index.ts", ...neutral, "web-thread": "bindings/platform/web-thread.js", "web-model": "bindings/platform/web-model.js" },
   });
+  await esbuild({ ...web, splitting: false, conditions: ["browser"], outdir: "dist/js/browser", entryPoints: aparts });
+  await esbuild({ ...web, splitting: false, conditions: ["workerd"], outdir: "dist/js/workerd", entryPoints: aparts, external: ["*.wasm"] });
   await esbuild({ ...web, conditions: ["workerd"], outdir: "dist/js/workerd", entryPoints: { ...api, "worker": "bindings/worker/index.ts" }, external: ["*.wasm"] });
   // splitting leaves imports of nothing behind, of which wrangler warns: no module there does anything by being imported
   for (const name of readdirSync("dist/js/workerd")) {
     const file = join("dist/js/workerd", name);
     writeFileSync(file, readFileSync(file, "utf8").replace(/import"\.\/chunk-\w+\.js";/g, ""));
   }
-  await esbuild({ ...web, conditions: ["slab-inline"], splitting: false, outdir: "dist/js/inline", entryPoints: { "index": "bindings/index.ts" }, loader: { ".wasm": "binary" } });
+  await esbuild({ ...web, plugins: whole.plugins, conditions: ["slab-inline"], splitting: false, outdir: "dist/js/inline", entryPoints: { "index": "bindings/index.ts" }, loader: { ".wasm": "binary" } });
 }
 
 /** We hand the glue of the image codecs their modules; what it would do to find them itself only misleads bundlers, and breaks where modules have no URL. */
@@ -60,6 +67,13 @@ const emscriptenGlue = {
       .replace("_scriptDir = import.meta.url", '_scriptDir = ""');
     if (contents.includes("import.meta")) throw new Error(`${path} has changed: the replacements in scripts/build.mjs do not fit`);
     return { contents, loader: "js" };
+  }),
+};
+
+const apart = {
+  name: "apart",
+  setup: (build) => build.onResolve({ filter: /\.ts$/ }, ({ path, kind }) => {
+    if (kind === "dynamic-import" && APART.some((file) => basename(file) === basename(path))) return { path: `./${basename(path, ".ts")}.js`, external: true };
   }),
 };
 

@@ -1,7 +1,7 @@
 // Browsers, and hosts unknown: modules by fetch, threads from web workers.
-import * as tokenizers from "../tokenizer/index.ts";
+import * as tokenizer from "../tokenizer/index.ts";
 import { cachePages } from "./cache-pages.ts";
-import type { Build, Platform, Thread } from "./platform.ts";
+import type { Build, Platform, SpawnModel, Thread, Tokenizers } from "./platform.ts";
 import { fetchModule, once, webHost } from "./web.ts";
 
 // literal, each of them: so bundlers find the files
@@ -13,6 +13,14 @@ const FILES: Record<Build, () => URL> = {
 };
 
 const ISOLATION = "send the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp";
+
+export const spawnModel: SpawnModel = (onMessage, onError) => {
+  const worker = new Worker(new URL("./web-model.js", import.meta.url), { type: "module" });
+  worker.onmessage = ({ data }) => onMessage(data);
+  return threadOf(worker, onError);
+};
+
+export const tokenizers: Tokenizers = async () => tokenizer;
 
 export const platform: Platform = {
   ...webHost,
@@ -27,13 +35,7 @@ export const platform: Platform = {
     return mayShare() ? undefined : "this engine does not share memory between workers";
   },
   spawn: (onError) => threadOf(new Worker(new URL("./web-thread.js", import.meta.url), { type: "module" }), onError),
-  spawnModel(onMessage, onError) {
-    const worker = new Worker(new URL("./web-model.js", import.meta.url), { type: "module" });
-    worker.onmessage = ({ data }) => onMessage(data);
-    return threadOf(worker, onError);
-  },
   keep: cachePages,
-  tokenizers: async () => tokenizers,
 };
 
 function threadOf(worker: Worker, onError: (error: Error) => void): Thread {

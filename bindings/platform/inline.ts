@@ -3,10 +3,13 @@ import peakRelaxed from "../../wasm/peak-relaxed.wasm";
 import peakSimd from "../../wasm/peak-simd.wasm";
 import relaxed from "../../wasm/slab-relaxed.wasm";
 import simd from "../../wasm/slab-simd.wasm";
-import * as tokenizers from "../tokenizer/index.ts";
+import * as tokenizer from "../tokenizer/index.ts";
 import { cachePages } from "./cache-pages.ts";
-import type { Platform } from "./platform.ts";
+import type { Platform, SpawnModel, Tokenizers } from "./platform.ts";
 import { compileInline, fetchModule, once, webHost } from "./web.ts";
+
+export const spawnModel: SpawnModel = refuse;
+export const tokenizers: Tokenizers = async () => tokenizer;
 
 export const platform: Platform = {
   ...webHost,
@@ -15,9 +18,7 @@ export const platform: Platform = {
   compileAt: fetchModule,
   noThreads: () => "slab-wasm/inline has no file that a thread could start from: import slab-wasm",
   spawn: refuse,
-  spawnModel: refuse,
   keep: cachePages,
-  tokenizers: async () => tokenizers,
 };
 
 function refuse(): never {

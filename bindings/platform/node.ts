@@ -2,7 +2,7 @@
 import type { Worker } from "node:worker_threads";
 import { fs, os } from "./builtins.ts";
 import { diskFolder } from "./disk.ts";
-import type { Build, Platform, Thread } from "./platform.ts";
+import type { Build, Platform, SpawnModel, Thread, Tokenizers } from "./platform.ts";
 
 const FILES: Record<Build, URL> = {
   "simd": new URL("../../wasm/slab-simd.wasm", import.meta.url),
@@ -19,6 +19,14 @@ const runtime = versions.deno ? `deno ${versions.deno}` : versions.bun ? `bun ${
 const [nodeMajor = 0] = versions.node.split(".").map(Number);
 // Bun gives the version of the V8 that it stands in for
 const [v8Major = 0] = versions.bun ? [] : versions.v8.split(".").map(Number);
+
+export const spawnModel: SpawnModel = (onMessage, onError) => {
+  const worker = startWorker(new URL("./node-model.js", import.meta.url));
+  worker.on("message", onMessage);
+  return threadOf(worker, onError);
+};
+
+export const tokenizers: Tokenizers = () => import("../tokenizer/index.ts");
 
 export const platform: Platform = {
   runtime,
@@ -45,15 +53,9 @@ export const platform: Platform = {
   tileRows: (relaxed) => (v8Major < 13 ? 4 : relaxed ? 6 : 5),
   breathe: () => new Promise((resolve) => void setImmediate(resolve)),
   spawn: (onError) => threadOf(startWorker(new URL("./node-thread.js", import.meta.url)), onError),
-  spawnModel(onMessage, onError) {
-    const worker = startWorker(new URL("./node-model.js", import.meta.url));
-    worker.on("message", onMessage);
-    return threadOf(worker, onError);
-  },
   disk: diskFolder,
   base: undefined,
   keep: undefined,
-  tokenizers: () => import("../tokenizer/index.ts"),
 };
 
 function startWorker(file: URL): Worker {

@@ -35,14 +35,16 @@ export interface Platform {
   breathe(): Promise<void>;
   /** Starts a thread of the pool. */
   spawn(onError: (error: Error) => void): Thread;
-  /** Starts a worker that holds a model; see bindings/worker. */
-  spawnModel(onMessage: (message: unknown) => void, onError: (error: Error) => void): Thread;
   /** A folder on disk; undefined where there are only URLs. */
   readonly disk: ((path: string | URL, options: FolderOptions) => Folder) | undefined;
   /** What relative URLs are relative to, if anything. */
   readonly base: string | undefined;
   /** Where downloads are kept from one visit to the next; undefined where that is not for a library to decide. */
   readonly keep: UrlOptions["keep"] | undefined;
-  /** The tokenizer library. Where modules are files it is loaded when a language model is. */
-  tokenizers(): Promise<{ tokenizerFrom(json: unknown, config?: unknown): Tokenizer }>;
 }
+
+/** Starts a worker that holds a model; see bindings/worker. Beside the platform, as only that needs it. */
+export type SpawnModel = (onMessage: (message: unknown) => void, onError: (error: Error) => void) => Thread;
+
+/** The tokenizer library, beside the platform: an app without language models leaves it out. Where modules are files it is loaded when one is. */
+export type Tokenizers = () => Promise<{ tokenizerFrom(json: unknown, config?: unknown): Tokenizer }>;

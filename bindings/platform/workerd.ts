@@ -3,9 +3,12 @@ import peakRelaxed from "../../wasm/peak-relaxed.wasm";
 import peakSimd from "../../wasm/peak-simd.wasm";
 import relaxed from "../../wasm/slab-relaxed.wasm";
 import simd from "../../wasm/slab-simd.wasm";
-import * as tokenizers from "../tokenizer/index.ts";
-import type { Platform } from "./platform.ts";
+import * as tokenizer from "../tokenizer/index.ts";
+import type { Platform, SpawnModel, Tokenizers } from "./platform.ts";
 import { webHost } from "./web.ts";
+
+export const spawnModel: SpawnModel = refuse;
+export const tokenizers: Tokenizers = async () => tokenizer;
 
 export const platform: Platform = {
   ...webHost,
@@ -18,10 +21,8 @@ export const platform: Platform = {
   noThreads: () => "edge workers have no threads",
   breathe: () => new Promise((resolve) => void setTimeout(resolve)),
   spawn: refuse,
-  spawnModel: refuse,
   base: undefined,
   keep: undefined,
-  tokenizers: async () => tokenizers,
 };
 
 function refuse(): never {

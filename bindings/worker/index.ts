@@ -1,13 +1,14 @@
 // slab-wasm/worker: load() with the model in a worker of its own, so that the caller never computes or waits. What takes time there is
 // asynchronous here, also memory(), session(), save(), fork() and reset(); otherwise it is the API of slab-wasm.
-import { platform } from "#platform";
+import { platform, spawnModel } from "#platform";
 import type { ModelConfig } from "../../models/config.ts";
 import type { Evidence, Label, Picture } from "../classifier.ts";
 import type { FeatureMap, ImageSize } from "../features.ts";
 import type { Caps } from "../kernels.ts";
-import type { LoadOptions, ModelParts } from "../load.ts";
+import type { LoadOptions } from "../load.ts";
 import type { MemoryReport } from "../memory.ts";
 import type { Model } from "../model.ts";
+import type { ModelParts } from "../parts.ts";
 import type { Profile } from "../profile.ts";
 import { describe } from "../runtime.ts";
 import type { Generated, GeneratedToken, GenerateOptions } from "../session.ts";
@@ -22,7 +23,7 @@ export async function load(source: string | URL | ModelParts, options: LoadOptio
   const { signal, onProgress, onDownload, wasm, ...rest } = options;
   signal?.throwIfAborted();
   const where = await portable(source), kernels = await wasm;
-  const connection = new Connection(platform);
+  const connection = new Connection(spawnModel);
   try {
     const given = kernels === undefined ? {} : { wasm: kernels instanceof Response ? await kernels.arrayBuffer() : kernels instanceof URL ? kernels.href : kernels };
     const loaded = await connection.call<Loaded>(0, "load", [where, { ...rest, ...given }], { signal, onProgress, onDownload });

@@ -1,8 +1,9 @@
 // The worker's side: one model, and the sessions and generators that requests have made, under the numbers of those requests.
 import { isLanguageModel } from "../../models/config.ts";
-import { load } from "../load.ts";
-import type { LoadOptions, ModelParts } from "../load.ts";
+import { load } from "../all.ts";
+import type { LoadOptions } from "../load.ts";
 import type { Model } from "../model.ts";
+import type { ModelParts } from "../parts.ts";
 import { Session } from "../session.ts";
 import type { Loaded, Reply, Request } from "./protocol.ts";
 

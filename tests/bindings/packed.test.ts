@@ -27,12 +27,12 @@ async function changed(bytes: Uint8Array, metadata: Record<string, string>, cut 
 for (const dtype of ["f32", "int8", "int4"] as const satisfies readonly WeightType[]) {
   test(`a packed image model gives the same bits: ${dtype}`, async () => {
     const original = await load(deit, { dtype, threads: 1 });
-    const packed = await load({ config: configOf(deit), weights: original.pack() }, { threads: 2 });
+    const packed = await load({ config: configOf(deit), weights: await original.pack() }, { threads: 2 });
     assert.equal(await packed.forward(pixels), await original.forward(pixels));
     assert.equal(packed.plan.folds, original.plan.folds);
     assert.is(packed.memory().weights, original.memory().weights);
     // packing what is packed changes nothing
-    assert.equal(packed.pack(), original.pack());
+    assert.equal(await packed.pack(), await original.pack());
     original.dispose();
     packed.dispose();
   });
@@ -40,7 +40,7 @@ for (const dtype of ["f32", "int8", "int4"] as const satisfies readonly WeightTy
 
 test("a packed language model goes on with the original's sessions", async () => {
   const original = await load(books, { threads: 1, sessions: 2, dtype: "int8" });
-  const packed = await load({ config: configOf(books), weights: original.pack() }, { threads: 1, sessions: 2 });
+  const packed = await load({ config: configOf(books), weights: await original.pack() }, { threads: 1, sessions: 2 });
   const session = original.session();
   await session.prefill([5, 17, 99, 4]);
   const again = packed.session(session.save());
@@ -50,7 +50,7 @@ test("a packed language model goes on with the original's sessions", async () =>
 });
 
 test("packed files that do not fit are refused, and say why", async () => {
-  const original: Model = await load(deit, { threads: 1, dtype: "int8" }), bytes = original.pack(), config = configOf(deit);
+  const original: Model = await load(deit, { threads: 1, dtype: "int8" }), bytes = await original.pack(), config = configOf(deit);
   const from = (weights: Uint8Array, options = {}) => load({ config, weights }, { threads: 1, ...options });
   await rejects(from(bytes, { dtype: "f32" }), /is packed as int8, asked for was f32: load the original/);
   await rejects(load({ config: { ...config, num_hidden_layers: 11 }, weights: bytes }, { threads: 1 }), /packed for another network or release than config\.json asks for/);

@@ -41,7 +41,7 @@ test("images: the same logits, labels and facts, with threads of its own", () =>
     assert.equal(await model.evidence(picture), await twin.evidence(picture));
     const [mark] = twin.plan.marks.keys();
     assert.equal(await model.activation(mark!, tinyPixels), await twin.activation(mark!, tinyPixels));
-    assert.equal(await model.pack(), twin.pack());
+    assert.equal(await model.pack(), await twin.pack());
     assert.ok((await model.profile({ rounds: 1 })).totalMs > 0);
   }, { threads: 2 }));
 

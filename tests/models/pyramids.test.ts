@@ -27,7 +27,7 @@ for (const [type, sizes, shapes] of networks) {
     const logits = await original.forward(pixels);
     assert.is(logits.length, 1000);
     assert.ok(logits.every(Number.isFinite));
-    using packed = await load({ config, weights: original.pack() }, { threads: 2 });
+    using packed = await load({ config, weights: await original.pack() }, { threads: 2 });
     assert.equal(await packed.forward(pixels), logits);
     assert.equal(packed.plan.folds, original.plan.folds);
     using quantised = await load({ config, weights }, { threads: 1, dtype: "int8" });

@@ -2,9 +2,9 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
 import { findTensor, scopeOf } from "../../bindings/checkpoint/tensors.ts";
-import { build } from "../../bindings/load.ts";
+import { build } from "../../bindings/all.ts";
 import { Plan } from "../../bindings/plan.ts";
-import { isBackbone, parseConfig } from "../../models/config.ts";
+import { isBackbone, KNOWN, parseConfig } from "../../models/config.ts";
 import { swinFeatures } from "../../models/slab-swin.ts";
 import { leftOver, recognise } from "../../models/recognise.ts";
 import { cswinShapes, deitShapes, headerOf, llamaShapes, pvtShapes, swinShapes } from "./state-dicts.ts";
@@ -68,7 +68,7 @@ function askedFor(shapes: Shapes, config: unknown): string[] {
 for (const [name, entries, shapes, config] of networks) {
   test(`${name} by its tensors, each of which it reads`, () => {
     assert.is(shapes.size, entries);
-    const found = recognise(headerOf(shapes));
+    const found = recognise(headerOf(shapes), KNOWN);
     assert.equal(found.config, config);
     assert.is(found.preset, name);
     assert.equal(askedFor(shapes, found.config), leftOver([...shapes.keys()]).sort());
@@ -78,17 +78,17 @@ for (const [name, entries, shapes, config] of networks) {
 test("detection backbones are told apart from classifiers", () => {
   const slab = swinShapes({ depths: [2, 2, 6, 2], linear: true, detection: true }), plain = swinShapes({ depths: [2, 2, 6, 2], linear: false, detection: true });
   assert.equal([slab.size, plain.size], [417, 413]);
-  assert.is(recognise(headerOf(slab)).preset, "slab_swin_t_backbone");
-  assert.is(recognise(headerOf(plain)).preset, "swin_t_prepbn_backbone");
-  for (const shapes of [slab, plain]) assert.equal(askedFor(shapes, recognise(headerOf(shapes)).config), leftOver([...shapes.keys()]).sort());
+  assert.is(recognise(headerOf(slab), KNOWN).preset, "slab_swin_t_backbone");
+  assert.is(recognise(headerOf(plain), KNOWN).preset, "swin_t_prepbn_backbone");
+  for (const shapes of [slab, plain]) assert.equal(askedFor(shapes, recognise(headerOf(shapes), KNOWN).config), leftOver([...shapes.keys()]).sort());
 });
 
 test("other sizes than the paper's, and what was assumed", () => {
-  const found = recognise(headerOf(deitShapes({ dim: 256, linear: false, classes: 10 })));
+  const found = recognise(headerOf(deitShapes({ dim: 256, linear: false, classes: 10 })), KNOWN);
   assert.equal([found.config.num_labels, found.config.num_attention_heads, found.preset], [10, 4, undefined]);
   assert.equal(found.assumed, ["heads of 64 channels"]);
-  assert.equal(recognise(headerOf(deitShapes({ dim: 192, linear: true }))).assumed, []);
-  assert.equal(recognise(headerOf(llamaShapes({ frequencies: false }))).assumed, ["heads of 128 channels"]);
+  assert.equal(recognise(headerOf(deitShapes({ dim: 192, linear: true })), KNOWN).assumed, []);
+  assert.equal(recognise(headerOf(llamaShapes({ frequencies: false })), KNOWN).assumed, ["heads of 128 channels"]);
 });
 
 test("nothing is left over of the official networks but what is read", () => {
@@ -125,7 +125,7 @@ for (const [what, shapes, message] of [
   ["packed weights", new Map([["slab.weights", [100]]]), /is packed by slab convert: give its folder, where its config\.json is/],
   ["a SLAB-LM", new Map([["layers.0.self_attn.dwc.weight", [64, 1, 4]]]), /is a SLAB-LM, whose decay is in no tensor: it needs its config\.json/],
 ] as const) {
-  test(`refused: ${what}`, () => assert.throws(() => recognise(headerOf(shapes as Shapes)), (error: unknown) => error instanceof RangeError && message.test(error.message) || assert.unreachable(String(error))));
+  test(`refused: ${what}`, () => assert.throws(() => recognise(headerOf(shapes as Shapes), KNOWN), (error: unknown) => error instanceof RangeError && message.test(error.message) || assert.unreachable(String(error))));
 }
 
 test.run();

@@ -229,7 +229,7 @@ test("context is checked, and what memory holds of it is reported", async () => 
 test("a packed checkpoint does not depend on the context", () =>
   withModel(async (model) => {
     const ids = idsOf(8, 40), want = await model.session().logits(ids);
-    const again = await load({ config: tinyLlamaConfig, weights: model.pack() }, { threads: 1, context: 64 });
+    const again = await load({ config: tinyLlamaConfig, weights: await model.pack() }, { threads: 1, context: 64 });
     assert.equal(await again.session().logits(ids), want);
     again.dispose();
   }));

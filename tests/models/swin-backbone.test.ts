@@ -87,7 +87,7 @@ test("packed and quantised backbones take any size too", async () => {
   using model = await tinyModel();
   const size = { height: 40, width: 24 }, pixels = pixelsOf(size), maps = await model.features(pixels, size);
   // packed after a change of size: what depends on the size is no part of the file
-  using packed = await load({ config: tiny, weights: model.pack() }, { threads: 1 });
+  using packed = await load({ config: tiny, weights: await model.pack() }, { threads: 1 });
   assert.equal(await packed.features(pixels, size), maps);
   assert.equal(packed.plan.folds, model.plan.folds);
   using int8 = await load({ config: wide, weights: memoryCheckpoint(wideEntries) }, { threads: 1, dtype: "int8" });

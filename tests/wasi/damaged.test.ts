@@ -15,7 +15,7 @@ import { imageNetworks, languageNetworks } from "./networks.ts";
 
 async function standalone(source: ModelParts, options: LoadOptions = {}): Promise<Uint8Array> {
   using model = await load(source, { threads: 1, build: "simd", sessions: 2, ...options });
-  return model.standalone();
+  return await model.standalone();
 }
 
 const prompt = Array.from({ length: 36 }, (_, i) => String(i));

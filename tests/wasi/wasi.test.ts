@@ -25,7 +25,7 @@ const prompt = [5, 17, 99, 4];
 async function packed(source: string | ModelParts, options: LoadOptions, use: (folder: string, model: Model) => Promise<void>): Promise<void> {
   using model = await load(source, { threads: 1, build: "simd", ...options });
   await inFolder(async (folder) => {
-    writeFileSync(join(folder, "model.slab"), model.standalone());
+    writeFileSync(join(folder, "model.slab"), await model.standalone());
     for (const i of [0, 1]) writeFileSync(join(folder, `${i}.rgb`), pictures.subarray(i * 3 * PIXELS, (i + 1) * 3 * PIXELS));
     await use(folder, model);
   });
@@ -126,7 +126,7 @@ for (const [name, { side, parts }] of Object.entries(imageNetworks)) {
     using model = await load(parts(), { threads: 1, build: "simd" });
     const data = Uint8Array.from({ length: 3 * side * side }, (_, i) => (i * 7919 + (i >> 7) * 31) % 256);
     const { preprocessing } = (model.config as ImageModelConfig).image;
-    const { code, stdout, stderr } = runInShim(["classify", "m.slab", "--logits"], { "m.slab": model.standalone() }, data);
+    const { code, stdout, stderr } = runInShim(["classify", "m.slab", "--logits"], { "m.slab": await model.standalone() }, data);
     assert.equal([code, stderr], [0, ""]);
     assert.equal(floats(stdout), await model.forward(preprocess({ data, width: side, height: side }, { ...preprocessing, resize: side })));
   });
@@ -136,7 +136,7 @@ for (const [name, parts] of Object.entries(languageNetworks)) {
   for (const sessions of [1, 3]) {
     test(`${name}: the same ids after one token and after several blocks, with room for ${sessions}`, async () => {
       using model = await load(parts(), { threads: 1, build: "simd", sessions });
-      const file = { "m.slab": model.standalone() };
+      const file = { "m.slab": await model.standalone() };
       for (const length of [1, 2, 31, 256, 257, 300]) {
         const ids = Array.from({ length }, (_, i) => (i * 29 + 3) % 61), expected = await idsOf(model, ids, { maxTokens: 20, temperature: 0.9, topK: 7, seed: length });
         const { stdout, stderr } = runInShim(["generate", "m.slab", ...ids.map(String), "--max", "20", "--temperature", "0.9", "--top-k", "7", "--seed", String(length)], file);
@@ -149,7 +149,7 @@ for (const [name, parts] of Object.entries(languageNetworks)) {
 
 test("a full context ends the text; a prompt without room beside it is refused", async () => {
   using model = await load(tinyLlama(), { threads: 1, build: "simd", context: 40 });
-  const file = { "m.slab": model.standalone() }, ids = Array.from({ length: 38 }, (_, i) => String(i));
+  const file = { "m.slab": await model.standalone() }, ids = Array.from({ length: 38 }, (_, i) => String(i));
   const ran = runInShim(["generate", "m.slab", ...ids, "--max", "9"], file), given = await idsOf(model, ids.map(Number), { maxTokens: 9, temperature: 0 });
   assert.equal([ran.code, numbers(ran.stdout), given.length], [0, given, 2]);
   for (const more of [["1", "2"], ["1", "2", "3"]]) {
@@ -174,9 +174,9 @@ test("an empty prompt begins with bos_token_id, an end token ends it, whatever n
 
 test("a file taken from a model that has run is the same", async () => {
   using model = await load(tinyLm(), { threads: 2, sessions: 2 });
-  const before = model.standalone();
+  const before = await model.standalone();
   await model.session().prefill([1, 2, 3]);
-  assert.equal(model.standalone(), before);
+  assert.equal(await model.standalone(), before);
 });
 
 test("quantised files and builds of the other kind", async () => {
