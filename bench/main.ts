@@ -155,8 +155,8 @@ const wasm = benchSizes();
 section("Size of the WebAssembly: a user loads one", table(["build", "bytes", "gzip", "brotli"], wasm.map((s) => [s.what, kib(s.bytes), kib(s.gzip), kib(s.brotli)])), wasm);
 
 const { scripts, parts, dependencies } = await benchScripts();
-section("Size of the JavaScript, minified for browsers", table(["part", "bytes", "gzip", "brotli"], scripts.map((s) => [s.what, kib(s.bytes), kib(s.gzip), kib(s.brotli)])) +
-  `\n\nOf the core: ${parts.map(({ part, bytes }) => `${part} ${kib(bytes)}`).join("; ")}.`, scripts);
+section("Size of the JavaScript, minified for browsers: the first download", table(["app", "bytes", "gzip", "brotli"], scripts.map((s) => [s.what, kib(s.bytes), kib(s.gzip), kib(s.brotli)])) +
+  `\n\n${parts.map(({ what, parts }) => `${what}: ${parts.map(({ part, bytes }) => `${part} ${kib(bytes)}`).join("; ")}.`).join("\n\n")}`, scripts);
 section("Dependencies, built in", table(
   ["package", "version", "JavaScript, minified", "WebAssembly when first used, brotli"], dependencies.map((d) => [d.name, d.version, kib(d.scriptBytes), kib(d.wasmBrotli)]),
 ), dependencies);

@@ -26,45 +26,64 @@ const size = (what: string, bytes: Uint8Array): Size => ({ what, bytes: bytes.le
 
 export const benchSizes = (): Size[] => ["simd", "relaxed", "simd-threads", "relaxed-threads"].map((name) => size(name, readFileSync(`${root}wasm/slab-${name}.wasm`)));
 
-/** The API for browsers as an app's bundler would ship it; `leave` names modules to leave out. */
-async function bundled(leave?: RegExp) {
-  const without: Plugin = { name: "without", setup: (b) => leave && b.onResolve({ filter: /./ }, ({ path, kind }) => (kind !== "entry-point" && leave.test(path) ? { path, external: true } : undefined)) };
+/** Readers of pictures and of tokenizers, and what they depend on: they have entries of their own. */
+const READERS = /\/(image|tokenizer)\/|#codecs|@jsquash|@huggingface/;
+
+/** What an app's bundler ships for browsers in the first download: what is imported later is left out, and what `leave` names. */
+async function bundled(contents: string, leave?: RegExp) {
+  const without: Plugin = {
+    name: "without",
+    setup: (b) => b.onResolve({ filter: /./ }, ({ path, kind }) => (kind === "dynamic-import" || (kind !== "entry-point" && leave?.test(path)) ? { path, external: true } : undefined)),
+  };
   const { outputFiles, metafile } = await build({
-    entryPoints: [`${root}bindings/index.ts`], absWorkingDir: root, bundle: true, minify: true, format: "esm", platform: "neutral", mainFields: ["module", "main"], conditions: ["browser"],
+    stdin: { contents, resolveDir: root, loader: "ts" }, absWorkingDir: root, bundle: true, minify: true, format: "esm", platform: "neutral", mainFields: ["module", "main"], conditions: ["browser"],
     target: "es2022", write: false, metafile: true, logLevel: "silent", plugins: [without],
   });
   return { bytes: outputFiles[0]!.contents, inputs: Object.values(metafile.outputs)[0]!.inputs };
 }
 
-/** Readers of pictures and of tokenizers, and what they depend on: they have entries of their own. */
-const READERS = /\/(image|tokenizer)\/|#codecs|@jsquash|@huggingface/;
+/** Apps that use one architecture, which have a target, and one that uses all. */
+const oneOf = (name: string): string => `import { loader, ${name} } from "./bindings/core.ts"; globalThis.load = loader([${name}]);`;
+const APPS = { "slab-wasm/core, slabDeit": oneOf("slabDeit"), "slab-wasm/core, slabLm": oneOf("slabLm"), "slab-wasm": 'export * from "./bindings/index.ts";' };
+
+export const CORES: readonly string[] = ["slab-wasm/core, slabDeit", "slab-wasm/core, slabLm"];
 
 /** The codec of each package. */
 const CODECS: Readonly<Record<string, string>> = { "@jsquash/jpeg": "jpeg", "@jsquash/png": "png", "@jsquash/webp": "webp" };
 
-/** What the core consists of, by path; the first that fits. */
+/** What an app consists of, by path; the first that fits. */
 const PARTS = [
-  [/^models\//, "architectures and their configs"], [/^bindings\/checkpoint\//, "checkpoints"], [/^node_modules\//, "dependencies"],
-  [/^bindings\/(session|sampler|text-stream|snapshot|language)/, "language: sessions, sampling, snapshots"], [/./, "plans, weights, memory, threads, platforms"],
+  [/^models\//, "networks and their configs"], [/^bindings\/ops\//, "their ops"], [/^bindings\/(checkpoint\/|folder|parts|packed)/, "folders and checkpoints"], [/node_modules\//, "dependencies"],
+  [/^bindings\/(session|sampler|text-stream|snapshot|language)/, "sessions, sampling, snapshots"], [/./, "plans, weights, memory, threads, platforms"],
 ] as const;
 
-export async function benchScripts(): Promise<{ scripts: Size[]; parts: { part: string; bytes: number }[]; dependencies: DependencySize[] }> {
-  const all = await bundled(), core = await bundled(READERS), shares = new Map<string, number>();
-  for (const [path, { bytesInOutput }] of Object.entries(all.inputs)) {
-    const name = /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1];
-    if (name) shares.set(name, (shares.get(name) ?? 0) + bytesInOutput);
+export interface ScriptSizes {
+  readonly scripts: Size[];
+  /** Of each app, without readers of pictures and tokenizers. */
+  readonly parts: { readonly what: string; readonly parts: { readonly part: string; readonly bytes: number }[] }[];
+  readonly dependencies: DependencySize[];
+}
+
+export async function benchScripts(): Promise<ScriptSizes> {
+  const shares = new Map<string, number>(), own: Size[] = [], withReaders: Size[] = [], parts: ScriptSizes["parts"][number][] = [];
+  for (const [what, contents] of Object.entries(APPS)) {
+    const without = await bundled(contents, READERS), all = await bundled(contents), bytesOf = new Map<string, number>();
+    own.push(size(what, without.bytes));
+    withReaders.push(size(`${what}, with readers of pictures and tokenizers`, all.bytes));
+    for (const [path, { bytesInOutput }] of Object.entries(without.inputs)) {
+      const part = PARTS.find(([pattern]) => pattern.test(path))![1];
+      bytesOf.set(part, (bytesOf.get(part) ?? 0) + bytesInOutput);
+    }
+    parts.push({ what, parts: [...bytesOf].map(([part, bytes]) => ({ part, bytes })).sort((a, b) => b.bytes - a.bytes) });
+    if (what !== "slab-wasm") continue;
+    for (const [path, { bytesInOutput }] of Object.entries(all.inputs)) {
+      const name = /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1];
+      if (name) shares.set(name, (shares.get(name) ?? 0) + bytesInOutput);
+    }
   }
   const dependencies = [...new Set([...shares.keys(), ...Object.keys(CODECS)])].sort().map((name): DependencySize => {
     const scriptBytes = shares.get(name) ?? 0, { version } = JSON.parse(readFileSync(`${root}node_modules/${name}/package.json`, "utf8")) as { version: string }, codec = CODECS[name];
     return { name, version, scriptBytes, wasmBrotli: codec ? brotliCompressSync(readFileSync(`${root}wasm/codec-${codec}.wasm`)).length : 0 };
   });
-  const parts = new Map<string, number>();
-  for (const [path, { bytesInOutput }] of Object.entries(core.inputs)) {
-    const part = PARTS.find(([pattern]) => pattern.test(path))![1];
-    parts.set(part, (parts.get(part) ?? 0) + bytesInOutput);
-  }
-  return {
-    scripts: [size("the core: models, sessions, checkpoints", core.bytes), size("with pictures and tokenizers, as imported", all.bytes)],
-    parts: [...parts].map(([part, bytes]) => ({ part, bytes })).sort((a, b) => b.bytes - a.bytes), dependencies,
-  };
+  return { scripts: [...own, ...withReaders], parts, dependencies };
 }
