@@ -19,17 +19,18 @@ const project = install();
 cpSync(join(here, "bundlers"), join(project, "src"), { recursive: true });
 const page = (/** @type {string} */ file) => `<!doctype html><meta charset="utf-8"><script type="module" src="${file}"></script>`;
 writeFileSync(join(project, "index.html"), page("./src/app.js"));
+writeFileSync(join(project, "core.html"), page("./src/core.js"));
 const server = await serve({ out: project, models: join(root, "models") });
 /** @type {Promise<any> | undefined} */
 let browser;
 
-/** What the page of a folder below out/ found. @param {string} folder @param {{ threads?: number }} [expected] */
-async function visit(folder, expected = {}) {
+/** What the page of a folder below out/ found. @param {string} folder @param {{ threads?: number }} [expected] @param {string} [file] */
+async function visit(folder, expected = {}, file = "index.html") {
   const tab = await (await (browser ??= launchChromium())).newPage();
   const seen = /** @type {string[]} */ ([]);
   tab.on("console", (/** @type {any} */ message) => seen.push(message.text()));
   tab.on("pageerror", (/** @type {Error} */ error) => seen.push(String(error)));
-  await tab.goto(`${server.origin}/isolated/out/${folder}/index.html`);
+  await tab.goto(`${server.origin}/isolated/out/${folder}/${file}`);
   await tab.waitForFunction("window.result", null, { timeout: 30_000 }).catch(() => {});
   const result = await tab.evaluate("window.result");
   await tab.close();
@@ -48,6 +49,24 @@ function folderFor(folder) {
   return join(project, folder);
 }
 
+/** Builds `entry` with webpack, to a folder with a page. @param {string} folder @param {string} entry @param {boolean} minimize */
+async function pack(folder, entry, minimize) {
+  const webpack = require("webpack"), out = folderFor(folder);
+  const stats = await new Promise((resolve, reject) => webpack({
+    context: project, mode: "production", optimization: { minimize }, entry, output: { path: out, filename: "app.js", publicPath: "auto" }, performance: { hints: false },
+  }, (/** @type {Error} */ error, /** @type {any} */ result) => (error ? reject(error) : resolve(result))));
+  if (stats.hasErrors() || stats.hasWarnings()) throw new Error(stats.toString({ all: false, errors: true, warnings: true }));
+  writeFileSync(join(out, "index.html"), page("./app.js"));
+  return out;
+}
+
+/** Whether the scripts of a folder hold SLAB-DeiT, and nothing of language models. @param {string} folder */
+function carriesOne(folder) {
+  const text = readdirSync(folder).filter((file) => file.endsWith(".js")).map((file) => readFileSync(join(folder, file), "utf8")).join("\n");
+  const found = ["slab_deit_t", "repetitionPenalty", "rotary angles"].filter((word) => text.includes(word));
+  if (found.join() !== "slab_deit_t") throw new Error(`expected the code of SLAB-DeiT alone, found ${found.join(", ")}`);
+}
+
 /** @type {{ name: string, needs: string[], run(): Promise<void> }[]} */
 const BUILDS = [
   {
@@ -59,15 +78,26 @@ const BUILDS = [
     },
   },
   {
+    name: "Vite, core", needs: ["vite"],
+    async run() {
+      const { build } = await import(pathToFileURL(require.resolve("vite")).href.replace(/index\.cjs$/, "dist/node/index.js"));
+      await build({ root: project, base: "./", logLevel: "warn", build: { outDir: "vite-core", target: "es2022", rollupOptions: { input: join(project, "core.html") } } });
+      carriesOne(join(project, "vite-core/assets"));
+      await visit("vite-core", {}, "core.html");
+    },
+  },
+  {
     name: "webpack", needs: ["webpack"],
     async run() {
-      const webpack = require("webpack"), out = folderFor("webpack");
-      const stats = await new Promise((resolve, reject) => webpack({
-        context: project, mode: "production", optimization: { minimize: false }, entry: "./src/app.js", output: { path: out, filename: "app.js", publicPath: "auto" }, performance: { hints: false },
-      }, (/** @type {Error} */ error, /** @type {any} */ result) => (error ? reject(error) : resolve(result))));
-      if (stats.hasErrors() || stats.hasWarnings()) throw new Error(stats.toString({ all: false, errors: true, warnings: true }));
-      writeFileSync(join(out, "index.html"), page("./app.js"));
+      await pack("webpack", "./src/app.js", false);
       await visit("webpack", { threads: 2 });
+    },
+  },
+  {
+    name: "webpack, core", needs: ["webpack"],
+    async run() {
+      carriesOne(await pack("webpack-core", "./src/core.js", true));
+      await visit("webpack-core");
     },
   },
   {

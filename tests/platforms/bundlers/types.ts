@@ -1,6 +1,7 @@
 import { load, presets, type Model, type Session } from "slab-wasm";
 import { load as loadInWorker, type WorkerModel } from "slab-wasm/worker";
 import { load as loadInline } from "slab-wasm/inline";
+import { loader, slabDeit, slabLm, type Architecture, type Load } from "slab-wasm/core";
 import { decodeImage, type Image } from "slab-wasm/image";
 import { tokenizerFrom, type Tokenizer } from "slab-wasm/tokenizer";
 import { Checkpoint, bytesSource } from "slab-wasm/checkpoint";
@@ -15,7 +16,9 @@ export async function main(signal: AbortSignal): Promise<string> {
   const image: Image = await decodeImage(saved);
   const tokenizer: Tokenizer = tokenizerFrom({});
   const checkpoint = await Checkpoint.open(bytesSource("file", saved));
-  using other = await loadInline({ config: "slab_deit_t", weights: saved });
+  const architectures: Architecture[] = [slabDeit, slabLm], loadSome: Load = loader(architectures);
+  const packed: Uint8Array = await (await loadSome("folder", { threads: 1 })).pack();
+  using other = await loadInline({ config: "slab_deit_t", weights: packed });
   const [label] = await other.classify(image);
   // @ts-expect-error a number is no source
   await load(3);
