@@ -1,7 +1,7 @@
 // Browsers, and hosts unknown: modules by fetch, threads from web workers.
 import * as tokenizer from "../tokenizer/index.ts";
 import { cachePages } from "./cache-pages.ts";
-import type { Build, Platform, SpawnModel, Thread, Tokenizers } from "./platform.ts";
+import type { Build, Platform, Thread, Tokenizers } from "./platform.ts";
 import { fetchModule, once, webHost } from "./web.ts";
 
 // literal, each of them: so bundlers find the files
@@ -13,12 +13,6 @@ const FILES: Record<Build, () => URL> = {
 };
 
 const ISOLATION = "send the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp";
-
-export const spawnModel: SpawnModel = (onMessage, onError) => {
-  const worker = new Worker(new URL("./web-model.js", import.meta.url), { type: "module" });
-  worker.onmessage = ({ data }) => onMessage(data);
-  return threadOf(worker, onError);
-};
 
 export const tokenizers: Tokenizers = async () => tokenizer;
 
@@ -38,7 +32,7 @@ export const platform: Platform = {
   keep: cachePages,
 };
 
-function threadOf(worker: Worker, onError: (error: Error) => void): Thread {
+export function threadOf(worker: Worker, onError: (error: Error) => void): Thread {
   worker.onerror = (event) => onError(new Error(event.message || "a worker did not start: serve the package's dist/js/browser whole"));
   return { post: (message) => worker.postMessage(message), end: () => worker.terminate(), hold: () => {} };
 }

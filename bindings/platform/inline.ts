@@ -5,10 +5,9 @@ import relaxed from "../../wasm/slab-relaxed.wasm";
 import simd from "../../wasm/slab-simd.wasm";
 import * as tokenizer from "../tokenizer/index.ts";
 import { cachePages } from "./cache-pages.ts";
-import type { Platform, SpawnModel, Tokenizers } from "./platform.ts";
+import type { Platform, Tokenizers } from "./platform.ts";
 import { compileInline, fetchModule, once, webHost } from "./web.ts";
 
-export const spawnModel: SpawnModel = refuse;
 export const tokenizers: Tokenizers = async () => tokenizer;
 
 export const platform: Platform = {

@@ -2,7 +2,7 @@
 import type { Worker } from "node:worker_threads";
 import { fs, os } from "./builtins.ts";
 import { diskFolder } from "./disk.ts";
-import type { Build, Platform, SpawnModel, Thread, Tokenizers } from "./platform.ts";
+import type { Build, Platform, Thread, Tokenizers } from "./platform.ts";
 
 const FILES: Record<Build, URL> = {
   "simd": new URL("../../wasm/slab-simd.wasm", import.meta.url),
@@ -19,12 +19,6 @@ const runtime = versions.deno ? `deno ${versions.deno}` : versions.bun ? `bun ${
 const [nodeMajor = 0] = versions.node.split(".").map(Number);
 // Bun gives the version of the V8 that it stands in for
 const [v8Major = 0] = versions.bun ? [] : versions.v8.split(".").map(Number);
-
-export const spawnModel: SpawnModel = (onMessage, onError) => {
-  const worker = startWorker(new URL("./node-model.js", import.meta.url));
-  worker.on("message", onMessage);
-  return threadOf(worker, onError);
-};
 
 export const tokenizers: Tokenizers = () => import("../tokenizer/index.ts");
 
@@ -58,14 +52,14 @@ export const platform: Platform = {
   keep: undefined,
 };
 
-function startWorker(file: URL): Worker {
+export function startWorker(file: URL): Worker {
   // loading this module takes longer than compiling the kernels: only who starts a thread pays for it
   const { Worker } = process.getBuiltinModule("node:worker_threads");
   // plain JavaScript, whatever this process was told to load first
   return new Worker(file, { execArgv: [] });
 }
 
-function threadOf(worker: Worker, onError: (error: Error) => void): Thread {
+export function threadOf(worker: Worker, onError: (error: Error) => void): Thread {
   worker.unref();
   worker.on("error", onError);
   worker.on("exit", (code) => onError(new Error(`a thread ended with exit code ${code}`)));

@@ -43,7 +43,7 @@ export interface Platform {
   readonly keep: UrlOptions["keep"] | undefined;
 }
 
-/** Starts a worker that holds a model; see bindings/worker. Beside the platform, as only that needs it. */
+/** Starts a worker that holds a model, for bindings/worker. Behind `#spawn`: bundlers build every worker that a module names, used or not. */
 export type SpawnModel = (onMessage: (message: unknown) => void, onError: (error: Error) => void) => Thread;
 
 /** The tokenizer library, beside the platform: an app without language models leaves it out. Where modules are files it is loaded when one is. */

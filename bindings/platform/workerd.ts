@@ -4,10 +4,9 @@ import peakSimd from "../../wasm/peak-simd.wasm";
 import relaxed from "../../wasm/slab-relaxed.wasm";
 import simd from "../../wasm/slab-simd.wasm";
 import * as tokenizer from "../tokenizer/index.ts";
-import type { Platform, SpawnModel, Tokenizers } from "./platform.ts";
+import type { Platform, Tokenizers } from "./platform.ts";
 import { webHost } from "./web.ts";
 
-export const spawnModel: SpawnModel = refuse;
 export const tokenizers: Tokenizers = async () => tokenizer;
 
 export const platform: Platform = {

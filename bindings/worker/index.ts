@@ -1,6 +1,7 @@
 // slab-wasm/worker: load() with the model in a worker of its own, so that the caller never computes or waits. What takes time there is
 // asynchronous here, also memory(), session(), save(), fork() and reset(); otherwise it is the API of slab-wasm.
-import { platform, spawnModel } from "#platform";
+import { platform } from "#platform";
+import { spawnModel } from "#spawn";
 import type { ModelConfig } from "../../models/config.ts";
 import type { Evidence, Label, Picture } from "../classifier.ts";
 import type { FeatureMap, ImageSize } from "../features.ts";
