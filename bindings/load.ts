@@ -55,6 +55,11 @@ export interface LoadOptions {
   readonly build?: Build;
 }
 
+/**
+ * Loads a model.
+ * @param source  a folder's path or URL (config.json, model.safetensors or its index, tokenizer.json), one file of weights, or the parts
+ * @throws one Error that names the file or field, what was expected, what came and what to do; everything opened is closed again
+ */
 export type Load = (source: string | URL | ModelParts, options?: LoadOptions) => Promise<Model>;
 
 /**
