@@ -18,7 +18,7 @@ export interface Kernels {
   takePart?(thread: number): number;
 }
 
-/** Instantiates a compiled build over `memory`. */
+/** Instantiates a compiled build over `memory`, without the loader: it would be a tenth of the core, and wrap every call. */
 export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): Kernels {
   return new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Kernels;
 }
