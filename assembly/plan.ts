@@ -138,11 +138,24 @@ export function runPlan(plan: usize, length: i32): void {
   for (; length > 0; --length, plan += OP_BYTES) runOp(plan, 0, load<i32>(plan, 4), 0);
 }
 
+/** Chunks of a whole grain: all but what the last two would take, which goes in smaller ones. */
 // @ts-ignore: decorator
 @inline
-function chunks(record: usize): i64 {
-  const units = load<i32>(record, 4), grain = load<i32>(record, 8);
-  return (units + grain - 1) / grain;
+function wholeChunks(units: i32, grain: i32): i32 {
+  return max(0, (units + grain - 1) / grain - 2);
+}
+
+/** Units of each of the last chunks: half a grain or less, so that nobody waits long for the very last. An op of two grains or fewer has no others. */
+// @ts-ignore: decorator
+@inline
+function lastGrain(units: i32, grain: i32): i32 {
+  const whole = wholeChunks(units, grain);
+  return whole == 0 ? grain : (units - whole * grain + 3) >> 2;
+}
+
+function chunks(record: usize): i32 {
+  const units = load<i32>(record, 4), grain = load<i32>(record, 8), whole = wholeChunks(units, grain), last = lastGrain(units, grain);
+  return whole + (units - whole * grain + last - 1) / last;
 }
 
 /** Opens `length` ops from `plan` for all threads. The caller then takes part as thread 0, which returns when all is done. */
@@ -157,7 +170,7 @@ export function openRun(plan: usize, length: i32): void {
 /** Publishes an op's chunks and wakes whoever sleeps. */
 function open(epoch: i32, record: usize): void {
   atomic.store<i32>(DONE, 0);
-  atomic.store<i64>(CLAIM, (<i64>epoch << 32) | chunks(record));
+  atomic.store<i64>(CLAIM, (<i64>epoch << 32) | <i64>chunks(record));
   if (atomic.load<i32>(SLEEPERS) > 0) atomic.notify(CLAIM + 4, -1);
 }
 
@@ -181,9 +194,10 @@ export function takePart(thread: i32): i32 {
       // while this chunk is out the op cannot end, so the run's description cannot change
       const index = epoch - load<i32>(RUN_EPOCH);
       const record = load<usize>(RUN_PLAN) + <usize>index * OP_BYTES;
-      const units = load<i32>(record, 4), grain = load<i32>(record, 8), total = <i32>chunks(record);
-      const begin = (total - left) * grain;
-      runOp(record, begin, min(begin + grain, units), thread);
+      const units = load<i32>(record, 4), grain = load<i32>(record, 8), total = chunks(record);
+      const chunk = total - left, whole = wholeChunks(units, grain), size = chunk < whole ? grain : lastGrain(units, grain);
+      const begin = chunk < whole ? chunk * grain : whole * grain + (chunk - whole) * size;
+      runOp(record, begin, min(begin + size, units), thread);
       if (atomic.add<i32>(DONE, 1) + 1 == total) {
         if (index + 1 == load<i32>(RUN_LENGTH)) {
           close(epoch + 1);
