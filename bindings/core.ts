@@ -14,8 +14,10 @@ export type * from "./api.ts";
  * @throws TypeError for anything but a list of architectures
  */
 export function loader(architectures: readonly Architecture[]): Load {
-  if (!Array.isArray(architectures) || architectures.length === 0 || !architectures.every((a) => a?.family)) {
-    throw new TypeError(`the architectures are ${describe(architectures)}, expected a list of at least one that slab-wasm/core exports: write loader([slabDeit])`);
+  const list = Array.isArray(architectures), bad = list ? architectures.findIndex((a) => !a?.family) : -1;
+  if (!list || !architectures.length || bad >= 0) {
+    const said = !list ? describe(architectures) : bad < 0 ? "an empty list" : `a list with ${describe(architectures[bad])} at ${bad}`;
+    throw new TypeError(`loader() was given ${said}, expected a list of architectures from slab-wasm/core: write loader([slabDeit])`);
   }
-  return loadOf(architectures, ": of others, import the architecture from slab-wasm/core and give it to loader() too");
+  return loadOf(architectures, ": for others, give loader() their architecture from slab-wasm/core");
 }
