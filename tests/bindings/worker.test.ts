@@ -159,7 +159,7 @@ test("neither a model nor its worker keeps the process alive; a request does", a
   const folder = fileURLToPath(new URL("../../models/pretrained/slab-deit-cifar10/", import.meta.url));
   const { code, text } = await runScript(`const worker = await import("slab-wasm/worker");
     const model = await worker.load(${JSON.stringify(folder)});
-    model.forward(new Float32Array(3 * 32 * 32)).then((logits) => console.log(logits.length));`);
+    model.forward(new Float32Array(3 * 32 * 32)).then((logits) => console.log(String(logits.length)));`);
   assert.equal([code, text], [0, "10"]);
 });
 
