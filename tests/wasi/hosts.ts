@@ -29,15 +29,18 @@ function pathOf(module: Module): string {
 function separate(command: readonly string[], script: string, env: NodeJS.ProcessEnv = process.env): Host["run"] {
   const host = fileURLToPath(new URL(script, import.meta.url));
   return (args, { folder, stdin = "", module = "slab-wasi" }) => {
-    const { status, stdout, stderr } = spawnSync(command[0]!, [...command.slice(1), host, pathOf(module), ...args], { cwd: folder, input: stdin, env, maxBuffer: 1 << 26, timeout: 60_000 });
+    const { status, signal, stdout, stderr } = spawnSync(command[0]!, [...command.slice(1), host, pathOf(module), ...args], { cwd: folder, input: stdin, env, maxBuffer: 1 << 26, timeout: 60_000 });
     const errors = stderr.toString();
-    if (status === null || /RuntimeError|Traceback/.test(errors)) throw new Error(`${script}: ${errors || "ended by a signal"}`);
+    if (status === null || /RuntimeError|Traceback/.test(errors)) throw new Error(`${script}: ${errors || `ended by ${signal}`}`);
     return { code: status, stdout, stderr: errors };
   };
 }
 
-// a process each: node:wasi keeps what it opens, and after hundreds of runs in one process Node 20 has crashed
-export const node: Host = { name: `node:wasi of Node ${process.versions.node}`, run: separate([process.execPath, "--no-warnings"], "./node-host.mjs") };
+// before Node 24, node:wasi may collect garbage in the middle of a fast call from WebAssembly, and one run in forty crashes (nodejs/node#46777)
+const safeCalls = Number.parseInt(process.versions.node) < 24 ? ["--no-turbo-fast-api-calls"] : [];
+
+// a process each: node:wasi keeps what it opens
+export const node: Host = { name: `node:wasi of Node ${process.versions.node}`, run: separate([process.execPath, "--no-warnings", ...safeCalls], "./node-host.mjs") };
 
 const compiled = new Map<Module, WebAssembly.Module>();
 
