@@ -4,7 +4,7 @@ export { embed, packPanel, packPanels, unpackTable } from "./pack";
 export { runPlan } from "./plan";
 export { linear } from "./matmul";
 export { int8PanelBytes, int8RowBytes, linearInt8, probeInt8, quantizePanelInt8, quantizeRows } from "./int8";
-export { int4RowBytes, int4VectorBytes, linearInt4, quantizeRowInt4, quantizeVectorInt8, unpackPanelInt4 } from "./int4";
+export { int4PanelBytes, int4VectorBytes, linearInt4, quantizePanelInt4, quantizeVectorInt8, unpackPanelInt4 } from "./int4";
 export { keyValueState, linearAttention } from "./linear-attention";
 export { scoreAttention, transposeKeys } from "./score-attention";
 export { gatherRows } from "./gather";

@@ -9,7 +9,7 @@ import { ACT_GATE } from "./opcodes";
  *
  * @param x          f32 [m, k], read when m > 1
  * @param q, params  of row 0 as quantizeVectorInt8 leaves them, read when m = 1
- * @param w          [panels, 8] rows of int4RowBytes(k)
+ * @param w          [panels] of int4PanelBytes(k)
  * @param scratch    8·k floats, this thread's own
  */
 export function linearInt4Rows(

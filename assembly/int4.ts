@@ -1,23 +1,22 @@
 // Linear layers on four-bit weights, for decode: one row of activations, quantised to i8, and weights in blocks of 32 along k with
 // a scale each. Prefill unpacks a panel and multiplies in f32. Sums within a block are exact integers, the same in every build.
 //
-// A row of weights: groups of four blocks, then one of two and one of one as needed; of every group first the scales as bfloat16, 2 bytes
-// each, then the nibbles, 16 bytes each. 4.5 bits a weight, all in one stream. A bfloat16 has the range of an f32, and its coarse
-// steps cost nothing, because the scale is chosen before the nibbles are. Value: (nibble − 8) · scale.
-//
-// A block's nibbles are four 32-bit words, k = 0 … 15 in the low halves of their bytes, 16 … 31 in the high ones. In a group of four blocks
-// lane j of every vector belongs to block j, in a group of two lanes j and j + 2, so that one multiplication scales the whole group.
+// A panel of weights, eight output channels, is a run of blocks of 32 k. Of every block come first the scales as bfloat16, then four vectors of
+// nibbles of channels 0 … 3, a channel in each 32-bit lane, then those of channels 4 … 7. Vector v has k = 4v … 4v + 3 of the block in the low halves
+// of the bytes and 16 + 4v … 16 + 4v + 3 in the high ones, so that a product broadcasts four activations and the sums of channels come out side by
+// side. Scales of channels c and c + 4 share a lane: one in its low half, the other in its high one. 4.5 bits a weight, all in one stream. A bfloat16
+// has the range of an f32, and its coarse steps cost nothing, because the scale is chosen before the nibbles are. Value: (nibble − 8) · scale.
 import { PANEL } from "./header";
-import { finishPanel, quarterOf } from "./matmul";
+import { finishPanel } from "./matmul";
 import { ACT_GATE } from "./opcodes";
 import { BYTE_DOT, BYTE_NIBBLES, bytePairs, constantAt, madd, max4, NIBBLE_HIGH, NIBBLE_LOW, ONES, ROUND, sum4, WORD_NIBBLES } from "./simd";
 
 /** Weights that share a scale. */
 const BLOCK: i32 = 32;
-/** Bytes of a group of four blocks, of two, and of one. */
-const FOUR_BYTES: usize = 72;
-const TWO_BYTES: usize = 36;
-const BLOCK_BYTES: usize = 18;
+/** Bytes of a block of a panel: scales, and nibbles of its first and of its last four channels. */
+const SCALES_BYTES: usize = 16;
+const HALF_BYTES: usize = 64;
+const BLOCK_BYTES: usize = SCALES_BYTES + 2 * HALF_BYTES;
 /** Bytes of a block of activations: i8 where bytes are multiplied, i16 elsewhere. */
 // @ts-ignore: decorator
 @inline
@@ -31,8 +30,8 @@ function blocksOf(k: i32): i32 {
   return (k + BLOCK - 1) / BLOCK;
 }
 
-/** Bytes of one packed row of weights. */
-export function int4RowBytes(k: i32): usize {
+/** Bytes of one packed panel of weights. */
+export function int4PanelBytes(k: i32): usize {
   return <usize>blocksOf(k) * BLOCK_BYTES;
 }
 
@@ -60,30 +59,6 @@ function narrow(a: v128, b: v128, c: v128, d: v128): v128 {
   return i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d));
 }
 
-/** How many blocks are in the group of block `block`. */
-// @ts-ignore: decorator
-@inline
-function groupOf(block: i32, blocks: i32): i32 {
-  return block < (blocks & ~3) ? 4 : block < (blocks & ~1) ? 2 : 1;
-}
-
-/** Where word `word` of a block is, from its first, when vectors are `vector` bytes apart. */
-// @ts-ignore: decorator
-@inline
-function wordOffset(group: i32, word: i32, vector: usize): usize {
-  return group == 4 ? <usize>word * vector : group == 2 ? <usize>(word >> 1) * vector + <usize>(word & 1) * 8 : <usize>word * 4;
-}
-
-/** Stores the four words of v where a group's block has them. */
-// @ts-ignore: decorator
-@inline
-function scatter(at: usize, group: i32, vector: usize, v: v128): void {
-  v128.store32_lane(at, v, 0);
-  v128.store32_lane(at + wordOffset(group, 1, vector), v, 1);
-  v128.store32_lane(at + wordOffset(group, 2, vector), v, 2);
-  v128.store32_lane(at + wordOffset(group, 3, vector), v, 3);
-}
-
 // @ts-ignore: decorator
 @inline
 function roundToBfloat16(value: f32): u32 {
@@ -103,7 +78,7 @@ function steps(w: v128, inverse: v128): v128 {
 /** Where the largest weight of a block is put, in steps: −9, −8.75 … −6, and the last at 7. */
 const TRIALS: i32 = 14;
 
-/** Stores a block's scale and returns its nibbles, from the `left` numbers at `row`, or 32. */
+/** Stores a block's scale and returns its nibbles, a vector's in each word, from the `left` numbers at `row`, or 32. */
 function quantizeBlock(scaleAt: usize, row: usize, left: i32): v128 {
   left = min(left, BLOCK);
   let high4 = i32x4.splat(0), low4 = high4;
@@ -151,29 +126,32 @@ function quad(row: usize, left: i32, i: i32, inverse4: v128): v128 {
 }
 
 /**
- * One row of weights → one packed row. Each block's scale is the best of fourteen: the largest weight is put at −9, −8.75 … −6 or 7
+ * Eight output channels → one panel. Each block's scale is the best of fourteen: the largest weight is put at −9, −8.75 … −6 or 7
  * steps, all are rounded, and least squares give the scale of those steps.
  *
- * @param out  int4RowBytes(k)
- * @param row  f32 [k], finite
+ * @param out   int4PanelBytes(k)
+ * @param rows  f32 [8, k], finite
  */
-export function quantizeRowInt4(out: usize, row: usize, k: i32): void {
-  const blocks = blocksOf(k);
-  for (let block = 0; block < blocks;) {
-    const group = groupOf(block, blocks), nibbles = out + <usize>group * 2;
-    for (let j: usize = 0; j < <usize>group; ++j, ++block) {
-      scatter(nibbles + j * 4, group, 16, quantizeBlock(out + j * 2, row, k - block * BLOCK));
-      row += BLOCK * 4;
+export function quantizePanelInt4(out: usize, rows: usize, k: i32): void {
+  for (let c: usize = 0; c < <usize>PANEL; ++c) {
+    let scale = out + (c & 3) * 4 + (c >> 2) * 2, word = out + SCALES_BYTES + (c >> 2) * HALF_BYTES + (c & 3) * 4;
+    let at = rows + c * <usize>k * 4;
+    for (let left = k; left > 0; left -= BLOCK) {
+      const words = quantizeBlock(scale, at, left);
+      v128.store32_lane(word, words, 0);
+      v128.store32_lane(word, words, 1, 16);
+      v128.store32_lane(word, words, 2, 32);
+      v128.store32_lane(word, words, 3, 48);
+      scale += BLOCK_BYTES; word += BLOCK_BYTES; at += BLOCK * 4;
     }
-    out += <usize>group * BLOCK_BYTES;
   }
 }
 
 /**
- * Activations → i8 in −127 … 127 with a scale for each block of 32, in the order of a packed row.
+ * Activations → i8 in −127 … 127 with a scale for each block of 32.
  * A block with a NaN or an infinity has scale NaN, which makes every output NaN.
  *
- * @param out     int4VectorBytes(k): i8 in relaxed builds, i16 of the same values in the others, even and odd places apart
+ * @param out     int4VectorBytes(k): i8 in relaxed builds; i16 of the same values in the others, of every block the even places, then the odd ones
  * @param params  f32 [blocks] scales, max |x| / 127, then i32 [blocks] offsets, −8 · Σ q; blocks = ⌈k/32⌉
  * @param x       f32 [k]
  */
@@ -203,16 +181,16 @@ export function quantizeVectorInt8(out: usize, params: usize, x: usize, k: i32):
     store<f32>(params + <usize>block * 4, scale + poison);
     store<i32>(params + <usize>(blocks + block) * 4, -8 * sum);
 
-    const group = groupOf(block, blocks), j = block & (group - 1), at = out + <usize>(block - j) * X_BYTES + <usize>j * 4;
     if (BYTE_DOT) {
-      scatter(at, group, X_BYTES, first);
-      scatter(at + 16, group, X_BYTES, second);
+      v128.store(out, first);
+      v128.store(out, second, 16);
     } else {
-      scatter(at, group, X_BYTES, i16x8.shr_s(i16x8.shl(first, 8), 8));
-      scatter(at + 16, group, X_BYTES, i16x8.shr_s(i16x8.shl(second, 8), 8));
-      scatter(at + 32, group, X_BYTES, i16x8.shr_s(first, 8));
-      scatter(at + 48, group, X_BYTES, i16x8.shr_s(second, 8));
+      v128.store(out, i16x8.shr_s(i16x8.shl(first, 8), 8));
+      v128.store(out, i16x8.shr_s(i16x8.shl(second, 8), 8), 16);
+      v128.store(out, i16x8.shr_s(first, 8), 32);
+      v128.store(out, i16x8.shr_s(second, 8), 48);
     }
+    out += X_BYTES;
     x += BLOCK * 4;
   }
 }
@@ -224,172 +202,125 @@ function nearest(x: v128, inverse: v128, round: v128): v128 {
   return i32x4.sub(f32x4.add(f32x4.mul(x, inverse), round), round);
 }
 
-/** c + Σ nibble·x of a vector of weights, the nibbles taken as i16: even bytes' low and high, then odd bytes'. */
+/** Products of a vector of nibbles in i16: of the low halves with x0 and of the high ones with x1. */
 // @ts-ignore: decorator
 @inline
-function wordNibbles(c: v128, t: v128, x0: v128, x1: v128, x2: v128, x3: v128, mask: v128): v128 {
+function nibblePairs(t: v128, x0: v128, x1: v128, mask: v128): v128 {
+  return i16x8.add(bytePairs(x0, v128.and(t, mask)), bytePairs(x1, v128.and(i16x8.shr_u(t, 4), mask)));
+}
+
+/** c + Σ nibble·x of a vector of nibbles, taken as i16: even bytes' low and high, then odd bytes'. */
+// @ts-ignore: decorator
+@inline
+function addNibbles(c: v128, t: v128, x0: v128, x1: v128, x2: v128, x3: v128, mask: v128): v128 {
   c = i32x4.add(c, i32x4.dot_i16x8_s(v128.and(t, mask), x0));
   c = i32x4.add(c, i32x4.dot_i16x8_s(v128.and(i16x8.shr_u(t, 4), mask), x1));
   c = i32x4.add(c, i32x4.dot_i16x8_s(v128.and(i16x8.shr_u(t, 8), mask), x2));
   return i32x4.add(c, i32x4.dot_i16x8_s(i16x8.shr_u(t, 12), x3));
 }
 
-/** acc + sums · scales, where sums are those of a four and scales are at w. */
+/** Scales of channels 0 … 3. */
 // @ts-ignore: decorator
 @inline
-function scaleFour(acc: v128, sums: v128, offsets: v128, w: usize, xScales: v128): v128 {
-  const scales = f32x4.mul(i32x4.shl(v128.load16x4_u(w), 16), xScales);
-  return madd(f32x4.convert_i32x4_s(i32x4.add(sums, offsets)), scales, acc);
+function firstScales(scales: v128): v128 {
+  return i32x4.shl(scales, 16);
 }
 
-/** The sums of a group of two blocks, its nibbles at w. */
+/** Scales of channels 4 … 7. */
 // @ts-ignore: decorator
 @inline
-function twoSums(w: usize, x: usize): v128 {
-  const t = v128.load(w), u = v128.load(w, 16);
-  if (BYTE_DOT) {
-    const mask = constantAt(BYTE_NIBBLES);
-    return i32x4.dot_i16x8_s(i16x8.add(
-      i16x8.add(bytePairs(v128.load(x), v128.and(t, mask)), bytePairs(v128.load(x, 16), v128.and(i16x8.shr_u(t, 4), mask))),
-      i16x8.add(bytePairs(v128.load(x, 32), v128.and(u, mask)), bytePairs(v128.load(x, 48), v128.and(i16x8.shr_u(u, 4), mask))),
-    ), constantAt(ONES));
-  }
-  const mask = constantAt(WORD_NIBBLES);
-  return wordNibbles(
-    wordNibbles(i32x4.splat(0), t, v128.load(x), v128.load(x, 16), v128.load(x, 32), v128.load(x, 48), mask),
-    u, v128.load(x, 64), v128.load(x, 80), v128.load(x, 96), v128.load(x, 112), mask,
-  );
+function secondScales(scales: v128): v128 {
+  return v128.and(scales, i32x4.splat(0xffff0000));
 }
 
-/** acc + sums · scales of a group of two; its two scales are at w, offsets are in the first two lanes. */
+/** acc + sums · scales. */
 // @ts-ignore: decorator
 @inline
-function scaleTwo(acc: v128, sums: v128, offsets: v128, w: usize, xScales: v128): v128 {
-  const scales = f32x4.mul(i32x4.shl(i32x4.extend_low_i16x8_u(v128.load32_splat(w)), 16), xScales);
-  return madd(f32x4.convert_i32x4_s(i32x4.add(sums, offsets)), scales, acc);
+function addScaled(acc: v128, sums: v128, offset: v128, scales: v128, xScale: v128): v128 {
+  return madd(f32x4.convert_i32x4_s(i32x4.add(sums, offset)), f32x4.mul(scales, xScale), acc);
 }
 
-/** acc + one block's product, lanes not yet summed. */
-// @ts-ignore: decorator
-@inline
-function addBlock(acc: v128, w: usize, x: usize, scale: f32, offset: v128): v128 {
-  const t = v128.load(w, 2);
-  let sums: v128;
-  if (BYTE_DOT) {
-    const mask = constantAt(BYTE_NIBBLES);
-    const pairs = i16x8.add(bytePairs(v128.load(x), v128.and(t, mask)), bytePairs(v128.load(x, 16), v128.and(i16x8.shr_u(t, 4), mask)));
-    sums = i32x4.add(offset, i32x4.dot_i16x8_s(pairs, constantAt(ONES)));
-  } else {
-    sums = wordNibbles(offset, t, v128.load(x), v128.load(x, 16), v128.load(x, 32), v128.load(x, 48), constantAt(WORD_NIBBLES));
-  }
-  return madd(f32x4.convert_i32x4_s(sums), f32x4.splat(reinterpret<f32>(<u32>load<u16>(w) << 16) * scale), acc);
-}
-
-/** Four rows of weights, `stream` bytes apart: out = w · x + bias + addend of each, `outStream` and `biasStream` bytes apart. */
-function fourRows(
-  out: usize, outStream: usize, x: usize, params: usize, w: usize, stream: usize, bias: usize, biasStream: usize,
-  addend: usize, addendStream: usize, blocks: i32,
+/** Panels p0 and p1, which may be the same: out = w · x + bias + addend of each. No output is stored before every addend is read, since they may be one. */
+function twoPanels(
+  p0: usize, p1: usize, out: usize, outPanel: usize, x: usize, params: usize, w: usize, bias: usize, addend: usize, addendPanel: usize, blocks: i32,
 ): void {
-  let w0 = w, w1 = w + stream, w2 = w1 + stream, w3 = w2 + stream;
+  const stream = <usize>blocks * BLOCK_BYTES;
+  let w0 = w + p0 * stream, w1 = w + p1 * stream;
   let acc0 = i32x4.splat(0), acc1 = acc0, acc2 = acc0, acc3 = acc0;
-  let s0: v128, s1: v128, s2: v128, s3: v128, t: v128, x0: v128, x1: v128;
+  let s0: v128, s1: v128, s2: v128, s3: v128, x0: v128, x1: v128;
   let offsets = params + <usize>blocks * 4;
   const ones = constantAt(ONES), mask = constantAt(BYTE_DOT ? BYTE_NIBBLES : WORD_NIBBLES);
-  for (let fours = blocks >> 2; fours > 0; --fours) {
+  for (let block = blocks; block > 0; --block) {
     if (BYTE_DOT) {
-      // at most eight pairs of 15 · 127 each: no i16 overflows
-      x0 = v128.load(x); x1 = v128.load(x, 16);
-      t = v128.load(w0, 8); s0 = i16x8.add(bytePairs(x0, v128.and(t, mask)), bytePairs(x1, v128.and(i16x8.shr_u(t, 4), mask)));
-      t = v128.load(w1, 8); s1 = i16x8.add(bytePairs(x0, v128.and(t, mask)), bytePairs(x1, v128.and(i16x8.shr_u(t, 4), mask)));
-      t = v128.load(w2, 8); s2 = i16x8.add(bytePairs(x0, v128.and(t, mask)), bytePairs(x1, v128.and(i16x8.shr_u(t, 4), mask)));
-      t = v128.load(w3, 8); s3 = i16x8.add(bytePairs(x0, v128.and(t, mask)), bytePairs(x1, v128.and(i16x8.shr_u(t, 4), mask)));
-      x0 = v128.load(x, 32); x1 = v128.load(x, 48);
-      t = v128.load(w0, 24); s0 = i16x8.add(i16x8.add(s0, bytePairs(x0, v128.and(t, mask))), bytePairs(x1, v128.and(i16x8.shr_u(t, 4), mask)));
-      t = v128.load(w1, 24); s1 = i16x8.add(i16x8.add(s1, bytePairs(x0, v128.and(t, mask))), bytePairs(x1, v128.and(i16x8.shr_u(t, 4), mask)));
-      t = v128.load(w2, 24); s2 = i16x8.add(i16x8.add(s2, bytePairs(x0, v128.and(t, mask))), bytePairs(x1, v128.and(i16x8.shr_u(t, 4), mask)));
-      t = v128.load(w3, 24); s3 = i16x8.add(i16x8.add(s3, bytePairs(x0, v128.and(t, mask))), bytePairs(x1, v128.and(i16x8.shr_u(t, 4), mask)));
-      x0 = v128.load(x, 64); x1 = v128.load(x, 80);
-      t = v128.load(w0, 40); s0 = i16x8.add(i16x8.add(s0, bytePairs(x0, v128.and(t, mask))), bytePairs(x1, v128.and(i16x8.shr_u(t, 4), mask)));
-      t = v128.load(w1, 40); s1 = i16x8.add(i16x8.add(s1, bytePairs(x0, v128.and(t, mask))), bytePairs(x1, v128.and(i16x8.shr_u(t, 4), mask)));
-      t = v128.load(w2, 40); s2 = i16x8.add(i16x8.add(s2, bytePairs(x0, v128.and(t, mask))), bytePairs(x1, v128.and(i16x8.shr_u(t, 4), mask)));
-      t = v128.load(w3, 40); s3 = i16x8.add(i16x8.add(s3, bytePairs(x0, v128.and(t, mask))), bytePairs(x1, v128.and(i16x8.shr_u(t, 4), mask)));
-      x0 = v128.load(x, 96); x1 = v128.load(x, 112);
-      t = v128.load(w0, 56); s0 = i16x8.add(i16x8.add(s0, bytePairs(x0, v128.and(t, mask))), bytePairs(x1, v128.and(i16x8.shr_u(t, 4), mask)));
-      t = v128.load(w1, 56); s1 = i16x8.add(i16x8.add(s1, bytePairs(x0, v128.and(t, mask))), bytePairs(x1, v128.and(i16x8.shr_u(t, 4), mask)));
-      t = v128.load(w2, 56); s2 = i16x8.add(i16x8.add(s2, bytePairs(x0, v128.and(t, mask))), bytePairs(x1, v128.and(i16x8.shr_u(t, 4), mask)));
-      t = v128.load(w3, 56); s3 = i16x8.add(i16x8.add(s3, bytePairs(x0, v128.and(t, mask))), bytePairs(x1, v128.and(i16x8.shr_u(t, 4), mask)));
+      // eight pairs of at most 15 · 127 each: no i16 overflows
+      x0 = v128.load32_splat(x, 0); x1 = v128.load32_splat(x, 16);
+      s0 = nibblePairs(v128.load(w0, 16), x0, x1, mask);
+      s1 = nibblePairs(v128.load(w0, 80), x0, x1, mask);
+      s2 = nibblePairs(v128.load(w1, 16), x0, x1, mask);
+      s3 = nibblePairs(v128.load(w1, 80), x0, x1, mask);
+      x0 = v128.load32_splat(x, 4); x1 = v128.load32_splat(x, 20);
+      s0 = i16x8.add(s0, nibblePairs(v128.load(w0, 32), x0, x1, mask));
+      s1 = i16x8.add(s1, nibblePairs(v128.load(w0, 96), x0, x1, mask));
+      s2 = i16x8.add(s2, nibblePairs(v128.load(w1, 32), x0, x1, mask));
+      s3 = i16x8.add(s3, nibblePairs(v128.load(w1, 96), x0, x1, mask));
+      x0 = v128.load32_splat(x, 8); x1 = v128.load32_splat(x, 24);
+      s0 = i16x8.add(s0, nibblePairs(v128.load(w0, 48), x0, x1, mask));
+      s1 = i16x8.add(s1, nibblePairs(v128.load(w0, 112), x0, x1, mask));
+      s2 = i16x8.add(s2, nibblePairs(v128.load(w1, 48), x0, x1, mask));
+      s3 = i16x8.add(s3, nibblePairs(v128.load(w1, 112), x0, x1, mask));
+      x0 = v128.load32_splat(x, 12); x1 = v128.load32_splat(x, 28);
+      s0 = i16x8.add(s0, nibblePairs(v128.load(w0, 64), x0, x1, mask));
+      s1 = i16x8.add(s1, nibblePairs(v128.load(w0, 128), x0, x1, mask));
+      s2 = i16x8.add(s2, nibblePairs(v128.load(w1, 64), x0, x1, mask));
+      s3 = i16x8.add(s3, nibblePairs(v128.load(w1, 128), x0, x1, mask));
       s0 = i32x4.dot_i16x8_s(s0, ones);
       s1 = i32x4.dot_i16x8_s(s1, ones);
       s2 = i32x4.dot_i16x8_s(s2, ones);
       s3 = i32x4.dot_i16x8_s(s3, ones);
     } else {
-      let x2: v128, x3: v128, at = x, v = 4;
+      let x2: v128, x3: v128;
       s0 = s1 = s2 = s3 = i32x4.splat(0);
+      let xs = x, t0 = w0 + SCALES_BYTES, t1 = w1 + SCALES_BYTES, v = 4;
       do {
-        x0 = v128.load(at); x1 = v128.load(at, 16); x2 = v128.load(at, 32); x3 = v128.load(at, 48);
-        s0 = wordNibbles(s0, v128.load(w0, 8), x0, x1, x2, x3, mask);
-        s1 = wordNibbles(s1, v128.load(w1, 8), x0, x1, x2, x3, mask);
-        s2 = wordNibbles(s2, v128.load(w2, 8), x0, x1, x2, x3, mask);
-        s3 = wordNibbles(s3, v128.load(w3, 8), x0, x1, x2, x3, mask);
-        at += 64; w0 += 16; w1 += 16; w2 += 16; w3 += 16;
+        x0 = v128.load32_splat(xs); x1 = v128.load32_splat(xs, 16); x2 = v128.load32_splat(xs, 32); x3 = v128.load32_splat(xs, 48);
+        s0 = addNibbles(s0, v128.load(t0), x0, x1, x2, x3, mask);
+        s1 = addNibbles(s1, v128.load(t0, HALF_BYTES), x0, x1, x2, x3, mask);
+        s2 = addNibbles(s2, v128.load(t1), x0, x1, x2, x3, mask);
+        s3 = addNibbles(s3, v128.load(t1, HALF_BYTES), x0, x1, x2, x3, mask);
+        xs += 4; t0 += 16; t1 += 16;
       } while (--v);
-      w0 -= 64; w1 -= 64; w2 -= 64; w3 -= 64;
     }
-    x0 = v128.load(params); x1 = v128.load(offsets);
-    acc0 = scaleFour(acc0, s0, x1, w0, x0);
-    acc1 = scaleFour(acc1, s1, x1, w1, x0);
-    acc2 = scaleFour(acc2, s2, x1, w2, x0);
-    acc3 = scaleFour(acc3, s3, x1, w3, x0);
-    x += 4 * X_BYTES; params += 16; offsets += 16;
-    w0 += FOUR_BYTES; w1 += FOUR_BYTES; w2 += FOUR_BYTES; w3 += FOUR_BYTES;
+    const xScale = v128.load32_splat(params), offset = v128.load32_splat(offsets);
+    x0 = v128.load(w0); x1 = v128.load(w1);
+    acc0 = addScaled(acc0, s0, offset, firstScales(x0), xScale);
+    acc1 = addScaled(acc1, s1, offset, secondScales(x0), xScale);
+    acc2 = addScaled(acc2, s2, offset, firstScales(x1), xScale);
+    acc3 = addScaled(acc3, s3, offset, secondScales(x1), xScale);
+    x += X_BYTES; params += 4; offsets += 4;
+    w0 += BLOCK_BYTES; w1 += BLOCK_BYTES;
   }
-  if (blocks & 2) {
-    x0 = v128.load64_splat(params); x1 = v128.load64_zero(offsets);
-    acc0 = scaleTwo(acc0, twoSums(w0 + 4, x), x1, w0, x0);
-    acc1 = scaleTwo(acc1, twoSums(w1 + 4, x), x1, w1, x0);
-    acc2 = scaleTwo(acc2, twoSums(w2 + 4, x), x1, w2, x0);
-    acc3 = scaleTwo(acc3, twoSums(w3 + 4, x), x1, w3, x0);
-    x += 2 * X_BYTES; params += 8; offsets += 8;
-    w0 += TWO_BYTES; w1 += TWO_BYTES; w2 += TWO_BYTES; w3 += TWO_BYTES;
+  const bias0 = bias + p0 * (PANEL * 4), bias1 = bias + p1 * (PANEL * 4);
+  acc0 = f32x4.add(acc0, v128.load(bias0)); acc1 = f32x4.add(acc1, v128.load(bias0, 16));
+  acc2 = f32x4.add(acc2, v128.load(bias1)); acc3 = f32x4.add(acc3, v128.load(bias1, 16));
+  if (addend) {
+    const addend0 = addend + p0 * addendPanel, addend1 = addend + p1 * addendPanel;
+    acc0 = f32x4.add(acc0, v128.load(addend0)); acc1 = f32x4.add(acc1, v128.load(addend0, 16));
+    acc2 = f32x4.add(acc2, v128.load(addend1)); acc3 = f32x4.add(acc3, v128.load(addend1, 16));
   }
-  if (blocks & 1) {
-    const scale = load<f32>(params), offset = v128.load32_zero(offsets);
-    acc0 = addBlock(acc0, w0, x, scale, offset);
-    acc1 = addBlock(acc1, w1, x, scale, offset);
-    acc2 = addBlock(acc2, w2, x, scale, offset);
-    acc3 = addBlock(acc3, w3, x, scale, offset);
-  }
-  // lanes 0 + 1 and 2 + 3 of two rows, then the sums of all four
-  s0 = f32x4.add(i32x4.shuffle(acc0, acc1, 0, 2, 4, 6), i32x4.shuffle(acc0, acc1, 1, 3, 5, 7));
-  s1 = f32x4.add(i32x4.shuffle(acc2, acc3, 0, 2, 4, 6), i32x4.shuffle(acc2, acc3, 1, 3, 5, 7));
-  s0 = f32x4.add(i32x4.shuffle(s0, s1, 0, 2, 4, 6), i32x4.shuffle(s0, s1, 1, 3, 5, 7));
-  s0 = f32x4.add(s0, gather(bias, biasStream));
-  if (addend) s0 = f32x4.add(s0, gather(addend, addendStream));
-  v128.store32_lane(out, s0, 0); out += outStream;
-  v128.store32_lane(out, s0, 1); out += outStream;
-  v128.store32_lane(out, s0, 2); out += outStream;
-  v128.store32_lane(out, s0, 3);
-}
-
-/** Four floats `stream` bytes apart. */
-// @ts-ignore: decorator
-@inline
-function gather(at: usize, stream: usize): v128 {
-  let v = v128.load32_zero(at);
-  v = v128.load32_lane(at + stream, v, 1);
-  v = v128.load32_lane(at + 2 * stream, v, 2);
-  return v128.load32_lane(at + 3 * stream, v, 3);
+  const out0 = out + p0 * outPanel, out1 = out + p1 * outPanel;
+  v128.store(out0, acc0); v128.store(out0, acc1, 16);
+  v128.store(out1, acc2); v128.store(out1, acc3, 16);
 }
 
 /**
- * Linear layer of one row on four-bit weights, output panels [begin, end) of eight columns. Four rows of weights are read at a time, from
- * four quarters of the range, so that each stream is long.
+ * Linear layer of one row on four-bit weights, output panels [begin, end) of eight columns. Two panels are read at a time, from
+ * both halves of the range, so that each stream is long.
  *
  *   out = act(q · Wᵀ + bias + addend)      or, with ACT_GATE,      out = (q · Wᵀ + bias) ⊙ addend
  *
  * @param out        f32 [panels, 8], panels outPanel bytes apart
  * @param q, params  as quantizeVectorInt8 leaves them
- * @param w          [panels, 8] rows of int4RowBytes(k), as quantizeRowInt4 leaves them
+ * @param w          [panels] of int4PanelBytes(k), as quantizePanelInt4 leaves them
  * @param bias       f32 [panels, 8]
  * @param addend     f32 [panels, 8], panels addendPanel bytes apart; 0 = none. May be `out` itself, but not a gate
  * @param act        ACT_NONE | ACT_RELU | ACT_GELU | ACT_SILU | ACT_GATE
@@ -397,70 +328,42 @@ function gather(at: usize, stream: usize): v128 {
 export function linearInt4(
   begin: i32, end: i32, out: usize, outPanel: usize, q: usize, params: usize, w: usize, bias: usize, addend: usize, addendPanel: usize, k: i32, act: i32,
 ): void {
-  const added = act == ACT_GATE ? 0 : addend, row = int4RowBytes(k), blocks = blocksOf(k);
-  const quarter = quarterOf(end - begin, PANEL * row), far = <usize>begin + 4 * quarter;
-  let p = <usize>begin;
-  for (; p < <usize>begin + quarter; ++p) {
-    for (let r: usize = 0; r < <usize>PANEL; ++r) {
-      fourRows(
-        out + p * outPanel + r * 4, quarter * outPanel, q, params, w + (p * PANEL + r) * row, quarter * PANEL * row,
-        bias + (p * PANEL + r) * 4, quarter * (PANEL * 4), added ? added + p * addendPanel + r * 4 : 0, quarter * addendPanel, blocks,
-      );
-    }
-  }
-  for (p = far; p < <usize>end; ++p) {
-    for (let r: usize = 0; r < <usize>PANEL; r += 4) {
-      fourRows(
-        out + p * outPanel + r * 4, 4, q, params, w + (p * PANEL + r) * row, row,
-        bias + (p * PANEL + r) * 4, 4, added ? added + p * addendPanel + r * 4 : 0, 4, blocks,
-      );
-    }
-  }
-  for (p = begin; p < <usize>end; ++p) finishPanel(out + p * outPanel, 0, addend + p * addendPanel, 0, 1, act);
+  const added = act == ACT_GATE ? 0 : addend, blocks = blocksOf(k), half = <usize>(end - begin) >> 1, middle = <usize>begin + half;
+  for (let p = <usize>begin; p < middle; ++p) twoPanels(p, p + half, out, outPanel, q, params, w, bias, added, addendPanel, blocks);
+  if (middle + half < <usize>end) twoPanels(middle + half, middle + half, out, outPanel, q, params, w, bias, added, addendPanel, blocks);
+  for (let p = <usize>begin; p < <usize>end; ++p) finishPanel(out + p * outPanel, 0, addend + p * addendPanel, 0, 1, act);
 }
 
-/** Four weights from a word of nibbles: bits `shift` … of each byte. */
+/** Weights from the lowest nibble of every lane. */
 // @ts-ignore: decorator
 @inline
-function decodeQuad(at: usize, shift: i32, scale: v128): v128 {
-  const bytes = v128.and(i32x4.shr_u(v128.load32_zero(at), shift), constantAt(BYTE_NIBBLES));
-  const steps = f32x4.convert_i32x4_u(i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(bytes)));
-  return f32x4.mul(f32x4.add(steps, constantAt(NIBBLE_LOW)), scale);
-}
-
-// @ts-ignore: decorator
-@inline
-function scaleAt(at: usize): v128 {
-  return f32x4.splat(reinterpret<f32>(<u32>load<u16>(at) << 16));
+function decodeNibbles(t: v128, low: v128, scales: v128): v128 {
+  return f32x4.mul(f32x4.add(f32x4.convert_i32x4_u(v128.and(t, i32x4.splat(15))), low), scales);
 }
 
 /**
- * Eight rows of packed weights → one panel of f32, for panelProduct.
+ * One panel of packed weights → f32, for panelProduct.
  *
  * @param out    f32 [k, 8]
- * @param w      [panels, 8] rows of int4RowBytes(k)
+ * @param w      [panels] of int4PanelBytes(k)
  * @param panel  which
  */
 export function unpackPanelInt4(out: usize, w: usize, panel: i32, k: i32): void {
-  const row = int4RowBytes(k), blocks = blocksOf(k);
-  for (let half: usize = 0; half < 2; ++half) {
-    const rows = w + (<usize>panel * PANEL + half * 4) * row;
-    for (let block = 0; block < blocks; ++block) {
-      const group = groupOf(block, blocks), j = <usize>(block & (group - 1)), first = rows + (<usize>block - j) * BLOCK_BYTES;
-      const scales = first + j * 2, nibbles = first + <usize>group * 2 + j * 4;
-      const scale0 = scaleAt(scales), scale1 = scaleAt(scales + row), scale2 = scaleAt(scales + 2 * row), scale3 = scaleAt(scales + 3 * row);
-      for (let i = 0; i < 8; ++i) {
-        const left = k - block * BLOCK - i * 4, at = nibbles + wordOffset(group, i & 3, 16), shift = i & 4;
-        if (left <= 0) break;
-        const target = out + <usize>(block * BLOCK + i * 4) * 32 + half * 16;
-        const v0 = decodeQuad(at, shift, scale0), v1 = decodeQuad(at + row, shift, scale1);
-        const v2 = decodeQuad(at + 2 * row, shift, scale2), v3 = decodeQuad(at + 3 * row, shift, scale3);
-        const a = i32x4.shuffle(v0, v1, 0, 4, 1, 5), b = i32x4.shuffle(v2, v3, 0, 4, 1, 5);
-        const c = i32x4.shuffle(v0, v1, 2, 6, 3, 7), d = i32x4.shuffle(v2, v3, 2, 6, 3, 7);
-        v128.store(target, i32x4.shuffle(a, b, 0, 1, 4, 5));
-        if (left > 1) v128.store(target, i32x4.shuffle(a, b, 2, 3, 6, 7), 32);
-        if (left > 2) v128.store(target, i32x4.shuffle(c, d, 0, 1, 4, 5), 64);
-        if (left > 3) v128.store(target, i32x4.shuffle(c, d, 2, 3, 6, 7), 96);
+  const low = constantAt(NIBBLE_LOW);
+  let at = w + <usize>panel * int4PanelBytes(k);
+  for (let left = k; left > 0; left -= BLOCK, at += BLOCK_BYTES, out += BLOCK * PANEL * 4) {
+    const scales = v128.load(at), scales0 = firstScales(scales), scales1 = secondScales(scales);
+    let vector = at + SCALES_BYTES, target = out;
+    for (let i = 0; i < min(left, BLOCK / 2); vector += 16) {
+      let t0 = v128.load(vector), t1 = v128.load(vector, HALF_BYTES);
+      for (let end = min(left, i + 4); i < end; ++i, target += PANEL * 4) {
+        v128.store(target, decodeNibbles(t0, low, scales0));
+        v128.store(target, decodeNibbles(t1, low, scales1), 16);
+        if (i + BLOCK / 2 < left) {
+          v128.store(target, decodeNibbles(i32x4.shr_u(t0, 4), low, scales0), BLOCK / 2 * PANEL * 4);
+          v128.store(target, decodeNibbles(i32x4.shr_u(t1, 4), low, scales1), BLOCK / 2 * PANEL * 4 + 16);
+        }
+        t0 = i32x4.shr_u(t0, 8); t1 = i32x4.shr_u(t1, 8);
       }
     }
   }

@@ -1,6 +1,6 @@
 // Load time: raw checkpoint bytes → folded, packed panels. Folding is done in float64 and rounded once.
 import { PANEL } from "./header";
-import { int4RowBytes, quantizeRowInt4 } from "./int4";
+import { int4PanelBytes, quantizePanelInt4 } from "./int4";
 import { int8PanelBytes, quantizePanelInt8 } from "./int8";
 import { RAW_BF16, RAW_F16, RAW_F32, RAW_F64, WEIGHTS_INT4, WEIGHTS_INT8, WEIGHTS_INT8_NARROW } from "./opcodes";
 import { BYTE_DOT, max4, sum4 } from "./simd";
@@ -140,7 +140,7 @@ export function transposeRows(out: usize, rows: usize, row: usize, k: i32): void
  * @param a, b      f64 [k]: the affine map on the input; a = 0: none
  * @param s, t      f64 [8]: the affine map on the output; s = 0: none
  * @param stage     8·k floats of scratch
- * @param kind      WEIGHTS_F32: out is f32 [k, 8]. WEIGHTS_INT8, WEIGHTS_INT8_NARROW, WEIGHTS_INT4: as quantizePanelInt8, quantizeRowInt4 leave it
+ * @param kind      WEIGHTS_F32: out is f32 [k, 8]. WEIGHTS_INT8, WEIGHTS_INT8_NARROW, WEIGHTS_INT4: as quantizePanelInt8, quantizePanelInt4 leave it
  * @param scales    of int8, f32 [8]; sums i32 [8]
  * @returns the largest |w' − w| before quantisation; NaN if any number is not finite
  */
@@ -176,7 +176,7 @@ export function packPanel(
     change = max(change, moved) + (moved - moved) + shifted * 0;
   }
   if (isInt8(kind)) quantizePanelInt8(out, scales, sums, stage, k, kind == WEIGHTS_INT8_NARROW && BYTE_DOT ? 63 : 127);
-  else if (kind == WEIGHTS_INT4) for (let r: usize = 0; r < <usize>PANEL; ++r) quantizeRowInt4(out + r * int4RowBytes(k), stage + r * row, k);
+  else if (kind == WEIGHTS_INT4) quantizePanelInt4(out, stage, k);
   else transposeRows(out, stage, <usize>k * 4, k);
   return change;
 }
@@ -189,7 +189,7 @@ function isInt8(kind: i32): bool {
 
 /** Bytes of a packed panel. */
 function panelBytes(kind: i32, k: i32): usize {
-  return isInt8(kind) ? int8PanelBytes(k) : kind == WEIGHTS_INT4 ? PANEL * int4RowBytes(k) : <usize>k * (PANEL * 4);
+  return isInt8(kind) ? int8PanelBytes(k) : kind == WEIGHTS_INT4 ? int4PanelBytes(k) : <usize>k * (PANEL * 4);
 }
 
 /**

@@ -5,7 +5,7 @@ import type { WeightType } from "./dtype.ts";
 import { WEIGHT_TYPES } from "./dtype.ts";
 import type { Fold, Plan } from "./plan.ts";
 
-export const WEIGHTS = "slab.weights", VERSION = "3";
+export const WEIGHTS = "slab.weights", VERSION = "4";
 
 export interface Packed {
   readonly type: WeightType;

@@ -85,24 +85,20 @@ export function linearInt8(
 
 // int4
 
-/** Which group of four, two or one a block is in: its first block, and the place in it. */
-export function int4Group(block: number, k: number): { group: number; first: number; j: number } {
-  const blocks = Math.ceil(k / 32), group = block < (blocks & ~3) ? 4 : block < (blocks & ~1) ? 2 : 1, j = block & (group - 1);
-  return { group, first: block - j, j };
+/** Bytes of a packed panel of eight output channels: blocks of 32 k, each eight scales and 256 nibbles. */
+export const int4PanelBytes = (k: number): number => Math.ceil(k / 32) * 144;
+
+/** Weight i of output channel o in packed panels: its step, −8 … 7, and its block's scale. */
+export function int4At(panels: Uint8Array, o: number, i: number, k: number): { step: number; scale: number } {
+  const channel = o & 7, lane = channel & 3, half = channel >> 2, block = panels.subarray((o >> 3) * int4PanelBytes(k) + (i >> 5) * 144);
+  const scale = lane * 4 + half * 2, byte = 16 + half * 64 + ((i & 15) >> 2) * 16 + lane * 4 + (i & 3);
+  const bits = (block[scale]! << 16) | (block[scale + 1]! << 24);
+  return { step: ((block[byte]! >> ((i & 16) >> 2)) & 15) - 8, scale: new Float32Array(Int32Array.of(bits).buffer)[0]! };
 }
 
-/** Weight i of a packed row: its step, −8 … 7, and its block's scale. */
-export function int4At(row: Uint8Array, i: number, k: number): { step: number; scale: number } {
-  const { group, first, j } = int4Group(i >> 5, k), word = (i & 15) >> 2, four = row.subarray(first * 18), scale = j * 2;
-  const place = group === 4 ? word * 16 : group === 2 ? (word >> 1) * 16 + (word & 1) * 8 : word * 4;
-  const byte = group * 2 + place + j * 4 + (i & 3);
-  const bits = (four[scale]! << 16) | (four[scale + 1]! << 24);
-  return { step: ((four[byte]! >> ((i & 16) >> 2)) & 15) - 8, scale: new Float32Array(Int32Array.of(bits).buffer)[0]! };
-}
-
-/** The floats that a packed row stands for. */
-export const unpackRowInt4 = (row: Uint8Array, k: number): Float32Array => Float32Array.from({ length: k }, (_, i) => {
-  const { step, scale } = int4At(row, i, k);
+/** The floats that output channel o stands for. */
+export const unpackRowInt4 = (panels: Uint8Array, o: number, k: number): Float32Array => Float32Array.from({ length: k }, (_, i) => {
+  const { step, scale } = int4At(panels, o, i, k);
   return step * scale;
 });
 
@@ -120,15 +116,15 @@ export function quantizeVectorInt8(x: Numbers): { q: Int8Array; scales: Float32A
   return { q, scales, offsets };
 }
 
-/** act(w · x + bias + addend) of packed rows w. */
+/** act(w · x + bias + addend) of packed panels w. */
 export function linearInt4(
-  x: ReturnType<typeof quantizeVectorInt8>, w: readonly Uint8Array[], { bias, addend, act = "none" }: { bias?: Numbers; addend?: Numbers; act?: Activation } = {},
+  x: ReturnType<typeof quantizeVectorInt8>, w: Uint8Array, { bias, addend, act = "none" }: { bias?: Numbers; addend?: Numbers; act?: Activation } = {},
 ): Float64Array {
   const k = x.q.length;
-  return Float64Array.from(w, (row, o) => {
+  return Float64Array.from({ length: (w.length / int4PanelBytes(k)) * 8 }, (_, o) => {
     let sum = 0;
     for (let i = 0; i < k; i++) {
-      const { step, scale } = int4At(row, i, k);
+      const { step, scale } = int4At(w, o, i, k);
       sum += step * x.q[i]! * scale * x.scales[i >> 5]!;
     }
     return activations[act](sum + (bias?.[o] ?? 0) + (addend?.[o] ?? 0));

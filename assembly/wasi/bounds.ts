@@ -1,7 +1,7 @@
 // What every op of a plan touches, in bytes, so that a plan of a stranger can do no harm: it reads between the file's beginning and the
 // end of scratch, writes scratch, and its timeline's state; ids and state addresses it takes from where this program wrote them.
 // One case an op; the extents are those in the kernel's own description.
-import { int4RowBytes, int4VectorBytes } from "../int4";
+import { int4PanelBytes, int4VectorBytes } from "../int4";
 import { int8PanelBytes, int8RowBytes } from "../int8";
 import * as op from "../opcodes";
 import { OP_ARGS, OP_BYTES } from "../opcodes";
@@ -158,7 +158,7 @@ export function checkOp(at: usize): bool {
     case op.LINEAR_INT4: {
       const k = size(13);
       return linearLayer(9) && reads(3, span(size(12), word(4), floats(k))) && reads(5, int4VectorBytes(k)) && reads(6, <u64>((k + 31) / 32) * 8)
-        && reads(7, <u64>units * 8 * int4RowBytes(k)) && reads(8, eights) && scratchHolds(<u64>k * 32);
+        && reads(7, <u64>units * int4PanelBytes(k)) && reads(8, eights) && scratchHolds(<u64>k * 32);
     }
     case op.QUANTIZE_ROWS: {
       const k = size(5);

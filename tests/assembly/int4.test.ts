@@ -14,17 +14,17 @@ const depths = [1, 2, 3, 4, 5, 6, 7, 8, 9, 31, 32, 33, 64, 96, 127, 128, 129, 19
 function load(build: Build) {
   const loaded = loadKernels(build), { memory, reserve, reserveBytes, put } = loaded;
   const kernels = loaded.kernels as unknown as Record<
-    "int4RowBytes" | "int4VectorBytes" | "linearInt4" | "quantizeRowInt4" | "quantizeVectorInt8" | "unpackPanelInt4", (...args: number[]) => number
+    "int4PanelBytes" | "int4VectorBytes" | "linearInt4" | "quantizePanelInt4" | "quantizeVectorInt8" | "unpackPanelInt4", (...args: number[]) => number
   >;
   const bytes = (address: number, count: number): Uint8Array => new Uint8Array(memory.buffer, address, count).slice();
 
-  /** Rows of w [outDim, k], packed by the kernel, zeros up to whole panels. */
+  /** Panels of w [outDim, k], packed by the kernel, zeros up to whole panels. */
   function packed(w: Float32Array, k: number) {
-    const rows = alignUp(w.length / k, 8), size = kernels.int4RowBytes(k), out = reserveBytes(alignUp(rows * size, 4)), padded = new Float32Array(rows * k);
+    const rows = alignUp(w.length / k, 8), size = kernels.int4PanelBytes(k), out = reserveBytes((rows / 8) * size), padded = new Float32Array(rows * k);
     padded.set(w);
     const at = put(padded);
-    for (let r = 0; r < rows; r++) kernels.quantizeRowInt4(out + r * size, at + r * k * 4, k);
-    return { out, panels: rows / 8, rows: Array.from({ length: rows }, (_, r) => bytes(out + r * size, size)) };
+    for (let p = 0; p < rows / 8; p++) kernels.quantizePanelInt4(out + p * size, at + p * 8 * k * 4, k);
+    return { out, panels: rows / 8, bytes: bytes(out, (rows / 8) * size) };
   }
 
   /** Activations, quantised by the kernel. */
@@ -50,27 +50,28 @@ const normal = (key: string, count: number): Float32Array => {
 const squares = (values: Iterable<number>): number => [...values].reduce((sum, value) => sum + value * value, 0);
 
 for (const build of builds) {
-  test(`quantizeRowInt4 rounds every weight to its nearest step, the same in every build: ${build}`, () => {
+  test(`quantizePanelInt4 rounds every weight to its nearest step, the same in every build: ${build}`, () => {
     for (const k of depths) {
       for (const [low, high] of [[-1, 1], [-0.1, 0.3], [-5, 0], [1, 1.5], [-1e-20, 1e-20], [-1e15, 1e15]] as const) {
-        const name = `k=${k} in [${low}, ${high})`, w = uniform(`row ${k}`, k, low, high), { kernels, packed, checkGuards } = load(build);
-        const { rows: [row] } = packed(w, k);
+        const name = `k=${k} in [${low}, ${high})`, w = uniform(`rows ${k}`, 7 * k, low, high), { kernels, packed, checkGuards } = load(build);
+        const got = packed(w, k).bytes;
         checkGuards();
-        const blocks = Math.ceil(k / 32);
-        assert.is(kernels.int4RowBytes(k), blocks * 18);
-        for (let i = 0; i < blocks * 32; i++) {
-          const { step, scale } = quantised.int4At(row!, i, k);
-          if (i >= k) assert.is(step, 0, name);
-          // at a tie, or within f32's rounding of one, either neighbour is right
-          else assert.ok(Math.abs(w[i]! / scale - step) <= 0.5 + 1e-5 || step === (w[i]! / scale < 0 ? -8 : 7), `${name}: ${w[i]} at step ${step} of ${scale}`);
+        assert.is(kernels.int4PanelBytes(k), quantised.int4PanelBytes(k));
+        for (let o = 0; o < 8; o++) {
+          for (let i = 0; i < alignUp(k, 32); i++) {
+            const { step, scale } = quantised.int4At(got, o, i, k), weight = w[o * k + i] ?? 0;
+            if (i >= k || o >= 7) assert.is(step + 0, 0, name);
+            // at a tie, or within f32's rounding of one, either neighbour is right
+            else assert.ok(Math.abs(weight / scale - step) <= 0.5 + 1e-5 || step === (weight / scale < 0 ? -8 : 7), `${name}: ${weight} at step ${step} of ${scale}`);
+          }
         }
-        assert.equal(row, load(builds[0]!).packed(w, k).rows[0], `${name}, another build`);
+        assert.equal(got, load(builds[0]!).packed(w, k).bytes, `${name}, another build`);
       }
     }
   });
 
-  test(`quantizeRowInt4 is within 1 % of the best scale that a dense search finds: ${build}`, () => {
-    const k = 2048, w = normal("weights", k), { rows: [row] } = load(build).packed(w, k), got = quantised.unpackRowInt4(row!, k);
+  test(`quantizePanelInt4 is within 1 % of the best scale that a dense search finds: ${build}`, () => {
+    const k = 2048, w = normal("weights", k), got = quantised.unpackRowInt4(load(build).packed(w, k).bytes, 0, k);
     let [error, densest, plain] = [0, 0, 0];
     for (let b = 0; b < k; b += 32) {
       const block = [...w.subarray(b, b + 32)], size = block.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
@@ -86,14 +87,14 @@ for (const build of builds) {
     assert.ok(Math.sqrt(error / squares(w)) < 0.085, `relative error ${Math.sqrt(error / squares(w))}`);
   });
 
-  test(`quantizeRowInt4: zeros, numbers too small, one weight, equal weights: ${build}`, () => {
+  test(`quantizePanelInt4: zeros, numbers too small, one weight, equal weights: ${build}`, () => {
     for (const k of [5, 32, 70, 128, 300]) {
       const alone = new Float32Array(k), { packed } = load(build);
       alone[k - 1] = -3;
-      assertSameBits("zeros", quantised.unpackRowInt4(packed(new Float32Array(k), k).rows[0]!, k).map((v) => v + 0), new Float32Array(k));
-      assertSameBits("too small", quantised.unpackRowInt4(packed(new Float32Array(k).fill(1e-38), k).rows[0]!, k).map((v) => v + 0), new Float32Array(k));
-      assertClose("alone", quantised.unpackRowInt4(packed(alone, k).rows[0]!, k), alone, 4e-3);
-      assertClose("equal", quantised.unpackRowInt4(packed(new Float32Array(k).fill(0.7), k).rows[0]!, k), new Float32Array(k).fill(0.7), 4e-3);
+      assertSameBits("zeros", quantised.unpackRowInt4(packed(new Float32Array(k), k).bytes, 0, k).map((v) => v + 0), new Float32Array(k));
+      assertSameBits("too small", quantised.unpackRowInt4(packed(new Float32Array(k).fill(1e-38), k).bytes, 0, k).map((v) => v + 0), new Float32Array(k));
+      assertClose("alone", quantised.unpackRowInt4(packed(alone, k).bytes, 0, k), alone, 4e-3);
+      assertClose("equal", quantised.unpackRowInt4(packed(new Float32Array(k).fill(0.7), k).bytes, 0, k), new Float32Array(k).fill(0.7), 4e-3);
       // what is not finite must not stop the engine
       packed(new Float32Array(k).fill(NaN), k);
       packed(Float32Array.from({ length: k }, (_, i) => (i % 2 ? Infinity : -Infinity)), k);
@@ -109,11 +110,8 @@ for (const build of builds) {
       assert.is(kernels.int4VectorBytes(k), blocks * 32 * size);
       const view = new DataView(bytes(out, blocks * 32 * size).buffer), numbers = new DataView(bytes(params, blocks * 8).buffer);
       for (let i = 0; i < blocks * 32; i++) {
-        const { group, first, j } = quantised.int4Group(i >> 5, k), word = (i & 15) >> 2;
-        // a row's bytes 0 … 15 of a block, then those of k + 16; in plain builds even bytes, then odd ones
-        const within = relaxed ? (i & 16) + (i & 3) : (i & 16) + (i & 1) * 32 + ((i >> 1) & 1) * 2;
-        const place = group === 4 ? word * 32 * size : group === 2 ? (word >> 1) * 32 * size + (word & 1) * 8 : word * 4;
-        const at = first * 32 * size + place + j * 4 + within;
+        // in plain builds a block's even places, then its odd ones
+        const at = relaxed ? i : ((i & ~31) + (i & 1) * 16 + ((i & 31) >> 1)) * 2;
         assert.is(relaxed ? view.getInt8(at) : view.getInt16(at, true), want.q[i] ?? 0, `k=${k} place ${i}`);
       }
       for (let b = 0; b < blocks; b++) {
@@ -133,7 +131,7 @@ for (const build of builds) {
       const wide = (values: Float32Array): Float32Array => Float32Array.from({ length: width }, (_, i) => values[i] ?? 0);
       kernels.linearInt4(0, weights.panels, out, 32, q.out, q.params, weights.out, put(wide(bias)), put(wide(addend)), 32, k, ACTS[act]);
       checkGuards();
-      const want = quantised.linearInt4(quantised.quantizeVectorInt8(x), weights.rows, { bias: wide(bias), addend: wide(addend), act });
+      const want = quantised.linearInt4(quantised.quantizeVectorInt8(x), weights.bytes, { bias: wide(bias), addend: wide(addend), act });
       if (outDim > 16) assertClose(name, get(out), want);
       // a few outputs may all be small beside the terms they sum
       else want.forEach((value, o) => {
@@ -154,8 +152,8 @@ for (const build of builds) {
       checkGuards();
       checkPadding("in place", inPlace, 8, 11);
       checkPadding("plain", plain, 8, 9);
-      const product = quantised.linearInt4(naiveVector, weights.rows, { bias });
-      assertClose("in place", getRows(inPlace, 8, 11), quantised.linearInt4(naiveVector, weights.rows, { bias, addend, act: "gelu" }), 1e-5);
+      const product = quantised.linearInt4(naiveVector, weights.bytes, { bias });
+      assertClose("in place", getRows(inPlace, 8, 11), quantised.linearInt4(naiveVector, weights.bytes, { bias, addend, act: "gelu" }), 1e-5);
       assertClose("plain", getRows(plain, 8, 9), product, 1e-5);
       assertClose("gated", getRows(gated, 8, 8), product.map((value, i) => value * addend[i]!), 1e-5);
     }
@@ -174,19 +172,16 @@ for (const build of builds) {
   });
 
   test(`linearInt4 is exact at the largest sizes: ${build}`, () => {
-    // rows packed by hand: nibbles of one kind, scale 1; activations of ±127, whose scale is 1
+    // a panel packed by hand: nibbles of one kind, scale 1; activations of ±127, whose scale is 1
     for (const k of [32, 64, 96, 128, 160, 224, 4096]) {
       for (const nibbles of [0x00, 0xff, 0x0f, 0xf0]) {
         for (const sign of [() => 1, () => -1, (i: number) => (i % 2 ? -1 : 1), (i: number) => (i % 32 < 16 ? 1 : -1)]) {
-          const { kernels, reserve, put, putBytes, get, vector } = load(build), x = Float32Array.from({ length: k }, (_, i) => 127 * sign(i)), blocks = k / 32;
-          const row = new Uint8Array(kernels.int4RowBytes(k)).fill(nibbles);
-          for (let b = 0; b < blocks; b++) {
-            const { first, j } = quantised.int4Group(b, k);
-            row.set([0x80, 0x3f], first * 18 + j * 2);
-          }
-          const rows = Array.from({ length: 8 }, () => row), q = vector(x), out = reserve(8), zeros = put(new Float32Array(8));
-          kernels.linearInt4(0, 1, out, 32, q.out, q.params, putBytes(Uint8Array.from(rows.flatMap((bytes) => [...bytes]))), zeros, 0, 0, k, ACT_NONE);
-          const want = quantised.linearInt4(quantised.quantizeVectorInt8(x), rows);
+          const { kernels, reserve, put, putBytes, get, vector } = load(build), x = Float32Array.from({ length: k }, (_, i) => 127 * sign(i));
+          const panel = new Uint8Array(kernels.int4PanelBytes(k)).fill(nibbles);
+          for (let at = 0; at < panel.length; at += 144) for (let c = 0; c < 8; c++) panel.set([0x80, 0x3f], at + c * 2);
+          const q = vector(x), out = reserve(8), zeros = put(new Float32Array(8));
+          kernels.linearInt4(0, 1, out, 32, q.out, q.params, putBytes(panel), zeros, 0, 0, k, ACT_NONE);
+          const want = quantised.linearInt4(quantised.quantizeVectorInt8(x), panel);
           assertSameBits(`k=${k} nibbles ${nibbles}`, get(out).map((v) => v + 0), Float32Array.from(want, (v) => v + 0));
         }
       }
@@ -221,7 +216,7 @@ for (const build of builds) {
         const out = reserve(8 * k);
         kernels.unpackPanelInt4(out, weights.out, panel, k);
         checkGuards();
-        const rows = weights.rows.slice(panel * 8, panel * 8 + 8).flatMap((row) => [...quantised.unpackRowInt4(row, k)]);
+        const rows = Array.from({ length: 8 }, (_, c) => [...quantised.unpackRowInt4(weights.bytes, panel * 8 + c, k)]).flat();
         assertSameBits(`k=${k} panel ${panel}`, get(out), packWeights(rows, k));
       }
     }

@@ -69,12 +69,12 @@ for (const [name, { bytes, side }] of Object.entries(files)) {
     for (const [i, place] of places.entries()) {
       const damaged = bytes.slice();
       damaged[place]! ^= 1 << (i % 8);
-      assertRefused(run(damaged, side), place < 8 ? /is no model's file/ : place < 12 ? /has version \d+, this program reads 1/ : /damaged/);
+      assertRefused(run(damaged, side), place < 8 ? /is no model's file/ : place < 12 ? /has version \d+, this program reads / : /damaged/);
     }
   });
 
-  test(`${name}: a newer version`, () =>
-    assertRefused(run(forged(bytes, [[format.VERSION, 2]]), side), /has version 2, this program reads 1: use the slab-wasi\.wasm of the same release/));
+  test(`${name}: another version`, () =>
+    assertRefused(run(forged(bytes, [[format.VERSION, format.FILE_VERSION - 1]]), side), /has version 1, this program reads 2: use the slab-wasi\.wasm of the same release/));
 
   test(`${name}: more memory than there is, or than there is reason for`, () => {
     assertRefused(run(forged(bytes, [[format.MEMORY_END, 2 ** 32 - 1]]), side), /this host has no 4096 MiB of memory for this/);
