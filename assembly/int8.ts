@@ -192,7 +192,7 @@ function finish(out: usize, c0: v128, c1: v128, params: usize, scales: usize, su
   v128.store(out, c0); v128.store(out, c1, 16);
 }
 
-/** One panel for R ≤ 4 rows, and 4·quads + rest groups of k. R and narrow are constants at every call, so the branches on them vanish. */
+/** One panel for R ≤ 4 rows, of narrow weights R ≤ 3, and 4·quads + rest groups of k. R and narrow are constants at every call, so the branches on them vanish. */
 // @ts-ignore: decorator
 @inline
 function tile(
@@ -202,32 +202,20 @@ function tile(
   const added = addend != 0;
   let c00 = i32x4.splat(0), c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00, c30 = c00, c31 = c00;
   let a0 = q, a1 = q + qRow, a2 = a1 + qRow, a3 = a2 + qRow;
-  let b0: v128, b1: v128, s: v128;
+  let b0: v128, b1: v128, b2: v128, b3: v128, s: v128, t: v128;
   const ones = constantAt(ONES);
   // as in the f32 tile, the offsets 4, 8, 12 are shared by all rows
   for (; quads > 0; --quads) {
     if (BYTE_DOT && narrow) {
-      // two groups at a time, one half of the columns after the other: more would not fit into the registers
-      b0 = v128.load(w); b1 = v128.load(w, 32);
-      c00 = dotTwo(c00, b0, v128.load32_splat(a0), b1, v128.load32_splat(a0, 4), ones);
-      if (R > 1) c10 = dotTwo(c10, b0, v128.load32_splat(a1), b1, v128.load32_splat(a1, 4), ones);
-      if (R > 2) c20 = dotTwo(c20, b0, v128.load32_splat(a2), b1, v128.load32_splat(a2, 4), ones);
-      if (R > 3) c30 = dotTwo(c30, b0, v128.load32_splat(a3), b1, v128.load32_splat(a3, 4), ones);
-      b0 = v128.load(w, 16); b1 = v128.load(w, 48);
-      c01 = dotTwo(c01, b0, v128.load32_splat(a0), b1, v128.load32_splat(a0, 4), ones);
-      if (R > 1) c11 = dotTwo(c11, b0, v128.load32_splat(a1), b1, v128.load32_splat(a1, 4), ones);
-      if (R > 2) c21 = dotTwo(c21, b0, v128.load32_splat(a2), b1, v128.load32_splat(a2, 4), ones);
-      if (R > 3) c31 = dotTwo(c31, b0, v128.load32_splat(a3), b1, v128.load32_splat(a3, 4), ones);
-      b0 = v128.load(w, 64); b1 = v128.load(w, 96);
-      c00 = dotTwo(c00, b0, v128.load32_splat(a0, 8), b1, v128.load32_splat(a0, 12), ones);
-      if (R > 1) c10 = dotTwo(c10, b0, v128.load32_splat(a1, 8), b1, v128.load32_splat(a1, 12), ones);
-      if (R > 2) c20 = dotTwo(c20, b0, v128.load32_splat(a2, 8), b1, v128.load32_splat(a2, 12), ones);
-      if (R > 3) c30 = dotTwo(c30, b0, v128.load32_splat(a3, 8), b1, v128.load32_splat(a3, 12), ones);
-      b0 = v128.load(w, 80); b1 = v128.load(w, 112);
-      c01 = dotTwo(c01, b0, v128.load32_splat(a0, 8), b1, v128.load32_splat(a0, 12), ones);
-      if (R > 1) c11 = dotTwo(c11, b0, v128.load32_splat(a1, 8), b1, v128.load32_splat(a1, 12), ones);
-      if (R > 2) c21 = dotTwo(c21, b0, v128.load32_splat(a2, 8), b1, v128.load32_splat(a2, 12), ones);
-      if (R > 3) c31 = dotTwo(c31, b0, v128.load32_splat(a3, 8), b1, v128.load32_splat(a3, 12), ones);
+      // two groups at a time, a row's activations broadcast once for both halves of the columns: a fourth row would not fit into the registers
+      b0 = v128.load(w); b1 = v128.load(w, 16); b2 = v128.load(w, 32); b3 = v128.load(w, 48);
+      s = v128.load32_splat(a0); t = v128.load32_splat(a0, 4); c00 = dotTwo(c00, b0, s, b2, t, ones); c01 = dotTwo(c01, b1, s, b3, t, ones);
+      if (R > 1) { s = v128.load32_splat(a1); t = v128.load32_splat(a1, 4); c10 = dotTwo(c10, b0, s, b2, t, ones); c11 = dotTwo(c11, b1, s, b3, t, ones); }
+      if (R > 2) { s = v128.load32_splat(a2); t = v128.load32_splat(a2, 4); c20 = dotTwo(c20, b0, s, b2, t, ones); c21 = dotTwo(c21, b1, s, b3, t, ones); }
+      b0 = v128.load(w, 64); b1 = v128.load(w, 80); b2 = v128.load(w, 96); b3 = v128.load(w, 112);
+      s = v128.load32_splat(a0, 8); t = v128.load32_splat(a0, 12); c00 = dotTwo(c00, b0, s, b2, t, ones); c01 = dotTwo(c01, b1, s, b3, t, ones);
+      if (R > 1) { s = v128.load32_splat(a1, 8); t = v128.load32_splat(a1, 12); c10 = dotTwo(c10, b0, s, b2, t, ones); c11 = dotTwo(c11, b1, s, b3, t, ones); }
+      if (R > 2) { s = v128.load32_splat(a2, 8); t = v128.load32_splat(a2, 12); c20 = dotTwo(c20, b0, s, b2, t, ones); c21 = dotTwo(c21, b1, s, b3, t, ones); }
     } else {
       b0 = BYTE_DOT ? v128.load(w) : v128.load8x8_s(w); b1 = BYTE_DOT ? v128.load(w, 16) : v128.load8x8_s(w, 8);
       s = v128.load32_splat(a0); c00 = dotAdd(c00, b0, s, ones); c01 = dotAdd(c01, b1, s, ones);
@@ -276,7 +264,6 @@ function narrow2(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g
 function tile3(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(3, false, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
 function narrow3(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(3, BYTE_DOT, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
 function tile4(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(4, false, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
-function narrow4(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(4, BYTE_DOT, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
 
 /** Four panels with one row, `stream` bytes apart, all that belongs to them `apart` panels: four weight streams at once, as memory likes it. */
 function fourPanels(
@@ -354,14 +341,15 @@ function panelRows(
 ): void {
   // engines that get four rows hoist every load of a loop body and would spill an unrolled one
   const unrolls = load<i32>(TILE_ROWS) != 4, quads = unrolls ? groups >> 2 : 0, rest = unrolls ? groups & 3 : groups;
+  const most = narrow && BYTE_DOT ? 3 : 4;
   while (m > 0) {
     // the last rows are shared evenly: 3 + 2 rather than 4 + 1
-    const rows = m >= 8 || m == 4 ? 4 : m > 4 ? (m + 1) >> 1 : m;
+    const rows = m >= 2 * most || m == most ? most : m > most ? (m + 1) >> 1 : m;
     switch (rows) {
       case 1: if (narrow) narrow1(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); else tile1(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); break;
       case 2: if (narrow) narrow2(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); else tile2(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); break;
       case 3: if (narrow) narrow3(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); else tile3(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); break;
-      case 4: if (narrow) narrow4(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); else tile4(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); break;
+      case 4: tile4(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); break;
     }
     out += <usize>rows * outRow; q += <usize>rows * qRow; params += <usize>rows * 8; m -= rows;
     if (addend) addend += <usize>rows * addendRow;
