@@ -53,7 +53,7 @@ export interface Live {
 /** What an op's arguments may be beside integers: an address in a tensor, 32-bit float bits, live rows. */
 export type Argument = number | Tensor | { tensor: Tensor; offset: number } | { f32: number } | Live;
 
-interface Op {
+export interface Op {
   readonly code: number;
   readonly name: string;
   readonly label: string;

@@ -3,7 +3,7 @@ import { platform } from "#platform";
 import { breathe } from "./breathe.ts";
 import type { Language, Timeline } from "./language.ts";
 import { instantiatePeak } from "./peak.ts";
-import type { Argument } from "./plan-record.ts";
+import type { Argument, Op } from "./plan-record.ts";
 import { tensorOf } from "./plan-record.ts";
 import type { Runtime } from "./runtime.ts";
 
@@ -43,6 +43,11 @@ function bytesOf(args: readonly Argument[], name: string, share: number): number
   return bytes;
 }
 
+/** Bytes of states that an op must move: in a step of decoding, every 4 operations take 8 bytes of a row's own state. A prompt's tokens share one. */
+function stateBytesOf({ name, args, flops }: Op): number {
+  return name === "recurrentStep" || (name === "cachedAttention" && args.at(-1) === 0) ? 2 * flops : 0;
+}
+
 /**
  * Times ops [first, last) on one thread, one after another in their own order, `rounds` times.
  * @param share  live rows over the capacity of the program
@@ -73,8 +78,7 @@ export async function profileOps(runtime: Runtime, first: number, last: number, 
   }
   const peakGflops = peak.flops / computeMs / 1e6, bandwidthGbps = peak.bytes / readMs / 1e6;
   const ops = times.map((timeMs, i): OpProfile => {
-    const { name, label, args, flops: most } = plan.ops[first + i]!;
-    const flops = most * share, bytes = bytesOf(args, name, share);
+    const op = plan.ops[first + i]!, { name, label, args } = op, flops = op.flops * share, bytes = bytesOf(args, name, share) + stateBytesOf(op) * share;
     const arithmeticMs = flops / peakGflops / 1e6, bandwidthMs = bytes / bandwidthGbps / 1e6;
     return {
       op: name, label, output: args.map(tensorOf).find((t) => t !== undefined)?.name ?? "", timeMs, gflops: flops / timeMs / 1e6, gigabytesPerSecond: bytes / timeMs / 1e6,

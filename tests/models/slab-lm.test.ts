@@ -154,4 +154,13 @@ for (const [shape, changes] of Object.entries(shapes)) {
   });
 }
 
+test("a profile counts what a step moves of the states", () =>
+  withModel(folder, {}, async (model) => {
+    const { ops } = await model.profile({ program: "decode", rounds: 1 });
+    const moved = ops.filter(({ op }) => op === "recurrentStep").map(({ gigabytesPerSecond, timeMs }) => gigabytesPerSecond * timeMs * 1e6);
+    // read and written; what else is in a state are the causal convolution's few tokens
+    const states = 2 * model.session().stateBytes, total = moved.reduce((a, b) => a + b, 0);
+    assert.ok(moved.length > 0 && total > 0.9 * states && total < 1.3 * states, `${total} bytes, expected about ${states}`);
+  }));
+
 test.run();
