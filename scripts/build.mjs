@@ -3,7 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { chmodSync, cpSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { basename, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import asc from "assemblyscript/asc";
 import { build as esbuild } from "esbuild";
@@ -12,8 +12,9 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 process.chdir(root);
 const MODULES = ["slab-simd", "slab-relaxed", "slab-simd-threads", "slab-relaxed-threads", "peak-simd", "peak-relaxed", "codec-jpeg", "codec-png", "codec-webp"];
 const CODECS = { jpeg: "jpeg/codec/dec/mozjpeg_dec.wasm", png: "png/codec/pkg/squoosh_png_bg.wasm", webp: "webp/codec/dec/webp_dec.wasm" };
+const TOKENIZER = { tokenizer: "bindings/tokenizer/index.ts" };
 /** Modules that are loaded when they are first needed, with a file each. */
-const APART = ["bindings/checkpoint/pth.ts", "bindings/checkpoint/shards.ts", "bindings/extras.ts", "models/recognise.ts"];
+const APART = { pth: "bindings/checkpoint/pth.ts", shards: "bindings/checkpoint/shards.ts", extras: "bindings/extras.ts", recognise: "models/recognise.ts" };
 const what = process.argv[2] ?? "all";
 
 async function compile(args) {
@@ -32,22 +33,22 @@ async function compile(args) {
  */
 async function bundle() {
   const whole = { bundle: true, format: "esm", minifyWhitespace: true, minifySyntax: true, logLevel: "warning", plugins: [emscriptenGlue], legalComments: "none" };
-  const options = { ...whole, plugins: [...whole.plugins, apart] }, aparts = Object.fromEntries(APART.map((file) => [basename(file, ".ts"), file]));
+  const options = { ...whole, plugins: [...whole.plugins, apart] };
   const api = { "index": "bindings/index.ts", "core": "bindings/core.ts", "image": "bindings/image/index.ts" };
-  const neutral = { "checkpoint": "bindings/checkpoint/index.ts", "tokenizer": "bindings/tokenizer/index.ts" };
+  const neutral = { ...api, "checkpoint": "bindings/checkpoint/index.ts" };
   const node = { ...options, platform: "node", target: "node20", splitting: true, chunkNames: "chunk-[hash]", outdir: "dist/js/node" };
-  await esbuild({ ...node, entryPoints: { ...api, ...neutral, "node-thread": "bindings/platform/node-thread.js" } });
-  await esbuild({ ...node, splitting: false, entryPoints: aparts });
+  await esbuild({ ...node, entryPoints: neutral });
+  await esbuild({ ...node, splitting: false, entryPoints: { ...APART, ...TOKENIZER, "node-thread": "bindings/platform/node-thread.js" } });
   // apart from the rest, which would lie in pieces that both import
   await esbuild({ ...node, entryPoints: { "worker": "bindings/worker/index.ts", "node-model": "bindings/platform/node-model.js" } });
   await esbuild({ ...node, entryPoints: { "slab": "cli/slab.ts", "demo": "cli/demo.ts" }, plugins: [...options.plugins, separately("undici")] });
   await esbuild({ ...options, platform: "node", target: "node20", format: "cjs", outfile: "dist/js/node/undici.cjs", stdin: { contents: 'module.exports = require("undici")', resolveDir: "." } });
   const web = { ...options, platform: "neutral", mainFields: ["module", "main"], target: "es2022", splitting: true, chunkNames: "chunk-[hash]" };
   await esbuild({
-    ...web, conditions: ["browser"], outdir: "dist/js/browser", entryPoints: { ...api, "worker": "bindings/worker/index.ts", ...neutral, "web-thread": "bindings/platform/web-thread.js", "web-model": "bindings/platform/web-model.js" },
+    ...web, conditions: ["browser"], outdir: "dist/js/browser", entryPoints: { ...neutral, ...TOKENIZER, "worker": "bindings/worker/index.ts", "web-thread": "bindings/platform/web-thread.js", "web-model": "bindings/platform/web-model.js" },
   });
-  await esbuild({ ...web, splitting: false, conditions: ["browser"], outdir: "dist/js/browser", entryPoints: aparts });
-  await esbuild({ ...web, splitting: false, conditions: ["workerd"], outdir: "dist/js/workerd", entryPoints: aparts, external: ["*.wasm"] });
+  await esbuild({ ...web, splitting: false, conditions: ["browser"], outdir: "dist/js/browser", entryPoints: APART });
+  await esbuild({ ...web, splitting: false, conditions: ["workerd"], outdir: "dist/js/workerd", entryPoints: APART, external: ["*.wasm"] });
   await esbuild({ ...web, conditions: ["workerd"], outdir: "dist/js/workerd", entryPoints: { ...api, "worker": "bindings/worker/index.ts" }, external: ["*.wasm"] });
   // splitting leaves imports of nothing behind, of which wrangler warns: no module there does anything by being imported
   for (const name of readdirSync("dist/js/workerd")) {
@@ -72,8 +73,9 @@ const emscriptenGlue = {
 
 const apart = {
   name: "apart",
-  setup: (build) => build.onResolve({ filter: /\.ts$/ }, ({ path, kind }) => {
-    if (kind === "dynamic-import" && APART.some((file) => basename(file) === basename(path))) return { path: `./${basename(path, ".ts")}.js`, external: true };
+  setup: (build) => build.onResolve({ filter: /\.ts$/ }, ({ path, kind, resolveDir }) => {
+    const found = kind === "dynamic-import" && Object.entries({ ...APART, ...TOKENIZER }).find(([, file]) => join(resolveDir, path) === join(root, file));
+    if (found) return { path: `./${found[0]}.js`, external: true };
   }),
 };
 
