@@ -44,7 +44,7 @@ function decode1(at: usize, format: i32): f32 {
 // @ts-ignore: decorator
 @inline
 function foldRow(out: usize, raw: usize, format: i32, k: i32, a: usize, b: usize, s: f64, shift: usize): f32 {
-  let largest = i32x4.splat(0), poison = largest, shift2 = f64x2.splat(0);
+  let largest = i32x4.splat(0), shift2 = f64x2.splat(0);
   const scale = f64x2.splat(s);
   for (let i = k >> 2; i > 0; --i) {
     const w = decode4(raw, format);
@@ -56,11 +56,11 @@ function foldRow(out: usize, raw: usize, format: i32, k: i32, a: usize, b: usize
       f32x4.demote_f64x2_zero(f64x2.mul(f64x2.mul(hi, v128.load(a, 16)), scale)), 0, 1, 4, 5,
     );
     v128.store(out, folded);
-    largest = f32x4.pmax(largest, f32x4.abs(f32x4.sub(folded, w)));
-    poison = f32x4.add(poison, f32x4.mul(folded, i32x4.splat(0)));
+    // as integers, so that infinity and NaN are the largest
+    largest = i32x4.max_s(largest, f32x4.abs(f32x4.sub(folded, w)));
     raw += 4 * bytesOf(format); out += 16; a += 32; b += 32;
   }
-  let change = max4(largest), rest: f32 = sum4(poison);
+  let change = max4(largest);
   let sum = load<f64>(shift) + f64x2.extract_lane(shift2, 0) + f64x2.extract_lane(shift2, 1);
   for (let i = k & 3; i > 0; --i) {
     const w = decode1(raw, format);
@@ -68,11 +68,11 @@ function foldRow(out: usize, raw: usize, format: i32, k: i32, a: usize, b: usize
     sum += <f64>w * load<f64>(b);
     store<f32>(out, folded);
     change = max(change, abs(folded - w));
-    rest += folded * 0;
     raw += bytesOf(format); out += 4; a += 8; b += 8;
   }
   store<f64>(shift, sum);
-  return change + rest;
+  // NaN for infinity
+  return change + change * 0;
 }
 
 /** out = f32(raw) of one row. Returns 0, NaN if not finite. */
