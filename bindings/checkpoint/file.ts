@@ -6,7 +6,7 @@ import { checkedSource } from "./source.ts";
 import type { ByteSource, SourceOptions } from "./source.ts";
 
 // small tensors lie in groups; large ones are read straight to where they are wanted
-const pageBytes = 64 << 10;
+const pageBytes = 16 << 10;
 const pagesKept = 32;
 // Node refuses more than 2^31 - 1 bytes at once
 const mostAtOnce = 1 << 30;

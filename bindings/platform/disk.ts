@@ -11,9 +11,10 @@ const LARGEST = 64 << 20;
 /** What is at a path; undefined for nothing. */
 function statOf(path: string): Stats | undefined {
   try {
-    return fs.statSync(path);
+    // an error costs more than the question
+    return fs.statSync(path, { throwIfNoEntry: false });
   } catch (error) {
-    if (["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
+    if ((error as NodeJS.ErrnoException).code === "ENOTDIR") return undefined;
     throw error;
   }
 }
