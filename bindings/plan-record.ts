@@ -272,17 +272,22 @@ export class PlanRecord {
   placeScratch(base: number, keep: readonly Tensor[]): number {
     const tensors = [...this.lifetimes].map(([tensor, { first, last }]) => ({ tensor, first, last: keep.includes(tensor) ? Infinity : last }));
     tensors.sort((a, b) => b.tensor.bytes - a.tensor.bytes || a.first - b.first);
+    // by address
     const placed: typeof tensors = [];
     let end = base;
     for (const t of tensors) {
-      const neighbours = placed.filter((p) => p.first <= t.last && t.first <= p.last).sort((a, b) => a.tensor.address - b.tensor.address);
       let at = base;
-      for (const { tensor } of neighbours) {
-        if (at + t.tensor.bytes <= tensor.address) break;
-        at = Math.max(at, tensor.address + tensor.bytes);
+      // counted, as this runs once, unoptimised, for every pair of tensors
+      for (let i = 0; i < placed.length; i++) {
+        const p = placed[i]!;
+        if (p.first > t.last || t.first > p.last) continue;
+        if (at + t.tensor.bytes <= p.tensor.address) break;
+        at = Math.max(at, p.tensor.address + p.tensor.bytes);
       }
       t.tensor.address = at;
-      placed.push(t);
+      let next = placed.length;
+      while (next > 0 && placed[next - 1]!.tensor.address > at) next--;
+      placed.splice(next, 0, t);
       end = Math.max(end, at + t.tensor.bytes);
     }
     return end;

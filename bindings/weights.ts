@@ -12,6 +12,7 @@ import { notFinite } from "./plan-record.ts";
 /** y = scale ⊙ x + shift, per channel. `norm` names the norm it came from, for the report of folds. */
 export interface Affine {
   readonly norm?: string;
+  /** Not to be written to. */
   read(): Promise<{ scale: Float64Array; shift: Float64Array }>;
 }
 
@@ -105,6 +106,7 @@ const STAGE_BYTES = 1 << 20;
 
 /** Composition of affine maps, first to last; identity for none. */
 async function compose(maps: readonly Affine[], channels: number): Promise<{ scale: Float64Array; shift: Float64Array }> {
+  if (maps.length === 1) return maps[0]!.read();
   const scale = new Float64Array(channels).fill(1), shift = new Float64Array(channels);
   for (const map of maps) {
     const next = await map.read();
@@ -137,9 +139,11 @@ export function packedLinear(layer: Linear, headDim: number, type: WeightType, r
     name: layer.name, type, narrow, panels, panelsTensor, biasTensor, ...quantised, tensors: [panelsTensor, biasTensor, ...Object.values(quantised)],
     stageBytes: rawOffset + panelsAtOnce * PANEL * rowBytes,
     async fill(arena) {
-      const bias = layer.bias && toFloat64(await layer.bias.read(), layer.bias.dtype);
-      const small = arena.doubles(arena.stage, doubles).fill(0);
-      if (bias) small.set(bias.subarray(layer.firstRow, layer.firstRow + outDim));
+      const { bias } = layer, small = arena.doubles(arena.stage, doubles).fill(0);
+      if (bias) {
+        const step = formatOf(bias).size, from = layer.firstRow * step;
+        small.set(toFloat64((await bias.read()).subarray(from, from + outDim * step), bias.dtype));
+      }
       if (mapped) {
         const before = await compose(layer.before, inDim), after = await compose(layer.after, outDim);
         small.set(after.scale, outDim);
