@@ -1,5 +1,6 @@
 // A plan in its memory, ready to run: what image and language models have in common.
 import { OP_BYTES } from "../assembly/opcodes.ts";
+import { breathe } from "./breathe.ts";
 import type { Caps } from "./kernels.ts";
 import type { MemoryReport, ModelMemory } from "./memory.ts";
 import type { Plan, Program, Tensor } from "./plan.ts";
@@ -7,22 +8,30 @@ import { pool } from "./pool.ts";
 
 const BROKEN = "a thread stopped in the middle of a run, and the model's memory cannot be trusted any more: dispose of the model and load it again; sessions saved before are good";
 
+/** Operations of a pass that is over before a thread has started, which takes some 50 ms: the first of them does not wait for it. */
+const SHORT = 2e9;
+
 export class Runtime {
   readonly caps: Caps;
   #plan: Plan;
   #memory: ModelMemory | undefined;
   #member: number | undefined;
   #broken = false;
+  #ran = false;
   /** How many rows of each program the plan in memory is written for. */
   readonly #live = new Map<Program, number>();
 
   constructor(plan: Plan, caps: Caps, memory: ModelMemory) {
     [this.#plan, this.caps, this.#memory] = [plan, caps, memory];
-    this.#join(memory);
+    if (plan.flops > SHORT) this.#join();
+    // an error is the next run's to tell
+    else breathe().then(() => this.#join()).catch(() => {});
   }
 
-  #join({ kernels, module, memory }: ModelMemory): void {
-    this.#member = this.caps.threads > 1 && kernels.openRun ? pool().join({ module, memory, threads: this.caps.threads }) : undefined;
+  /** Enters the pool, once. */
+  #join(): void {
+    const held = this.#memory, { threads } = this.caps;
+    if (threads > 1 && held?.kernels.openRun) this.#member ??= pool().join({ module: held.module, memory: held.memory, threads });
   }
 
   get plan(): Plan {
@@ -35,7 +44,7 @@ export class Runtime {
     this.dispose();
     [this.#plan, this.#memory] = [plan, memory];
     this.#live.clear();
-    this.#join(memory);
+    this.#join();
   }
 
   /** The memory, or a clear error after dispose() and after a run that did not end. */
@@ -65,6 +74,8 @@ export class Runtime {
   run(first: number, last: number): void {
     const { kernels, planAddress } = this.memory;
     const from = planAddress + first * OP_BYTES;
+    if (this.#ran) this.#join();
+    this.#ran = true;
     let ended = false;
     try {
       if (this.#member !== undefined) {
@@ -108,8 +119,8 @@ export class Runtime {
 
   /** Gives the memory back and leaves the thread pool. Safe to call twice. */
   dispose(): void {
-    if (this.#memory && this.#member !== undefined) pool().leave(this.#member);
-    this.#memory = undefined;
+    if (this.#member !== undefined) pool().leave(this.#member);
+    this.#memory = this.#member = undefined;
   }
 }
 
