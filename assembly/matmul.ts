@@ -216,8 +216,18 @@ export function quarterOf(panels: i32, panelBytes: usize): usize {
   return quarter > 1 && ((quarter * panelBytes) & 4095) == 0 ? quarter - 1 : quarter;
 }
 
-/** Rows whose outputs are finished panel after panel: a panel of more, a kilobyte or two apart, would leave the cache before its activation. */
+/** Most rows of a block: more, a kilobyte or two apart, would push a panel's outputs out of the cache before their activation. */
 const BLOCK: i32 = 96;
+/** Most floats of x in a block: 64 KiB, which stay in the second-level cache while all the weights pass by. */
+const BLOCK_FLOATS: i32 = 16384;
+/** Weights beyond this come from memory every time that they pass: then blocks are as long as can be. */
+const CACHED_BYTES: usize = 4 << 20;
+
+/** Rows that are multiplied by all panels before the next ones are: whole tiles, at least two. */
+function blockRows(k: i32, weightBytes: usize): i32 {
+  const full = load<i32>(TILE_ROWS), rows = weightBytes > CACHED_BYTES ? BLOCK : min(BLOCK, BLOCK_FLOATS / k);
+  return full * max(2, rows / full);
+}
 
 /**
  * Linear layer, output panels [begin, end) of eight columns.
@@ -249,8 +259,9 @@ export function linear(
     }
     p = begin + 4 * <i32>quarter;
   }
+  const block = blockRows(k, <usize>(end - begin) * k * (PANEL * 4));
   for (let first = 0; first < m;) {
-    const rows = m - first < 3 * BLOCK ? m - first : BLOCK, top = <usize>first;
+    const rows = m - first < 2 * block ? m - first : block, top = <usize>first;
     for (let rest = p; rest < end; ++rest) {
       const panel = <usize>rest, target = out + panel * outPanel + top * outRow, by = addend + panel * addendPanel + top * addendRow;
       panelProduct(target, outRow, x + top * xRow, xRow, w + panel * <usize>k * (PANEL * 4), rows, k, bias + panel * (PANEL * 4), added ? by : 0, addendRow);

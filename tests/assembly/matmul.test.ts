@@ -19,6 +19,8 @@ const depths = [1, 2, 3, 4, 5, 6, 7, 8, 9, 31, 64, 192];
 const cases = rows.flatMap((m, i) => depths.map((k, j) => layerCase(m, k, [13, 1, 8, 24, 6][(i + j) % 5]!, acts[(i + 2 * j) % 4]!)));
 // one row takes four panels at a time: none, one or two times four, and some left
 cases.push(...[32, 40, 61, 64, 90].flatMap((outDim, i) => [1, 7, 8, 64].map((k, j) => layerCase(1, k, outDim, acts[(i + j) % 4]!))));
+// deep enough for several blocks of rows
+cases.push(...acts.map((act, i) => layerCase(41 + i, 1030, 13, act)));
 
 for (const build of builds) {
   test(`linear matches naive, with the same bits from every register tile: ${build}`, () => {
