@@ -3,118 +3,123 @@
 // Every output is one chain ordered by k, so tile shape, row split and thread count never change its bits.
 import { PANEL, TILE_ROWS } from "./header";
 import { ACT_GATE, ACT_GELU, ACT_NONE, ACT_RELU } from "./opcodes";
-import { gelu, geluTwoRows, madd, silu } from "./simd";
+import { addProduct, gelu, geluTwoRows, madd, product, silu } from "./simd";
 
 /**
- * out[r][0..8) = bias[0..8) + addend[r][0..8) + Σ_k a[r][k] · w[k][0..8), for R ≤ 6 rows and k = 8·octets + rest. R is a constant at
- * every call, so the branches on it vanish. Strides in bytes; addend = 0 means none.
+ * out[r][0..8) = bias[0..8) + addend[r][0..8) + Σ_k a[r][k] · w[k][0..8), R ≤ 6 rows at a time, `tiles` times. The weights lie in [w, end);
+ * those before `octets` are taken eight k a turn. R is a constant at every call, so the branches on it vanish. Strides in bytes; addend = 0
+ * means none.
  */
 // @ts-ignore: decorator
 @inline
 function tile(
-  R: i32, out: usize, outRow: usize, a: usize, aRow: usize, w: usize, octets: i32, rest: i32, bias: usize, addend: usize, addendRow: usize,
+  R: i32, tiles: i32, out: usize, outRow: usize, a: usize, aRow: usize, w: usize, octets: usize, end: usize, bias: usize, addend: usize, addendRow: usize,
 ): void {
-  let c00 = v128.load(bias), c01 = v128.load(bias, 16);
-  let c10 = c00, c11 = c01, c20 = c00, c21 = c01, c30 = c00, c31 = c01, c40 = c00, c41 = c01, c50 = c00, c51 = c01;
-  let a0 = a, a1 = a + aRow, a2 = a1 + aRow, a3 = a2 + aRow, a4 = a3 + aRow, a5 = a4 + aRow;
-  let b0: v128, b1: v128, s: v128;
-  // eight k per turn: the offsets 4, 8, … are shared by all rows, so each costs one instruction for the whole tile
-  for (; octets > 0; --octets) {
-    b0 = v128.load(w); b1 = v128.load(w, 16);
-    s = v128.load32_splat(a0); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
-    if (R > 1) { s = v128.load32_splat(a1); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
-    if (R > 2) { s = v128.load32_splat(a2); c20 = madd(s, b0, c20); c21 = madd(s, b1, c21); }
-    if (R > 3) { s = v128.load32_splat(a3); c30 = madd(s, b0, c30); c31 = madd(s, b1, c31); }
-    if (R > 4) { s = v128.load32_splat(a4); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
-    if (R > 5) { s = v128.load32_splat(a5); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
-    b0 = v128.load(w, 32); b1 = v128.load(w, 48);
-    s = v128.load32_splat(a0, 4); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
-    if (R > 1) { s = v128.load32_splat(a1, 4); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
-    if (R > 2) { s = v128.load32_splat(a2, 4); c20 = madd(s, b0, c20); c21 = madd(s, b1, c21); }
-    if (R > 3) { s = v128.load32_splat(a3, 4); c30 = madd(s, b0, c30); c31 = madd(s, b1, c31); }
-    if (R > 4) { s = v128.load32_splat(a4, 4); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
-    if (R > 5) { s = v128.load32_splat(a5, 4); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
-    b0 = v128.load(w, 64); b1 = v128.load(w, 80);
-    s = v128.load32_splat(a0, 8); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
-    if (R > 1) { s = v128.load32_splat(a1, 8); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
-    if (R > 2) { s = v128.load32_splat(a2, 8); c20 = madd(s, b0, c20); c21 = madd(s, b1, c21); }
-    if (R > 3) { s = v128.load32_splat(a3, 8); c30 = madd(s, b0, c30); c31 = madd(s, b1, c31); }
-    if (R > 4) { s = v128.load32_splat(a4, 8); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
-    if (R > 5) { s = v128.load32_splat(a5, 8); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
-    b0 = v128.load(w, 96); b1 = v128.load(w, 112);
-    s = v128.load32_splat(a0, 12); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
-    if (R > 1) { s = v128.load32_splat(a1, 12); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
-    if (R > 2) { s = v128.load32_splat(a2, 12); c20 = madd(s, b0, c20); c21 = madd(s, b1, c21); }
-    if (R > 3) { s = v128.load32_splat(a3, 12); c30 = madd(s, b0, c30); c31 = madd(s, b1, c31); }
-    if (R > 4) { s = v128.load32_splat(a4, 12); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
-    if (R > 5) { s = v128.load32_splat(a5, 12); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
-    b0 = v128.load(w, 128); b1 = v128.load(w, 144);
-    s = v128.load32_splat(a0, 16); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
-    if (R > 1) { s = v128.load32_splat(a1, 16); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
-    if (R > 2) { s = v128.load32_splat(a2, 16); c20 = madd(s, b0, c20); c21 = madd(s, b1, c21); }
-    if (R > 3) { s = v128.load32_splat(a3, 16); c30 = madd(s, b0, c30); c31 = madd(s, b1, c31); }
-    if (R > 4) { s = v128.load32_splat(a4, 16); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
-    if (R > 5) { s = v128.load32_splat(a5, 16); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
-    b0 = v128.load(w, 160); b1 = v128.load(w, 176);
-    s = v128.load32_splat(a0, 20); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
-    if (R > 1) { s = v128.load32_splat(a1, 20); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
-    if (R > 2) { s = v128.load32_splat(a2, 20); c20 = madd(s, b0, c20); c21 = madd(s, b1, c21); }
-    if (R > 3) { s = v128.load32_splat(a3, 20); c30 = madd(s, b0, c30); c31 = madd(s, b1, c31); }
-    if (R > 4) { s = v128.load32_splat(a4, 20); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
-    if (R > 5) { s = v128.load32_splat(a5, 20); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
-    b0 = v128.load(w, 192); b1 = v128.load(w, 208);
-    s = v128.load32_splat(a0, 24); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
-    if (R > 1) { s = v128.load32_splat(a1, 24); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
-    if (R > 2) { s = v128.load32_splat(a2, 24); c20 = madd(s, b0, c20); c21 = madd(s, b1, c21); }
-    if (R > 3) { s = v128.load32_splat(a3, 24); c30 = madd(s, b0, c30); c31 = madd(s, b1, c31); }
-    if (R > 4) { s = v128.load32_splat(a4, 24); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
-    if (R > 5) { s = v128.load32_splat(a5, 24); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
-    b0 = v128.load(w, 224); b1 = v128.load(w, 240);
-    s = v128.load32_splat(a0, 28); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
-    if (R > 1) { s = v128.load32_splat(a1, 28); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
-    if (R > 2) { s = v128.load32_splat(a2, 28); c20 = madd(s, b0, c20); c21 = madd(s, b1, c21); }
-    if (R > 3) { s = v128.load32_splat(a3, 28); c30 = madd(s, b0, c30); c31 = madd(s, b1, c31); }
-    if (R > 4) { s = v128.load32_splat(a4, 28); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
-    if (R > 5) { s = v128.load32_splat(a5, 28); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
-    w += 256; a0 += 32;
-    if (R > 1) a1 += 32;
-    if (R > 2) a2 += 32;
-    if (R > 3) a3 += 32;
-    if (R > 4) a4 += 32;
-    if (R > 5) a5 += 32;
-  }
-  for (; rest > 0; --rest) {
-    b0 = v128.load(w); b1 = v128.load(w, 16);
-    s = v128.load32_splat(a0); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
-    if (R > 1) { s = v128.load32_splat(a1); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); a1 += 4; }
-    if (R > 2) { s = v128.load32_splat(a2); c20 = madd(s, b0, c20); c21 = madd(s, b1, c21); a2 += 4; }
-    if (R > 3) { s = v128.load32_splat(a3); c30 = madd(s, b0, c30); c31 = madd(s, b1, c31); a3 += 4; }
-    if (R > 4) { s = v128.load32_splat(a4); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); a4 += 4; }
-    if (R > 5) { s = v128.load32_splat(a5); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); a5 += 4; }
-    w += 32; a0 += 4;
-  }
-  if (addend) {
-    c00 = f32x4.add(c00, v128.load(addend)); c01 = f32x4.add(c01, v128.load(addend, 16)); addend += addendRow;
-    if (R > 1) { c10 = f32x4.add(c10, v128.load(addend)); c11 = f32x4.add(c11, v128.load(addend, 16)); addend += addendRow; }
-    if (R > 2) { c20 = f32x4.add(c20, v128.load(addend)); c21 = f32x4.add(c21, v128.load(addend, 16)); addend += addendRow; }
-    if (R > 3) { c30 = f32x4.add(c30, v128.load(addend)); c31 = f32x4.add(c31, v128.load(addend, 16)); addend += addendRow; }
-    if (R > 4) { c40 = f32x4.add(c40, v128.load(addend)); c41 = f32x4.add(c41, v128.load(addend, 16)); addend += addendRow; }
-    if (R > 5) { c50 = f32x4.add(c50, v128.load(addend)); c51 = f32x4.add(c51, v128.load(addend, 16)); }
-  }
-  v128.store(out, c00); v128.store(out, c01, 16); out += outRow;
-  if (R > 1) { v128.store(out, c10); v128.store(out, c11, 16); out += outRow; }
-  if (R > 2) { v128.store(out, c20); v128.store(out, c21, 16); out += outRow; }
-  if (R > 3) { v128.store(out, c30); v128.store(out, c31, 16); out += outRow; }
-  if (R > 4) { v128.store(out, c40); v128.store(out, c41, 16); out += outRow; }
-  if (R > 5) { v128.store(out, c50); v128.store(out, c51, 16); }
+  do {
+    let c00 = v128.load(bias), c01 = v128.load(bias, 16);
+    let c10 = c00, c11 = c01, c20 = c00, c21 = c01, c30 = c00, c31 = c01, c40 = c00, c41 = c01, c50 = c00, c51 = c01;
+    let a0 = a, a1 = a0 + aRow, a2 = a1 + aRow, a3 = a2 + aRow, a4 = a3 + aRow, a5 = a4 + aRow;
+    let b0: v128, b1: v128, s: v128, p: v128, at = w;
+    // eight k per turn: the offsets 4, 8, … are shared by all rows, so each costs one instruction for the whole tile.
+    // Not fused, rows 2 and 3 multiply twice before they add: a CPU that deals instructions out to its units in turn keeps them evenly busy
+    while (at != octets) {
+      b0 = v128.load(at); b1 = v128.load(at, 16);
+      s = v128.load32_splat(a0); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
+      if (R > 1) { s = v128.load32_splat(a1); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
+      if (R > 2) { s = v128.load32_splat(a2); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21); }
+      if (R > 3) { s = v128.load32_splat(a3); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31); }
+      if (R > 4) { s = v128.load32_splat(a4); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
+      if (R > 5) { s = v128.load32_splat(a5); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
+      b0 = v128.load(at, 32); b1 = v128.load(at, 48);
+      s = v128.load32_splat(a0, 4); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
+      if (R > 1) { s = v128.load32_splat(a1, 4); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
+      if (R > 2) { s = v128.load32_splat(a2, 4); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21); }
+      if (R > 3) { s = v128.load32_splat(a3, 4); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31); }
+      if (R > 4) { s = v128.load32_splat(a4, 4); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
+      if (R > 5) { s = v128.load32_splat(a5, 4); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
+      b0 = v128.load(at, 64); b1 = v128.load(at, 80);
+      s = v128.load32_splat(a0, 8); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
+      if (R > 1) { s = v128.load32_splat(a1, 8); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
+      if (R > 2) { s = v128.load32_splat(a2, 8); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21); }
+      if (R > 3) { s = v128.load32_splat(a3, 8); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31); }
+      if (R > 4) { s = v128.load32_splat(a4, 8); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
+      if (R > 5) { s = v128.load32_splat(a5, 8); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
+      b0 = v128.load(at, 96); b1 = v128.load(at, 112);
+      s = v128.load32_splat(a0, 12); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
+      if (R > 1) { s = v128.load32_splat(a1, 12); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
+      if (R > 2) { s = v128.load32_splat(a2, 12); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21); }
+      if (R > 3) { s = v128.load32_splat(a3, 12); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31); }
+      if (R > 4) { s = v128.load32_splat(a4, 12); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
+      if (R > 5) { s = v128.load32_splat(a5, 12); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
+      b0 = v128.load(at, 128); b1 = v128.load(at, 144);
+      s = v128.load32_splat(a0, 16); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
+      if (R > 1) { s = v128.load32_splat(a1, 16); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
+      if (R > 2) { s = v128.load32_splat(a2, 16); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21); }
+      if (R > 3) { s = v128.load32_splat(a3, 16); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31); }
+      if (R > 4) { s = v128.load32_splat(a4, 16); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
+      if (R > 5) { s = v128.load32_splat(a5, 16); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
+      b0 = v128.load(at, 160); b1 = v128.load(at, 176);
+      s = v128.load32_splat(a0, 20); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
+      if (R > 1) { s = v128.load32_splat(a1, 20); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
+      if (R > 2) { s = v128.load32_splat(a2, 20); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21); }
+      if (R > 3) { s = v128.load32_splat(a3, 20); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31); }
+      if (R > 4) { s = v128.load32_splat(a4, 20); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
+      if (R > 5) { s = v128.load32_splat(a5, 20); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
+      b0 = v128.load(at, 192); b1 = v128.load(at, 208);
+      s = v128.load32_splat(a0, 24); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
+      if (R > 1) { s = v128.load32_splat(a1, 24); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
+      if (R > 2) { s = v128.load32_splat(a2, 24); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21); }
+      if (R > 3) { s = v128.load32_splat(a3, 24); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31); }
+      if (R > 4) { s = v128.load32_splat(a4, 24); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
+      if (R > 5) { s = v128.load32_splat(a5, 24); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
+      b0 = v128.load(at, 224); b1 = v128.load(at, 240);
+      s = v128.load32_splat(a0, 28); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
+      if (R > 1) { s = v128.load32_splat(a1, 28); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
+      if (R > 2) { s = v128.load32_splat(a2, 28); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21); }
+      if (R > 3) { s = v128.load32_splat(a3, 28); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31); }
+      if (R > 4) { s = v128.load32_splat(a4, 28); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
+      if (R > 5) { s = v128.load32_splat(a5, 28); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
+      at += 256; a0 += 32;
+      if (R > 1) a1 += 32;
+      if (R > 2) a2 += 32;
+      if (R > 3) a3 += 32;
+      if (R > 4) a4 += 32;
+      if (R > 5) a5 += 32;
+    }
+    while (at != end) {
+      b0 = v128.load(at); b1 = v128.load(at, 16);
+      s = v128.load32_splat(a0); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
+      if (R > 1) { s = v128.load32_splat(a1); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); a1 += 4; }
+      if (R > 2) { s = v128.load32_splat(a2); c20 = madd(s, b0, c20); c21 = madd(s, b1, c21); a2 += 4; }
+      if (R > 3) { s = v128.load32_splat(a3); c30 = madd(s, b0, c30); c31 = madd(s, b1, c31); a3 += 4; }
+      if (R > 4) { s = v128.load32_splat(a4); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); a4 += 4; }
+      if (R > 5) { s = v128.load32_splat(a5); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); a5 += 4; }
+      at += 32; a0 += 4;
+    }
+    if (addend) {
+      c00 = f32x4.add(c00, v128.load(addend)); c01 = f32x4.add(c01, v128.load(addend, 16)); addend += addendRow;
+      if (R > 1) { c10 = f32x4.add(c10, v128.load(addend)); c11 = f32x4.add(c11, v128.load(addend, 16)); addend += addendRow; }
+      if (R > 2) { c20 = f32x4.add(c20, v128.load(addend)); c21 = f32x4.add(c21, v128.load(addend, 16)); addend += addendRow; }
+      if (R > 3) { c30 = f32x4.add(c30, v128.load(addend)); c31 = f32x4.add(c31, v128.load(addend, 16)); addend += addendRow; }
+      if (R > 4) { c40 = f32x4.add(c40, v128.load(addend)); c41 = f32x4.add(c41, v128.load(addend, 16)); addend += addendRow; }
+      if (R > 5) { c50 = f32x4.add(c50, v128.load(addend)); c51 = f32x4.add(c51, v128.load(addend, 16)); addend += addendRow; }
+    }
+    v128.store(out, c00); v128.store(out, c01, 16); out += outRow;
+    if (R > 1) { v128.store(out, c10); v128.store(out, c11, 16); out += outRow; }
+    if (R > 2) { v128.store(out, c20); v128.store(out, c21, 16); out += outRow; }
+    if (R > 3) { v128.store(out, c30); v128.store(out, c31, 16); out += outRow; }
+    if (R > 4) { v128.store(out, c40); v128.store(out, c41, 16); out += outRow; }
+    if (R > 5) { v128.store(out, c50); v128.store(out, c51, 16); out += outRow; }
+    a += <usize>R * aRow;
+  } while (--tiles);
 }
 
-function tile1(o: usize, or: usize, a: usize, ar: usize, w: usize, k8: i32, k: i32, b: usize, d: usize, dr: usize): void { tile(1, o, or, a, ar, w, k8, k, b, d, dr); }
-function tile2(o: usize, or: usize, a: usize, ar: usize, w: usize, k8: i32, k: i32, b: usize, d: usize, dr: usize): void { tile(2, o, or, a, ar, w, k8, k, b, d, dr); }
-function tile3(o: usize, or: usize, a: usize, ar: usize, w: usize, k8: i32, k: i32, b: usize, d: usize, dr: usize): void { tile(3, o, or, a, ar, w, k8, k, b, d, dr); }
-function tile4(o: usize, or: usize, a: usize, ar: usize, w: usize, k8: i32, k: i32, b: usize, d: usize, dr: usize): void { tile(4, o, or, a, ar, w, k8, k, b, d, dr); }
-function tile5(o: usize, or: usize, a: usize, ar: usize, w: usize, k8: i32, k: i32, b: usize, d: usize, dr: usize): void { tile(5, o, or, a, ar, w, k8, k, b, d, dr); }
-function tile6(o: usize, or: usize, a: usize, ar: usize, w: usize, k8: i32, k: i32, b: usize, d: usize, dr: usize): void { tile(6, o, or, a, ar, w, k8, k, b, d, dr); }
+function tile1(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, o8: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(1, t, o, or, a, ar, w, o8, e, b, d, dr); }
+function tile2(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, o8: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(2, t, o, or, a, ar, w, o8, e, b, d, dr); }
+function tile3(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, o8: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(3, t, o, or, a, ar, w, o8, e, b, d, dr); }
+function tile4(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, o8: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(4, t, o, or, a, ar, w, o8, e, b, d, dr); }
+function tile5(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, o8: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(5, t, o, or, a, ar, w, o8, e, b, d, dr); }
+function tile6(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, o8: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(6, t, o, or, a, ar, w, o8, e, b, d, dr); }
 
 /**
  * One panel of a product: out[m][8] = bias[8] + addend[m][8] + a[m][k] · w[k][8]. What attention kernels use too.
@@ -125,20 +130,21 @@ export function panelProduct(
 ): void {
   const full = load<i32>(TILE_ROWS);
   // engines that get four rows hoist every load of a loop body and would spill an unrolled one
-  const octets = full == 4 ? 0 : k >> 3, rest = full == 4 ? k : k & 7;
+  const octets = full == 4 ? w : w + <usize>(k >> 3) * (PANEL * 32), end = w + <usize>k * (PANEL * 4);
   while (m > 0) {
     // the last rows are shared evenly: 3 + 3 keeps the arithmetic units busier than 5 + 1
-    const rows = m >= 2 * full || m == full ? full : m > full ? (m + 1) >> 1 : m;
+    const rows = m >= 2 * full || m == full ? full : m > full ? (m + 1) >> 1 : m, tiles = max(1, m / full - 1);
     switch (rows) {
-      case 1: tile1(out, outRow, a, aRow, w, octets, rest, bias, addend, addendRow); break;
-      case 2: tile2(out, outRow, a, aRow, w, octets, rest, bias, addend, addendRow); break;
-      case 3: tile3(out, outRow, a, aRow, w, octets, rest, bias, addend, addendRow); break;
-      case 4: tile4(out, outRow, a, aRow, w, octets, rest, bias, addend, addendRow); break;
-      case 5: tile5(out, outRow, a, aRow, w, octets, rest, bias, addend, addendRow); break;
-      case 6: tile6(out, outRow, a, aRow, w, octets, rest, bias, addend, addendRow); break;
+      case 1: tile1(tiles, out, outRow, a, aRow, w, octets, end, bias, addend, addendRow); break;
+      case 2: tile2(tiles, out, outRow, a, aRow, w, octets, end, bias, addend, addendRow); break;
+      case 3: tile3(tiles, out, outRow, a, aRow, w, octets, end, bias, addend, addendRow); break;
+      case 4: tile4(tiles, out, outRow, a, aRow, w, octets, end, bias, addend, addendRow); break;
+      case 5: tile5(tiles, out, outRow, a, aRow, w, octets, end, bias, addend, addendRow); break;
+      case 6: tile6(tiles, out, outRow, a, aRow, w, octets, end, bias, addend, addendRow); break;
     }
-    out += <usize>rows * outRow; a += <usize>rows * aRow; m -= rows;
-    if (addend) addend += <usize>rows * addendRow;
+    const done = tiles * rows;
+    out += <usize>done * outRow; a += <usize>done * aRow; m -= done;
+    if (addend) addend += <usize>done * addendRow;
   }
 }
 

@@ -10,6 +10,22 @@ export function madd(a: v128, b: v128, c: v128): v128 {
   else return f32x4.add(f32x4.mul(a, b), c);
 }
 
+/** The first half of madd(a, b, c), for a loop that begins a second product before it adds the first: what addProduct takes. */
+// @ts-ignore: decorator
+@inline
+export function product(a: v128, b: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return a;
+  else return f32x4.mul(a, b);
+}
+
+/** The second half: fused, it does the whole. */
+// @ts-ignore: decorator
+@inline
+export function addProduct(p: v128, b: v128, c: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(p, b, c);
+  else return f32x4.add(p, c);
+}
+
 /** Whether products of bytes are one instruction: decides the layout of everything quantised. */
 // @ts-ignore: decorator
 @inline
