@@ -25,7 +25,8 @@ export const tokenizers: Tokenizers = () => import("../tokenizer/index.ts");
 export const platform: Platform = {
   runtime,
   distrustRelaxed: nodeMajor < 22 ? `Node ${nodeMajor} computes relaxed SIMD wrongly behind its flag; use Node 22 or later` : undefined,
-  noThreads: () => undefined,
+  // there only under --permission
+  noThreads: () => (process.permission?.has("worker") === false ? "this process may not start threads, which takes --allow-worker" : undefined),
   cores: () => os.availableParallelism(),
   async kernels(build) {
     let module = compiled.get(build);

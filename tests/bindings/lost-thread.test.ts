@@ -1,5 +1,7 @@
 // Threads that end, fail or are killed: no run hangs, and the model works on or says that it cannot.
+import { spawnSync } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { CLAIM, PATIENCE } from "../../assembly/header.ts";
@@ -44,6 +46,20 @@ test("a small model that is asked again at once, and never waits, has its thread
     assert.is(started.length, 1);
     model.dispose();
   }));
+
+test("a process that may not start threads runs on one, and says why", () => {
+  const script = `
+    const { load } = await import(${JSON.stringify(new URL("../../dist/js/node/index.js", import.meta.url).href)});
+    const model = await load(${JSON.stringify(fileURLToPath(new URL("../../models/pretrained/slab-deit-cifar10", import.meta.url)))});
+    for (let i = 0; i < 3; i++) await model.forward(new Float32Array(3 * 32 * 32));
+    console.log(JSON.stringify(model.caps));`;
+  const flag = Number.parseInt(process.versions.node) < 24 ? "--experimental-permission" : "--permission";
+  const { stdout, stderr } = spawnSync(process.execPath, [flag, "--allow-fs-read=*", "--no-warnings", "--input-type=module", "--eval", script], { encoding: "utf8" });
+  assert.is(stderr, "");
+  const { threads, reasons } = JSON.parse(stdout);
+  assert.is(threads, 1);
+  assert.ok(reasons.includes("one thread: this process may not start threads, which takes --allow-worker"), reasons.join());
+});
 
 test("threads killed between runs: the same bits on those that are left; the next model starts new ones", () =>
   watching(async (started) => {
