@@ -252,8 +252,8 @@ function twoPanels(
   const ones = constantAt(ONES), mask = constantAt(BYTE_DOT ? BYTE_NIBBLES : WORD_NIBBLES);
   for (let block = blocks; block > 0; --block) {
     if (BYTE_DOT) {
-      // eight pairs of at most 15 · 127 each: no i16 overflows
-      x0 = v128.load32_splat(x, 0); x1 = v128.load32_splat(x, 16);
+      // nibbles of the first four channels from 16 on, of the others from 80; eight pairs of at most 15 · 127 each: no i16 overflows
+      x0 = v128.load32_splat(x); x1 = v128.load32_splat(x, 16);
       s0 = nibblePairs(v128.load(w0, 16), x0, x1, mask);
       s1 = nibblePairs(v128.load(w0, 80), x0, x1, mask);
       s2 = nibblePairs(v128.load(w1, 16), x0, x1, mask);

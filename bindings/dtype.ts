@@ -18,7 +18,7 @@ const blocks = (k: number): number => Math.ceil(k / 32);
 /** Bytes of one packed panel of eight output channels; relaxed builds group four k, the others two. */
 export function panelBytes(type: WeightType, k: number, relaxed: boolean): number {
   if (type === "int8") return relaxed ? Math.ceil(k / 4) * 32 : Math.ceil(k / 2) * 16;
-  if (type === "int4") return 2 * blocks(k) * 72;
+  if (type === "int4") return blocks(k) * 144;
   return k * PANEL * 4;
 }
 
