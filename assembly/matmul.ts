@@ -5,86 +5,144 @@ import { PANEL, TILE_ROWS } from "./header";
 import { ACT_GATE, ACT_GELU, ACT_NONE, ACT_RELU } from "./opcodes";
 import { addProduct, gelu, geluTwoRows, madd, product, silu } from "./simd";
 
+/** Bytes of one row that a turn of the tile's loop takes: eight k, sixteen in the tile of plain builds, which is near the limit of instructions a cycle. */
+// @ts-ignore: decorator
+@inline
+function turnBytes(R: i32): usize {
+  return R == 5 ? 64 : 32;
+}
+
 /**
  * out[r][0..8) = bias[0..8) + addend[r][0..8) + Σ_k a[r][k] · w[k][0..8), R ≤ 6 rows at a time, `tiles` times. The weights lie in [w, end);
- * those before `octets` are taken eight k a turn. R is a constant at every call, so the branches on it vanish. Strides in bytes; addend = 0
- * means none.
+ * those before `whole` are taken in whole turns of turnBytes(R). R is a constant at every call, so the branches on it vanish. Strides in bytes;
+ * addend = 0 means none.
  */
 // @ts-ignore: decorator
 @inline
 function tile(
-  R: i32, tiles: i32, out: usize, outRow: usize, a: usize, aRow: usize, w: usize, octets: usize, end: usize, bias: usize, addend: usize, addendRow: usize,
+  R: i32, tiles: i32, out: usize, outRow: usize, a: usize, aRow: usize, w: usize, whole: usize, end: usize, bias: usize, addend: usize, addendRow: usize,
 ): void {
   do {
     let c00 = v128.load(bias), c01 = v128.load(bias, 16);
     let c10 = c00, c11 = c01, c20 = c00, c21 = c01, c30 = c00, c31 = c01, c40 = c00, c41 = c01, c50 = c00, c51 = c01;
     let a0 = a, a1 = a0 + aRow, a2 = a1 + aRow, a3 = a2 + aRow, a4 = a3 + aRow, a5 = a4 + aRow;
     let b0: v128, b1: v128, s: v128, p: v128, at = w;
-    // eight k per turn: the offsets 4, 8, … are shared by all rows, so each costs one instruction for the whole tile.
-    // Not fused, rows 2 and 3 multiply twice before they add: a CPU that deals instructions out to its units in turn keeps them evenly busy
-    while (at != octets) {
+    const turn = turnBytes(R);
+    // many k per turn: moving the pointers costs an instruction for each row.
+    // Not fused, rows 1 to 4 multiply twice before they add: a CPU that deals instructions out to its units in turn keeps them evenly busy
+    while (at != whole) {
       b0 = v128.load(at); b1 = v128.load(at, 16);
       s = v128.load32_splat(a0); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
-      if (R > 1) { s = v128.load32_splat(a1); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
+      if (R > 1) { s = v128.load32_splat(a1); p = product(s, b1); c10 = madd(s, b0, c10); c11 = addProduct(p, b1, c11); }
       if (R > 2) { s = v128.load32_splat(a2); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21); }
       if (R > 3) { s = v128.load32_splat(a3); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31); }
-      if (R > 4) { s = v128.load32_splat(a4); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
+      if (R > 4) { s = v128.load32_splat(a4); p = product(s, b1); c40 = madd(s, b0, c40); c41 = addProduct(p, b1, c41); }
       if (R > 5) { s = v128.load32_splat(a5); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
       b0 = v128.load(at, 32); b1 = v128.load(at, 48);
       s = v128.load32_splat(a0, 4); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
-      if (R > 1) { s = v128.load32_splat(a1, 4); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
+      if (R > 1) { s = v128.load32_splat(a1, 4); p = product(s, b1); c10 = madd(s, b0, c10); c11 = addProduct(p, b1, c11); }
       if (R > 2) { s = v128.load32_splat(a2, 4); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21); }
       if (R > 3) { s = v128.load32_splat(a3, 4); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31); }
-      if (R > 4) { s = v128.load32_splat(a4, 4); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
+      if (R > 4) { s = v128.load32_splat(a4, 4); p = product(s, b1); c40 = madd(s, b0, c40); c41 = addProduct(p, b1, c41); }
       if (R > 5) { s = v128.load32_splat(a5, 4); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
       b0 = v128.load(at, 64); b1 = v128.load(at, 80);
       s = v128.load32_splat(a0, 8); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
-      if (R > 1) { s = v128.load32_splat(a1, 8); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
+      if (R > 1) { s = v128.load32_splat(a1, 8); p = product(s, b1); c10 = madd(s, b0, c10); c11 = addProduct(p, b1, c11); }
       if (R > 2) { s = v128.load32_splat(a2, 8); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21); }
       if (R > 3) { s = v128.load32_splat(a3, 8); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31); }
-      if (R > 4) { s = v128.load32_splat(a4, 8); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
+      if (R > 4) { s = v128.load32_splat(a4, 8); p = product(s, b1); c40 = madd(s, b0, c40); c41 = addProduct(p, b1, c41); }
       if (R > 5) { s = v128.load32_splat(a5, 8); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
       b0 = v128.load(at, 96); b1 = v128.load(at, 112);
       s = v128.load32_splat(a0, 12); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
-      if (R > 1) { s = v128.load32_splat(a1, 12); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
+      if (R > 1) { s = v128.load32_splat(a1, 12); p = product(s, b1); c10 = madd(s, b0, c10); c11 = addProduct(p, b1, c11); }
       if (R > 2) { s = v128.load32_splat(a2, 12); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21); }
       if (R > 3) { s = v128.load32_splat(a3, 12); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31); }
-      if (R > 4) { s = v128.load32_splat(a4, 12); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
+      if (R > 4) { s = v128.load32_splat(a4, 12); p = product(s, b1); c40 = madd(s, b0, c40); c41 = addProduct(p, b1, c41); }
       if (R > 5) { s = v128.load32_splat(a5, 12); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
       b0 = v128.load(at, 128); b1 = v128.load(at, 144);
       s = v128.load32_splat(a0, 16); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
-      if (R > 1) { s = v128.load32_splat(a1, 16); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
+      if (R > 1) { s = v128.load32_splat(a1, 16); p = product(s, b1); c10 = madd(s, b0, c10); c11 = addProduct(p, b1, c11); }
       if (R > 2) { s = v128.load32_splat(a2, 16); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21); }
       if (R > 3) { s = v128.load32_splat(a3, 16); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31); }
-      if (R > 4) { s = v128.load32_splat(a4, 16); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
+      if (R > 4) { s = v128.load32_splat(a4, 16); p = product(s, b1); c40 = madd(s, b0, c40); c41 = addProduct(p, b1, c41); }
       if (R > 5) { s = v128.load32_splat(a5, 16); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
       b0 = v128.load(at, 160); b1 = v128.load(at, 176);
       s = v128.load32_splat(a0, 20); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
-      if (R > 1) { s = v128.load32_splat(a1, 20); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
+      if (R > 1) { s = v128.load32_splat(a1, 20); p = product(s, b1); c10 = madd(s, b0, c10); c11 = addProduct(p, b1, c11); }
       if (R > 2) { s = v128.load32_splat(a2, 20); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21); }
       if (R > 3) { s = v128.load32_splat(a3, 20); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31); }
-      if (R > 4) { s = v128.load32_splat(a4, 20); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
+      if (R > 4) { s = v128.load32_splat(a4, 20); p = product(s, b1); c40 = madd(s, b0, c40); c41 = addProduct(p, b1, c41); }
       if (R > 5) { s = v128.load32_splat(a5, 20); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
       b0 = v128.load(at, 192); b1 = v128.load(at, 208);
       s = v128.load32_splat(a0, 24); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
-      if (R > 1) { s = v128.load32_splat(a1, 24); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
+      if (R > 1) { s = v128.load32_splat(a1, 24); p = product(s, b1); c10 = madd(s, b0, c10); c11 = addProduct(p, b1, c11); }
       if (R > 2) { s = v128.load32_splat(a2, 24); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21); }
       if (R > 3) { s = v128.load32_splat(a3, 24); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31); }
-      if (R > 4) { s = v128.load32_splat(a4, 24); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
+      if (R > 4) { s = v128.load32_splat(a4, 24); p = product(s, b1); c40 = madd(s, b0, c40); c41 = addProduct(p, b1, c41); }
       if (R > 5) { s = v128.load32_splat(a5, 24); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
       b0 = v128.load(at, 224); b1 = v128.load(at, 240);
       s = v128.load32_splat(a0, 28); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
-      if (R > 1) { s = v128.load32_splat(a1, 28); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11); }
+      if (R > 1) { s = v128.load32_splat(a1, 28); p = product(s, b1); c10 = madd(s, b0, c10); c11 = addProduct(p, b1, c11); }
       if (R > 2) { s = v128.load32_splat(a2, 28); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21); }
       if (R > 3) { s = v128.load32_splat(a3, 28); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31); }
-      if (R > 4) { s = v128.load32_splat(a4, 28); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41); }
+      if (R > 4) { s = v128.load32_splat(a4, 28); p = product(s, b1); c40 = madd(s, b0, c40); c41 = addProduct(p, b1, c41); }
       if (R > 5) { s = v128.load32_splat(a5, 28); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51); }
-      at += 256; a0 += 32;
-      if (R > 1) a1 += 32;
-      if (R > 2) a2 += 32;
-      if (R > 3) a3 += 32;
-      if (R > 4) a4 += 32;
-      if (R > 5) a5 += 32;
+      if (R == 5) {
+        b0 = v128.load(at, 256); b1 = v128.load(at, 272);
+        s = v128.load32_splat(a0, 32); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
+        s = v128.load32_splat(a1, 32); p = product(s, b1); c10 = madd(s, b0, c10); c11 = addProduct(p, b1, c11);
+        s = v128.load32_splat(a2, 32); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21);
+        s = v128.load32_splat(a3, 32); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31);
+        s = v128.load32_splat(a4, 32); p = product(s, b1); c40 = madd(s, b0, c40); c41 = addProduct(p, b1, c41);
+        b0 = v128.load(at, 288); b1 = v128.load(at, 304);
+        s = v128.load32_splat(a0, 36); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
+        s = v128.load32_splat(a1, 36); p = product(s, b1); c10 = madd(s, b0, c10); c11 = addProduct(p, b1, c11);
+        s = v128.load32_splat(a2, 36); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21);
+        s = v128.load32_splat(a3, 36); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31);
+        s = v128.load32_splat(a4, 36); p = product(s, b1); c40 = madd(s, b0, c40); c41 = addProduct(p, b1, c41);
+        b0 = v128.load(at, 320); b1 = v128.load(at, 336);
+        s = v128.load32_splat(a0, 40); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
+        s = v128.load32_splat(a1, 40); p = product(s, b1); c10 = madd(s, b0, c10); c11 = addProduct(p, b1, c11);
+        s = v128.load32_splat(a2, 40); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21);
+        s = v128.load32_splat(a3, 40); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31);
+        s = v128.load32_splat(a4, 40); p = product(s, b1); c40 = madd(s, b0, c40); c41 = addProduct(p, b1, c41);
+        b0 = v128.load(at, 352); b1 = v128.load(at, 368);
+        s = v128.load32_splat(a0, 44); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
+        s = v128.load32_splat(a1, 44); p = product(s, b1); c10 = madd(s, b0, c10); c11 = addProduct(p, b1, c11);
+        s = v128.load32_splat(a2, 44); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21);
+        s = v128.load32_splat(a3, 44); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31);
+        s = v128.load32_splat(a4, 44); p = product(s, b1); c40 = madd(s, b0, c40); c41 = addProduct(p, b1, c41);
+        b0 = v128.load(at, 384); b1 = v128.load(at, 400);
+        s = v128.load32_splat(a0, 48); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
+        s = v128.load32_splat(a1, 48); p = product(s, b1); c10 = madd(s, b0, c10); c11 = addProduct(p, b1, c11);
+        s = v128.load32_splat(a2, 48); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21);
+        s = v128.load32_splat(a3, 48); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31);
+        s = v128.load32_splat(a4, 48); p = product(s, b1); c40 = madd(s, b0, c40); c41 = addProduct(p, b1, c41);
+        b0 = v128.load(at, 416); b1 = v128.load(at, 432);
+        s = v128.load32_splat(a0, 52); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
+        s = v128.load32_splat(a1, 52); p = product(s, b1); c10 = madd(s, b0, c10); c11 = addProduct(p, b1, c11);
+        s = v128.load32_splat(a2, 52); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21);
+        s = v128.load32_splat(a3, 52); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31);
+        s = v128.load32_splat(a4, 52); p = product(s, b1); c40 = madd(s, b0, c40); c41 = addProduct(p, b1, c41);
+        b0 = v128.load(at, 448); b1 = v128.load(at, 464);
+        s = v128.load32_splat(a0, 56); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
+        s = v128.load32_splat(a1, 56); p = product(s, b1); c10 = madd(s, b0, c10); c11 = addProduct(p, b1, c11);
+        s = v128.load32_splat(a2, 56); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21);
+        s = v128.load32_splat(a3, 56); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31);
+        s = v128.load32_splat(a4, 56); p = product(s, b1); c40 = madd(s, b0, c40); c41 = addProduct(p, b1, c41);
+        b0 = v128.load(at, 480); b1 = v128.load(at, 496);
+        s = v128.load32_splat(a0, 60); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
+        s = v128.load32_splat(a1, 60); p = product(s, b1); c10 = madd(s, b0, c10); c11 = addProduct(p, b1, c11);
+        s = v128.load32_splat(a2, 60); p = product(s, b1); c20 = madd(s, b0, c20); c21 = addProduct(p, b1, c21);
+        s = v128.load32_splat(a3, 60); p = product(s, b1); c30 = madd(s, b0, c30); c31 = addProduct(p, b1, c31);
+        s = v128.load32_splat(a4, 60); p = product(s, b1); c40 = madd(s, b0, c40); c41 = addProduct(p, b1, c41);
+      }
+      at += turn * 8; a0 += turn;
+      if (R > 1) a1 += turn;
+      if (R > 2) a2 += turn;
+      if (R > 3) a3 += turn;
+      if (R > 4) a4 += turn;
+      if (R > 5) a5 += turn;
     }
     while (at != end) {
       b0 = v128.load(at); b1 = v128.load(at, 16);
@@ -114,12 +172,12 @@ function tile(
   } while (--tiles);
 }
 
-function tile1(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, o8: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(1, t, o, or, a, ar, w, o8, e, b, d, dr); }
-function tile2(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, o8: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(2, t, o, or, a, ar, w, o8, e, b, d, dr); }
-function tile3(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, o8: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(3, t, o, or, a, ar, w, o8, e, b, d, dr); }
-function tile4(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, o8: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(4, t, o, or, a, ar, w, o8, e, b, d, dr); }
-function tile5(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, o8: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(5, t, o, or, a, ar, w, o8, e, b, d, dr); }
-function tile6(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, o8: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(6, t, o, or, a, ar, w, o8, e, b, d, dr); }
+function tile1(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(1, t, o, or, a, ar, w, h, e, b, d, dr); }
+function tile2(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(2, t, o, or, a, ar, w, h, e, b, d, dr); }
+function tile3(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(3, t, o, or, a, ar, w, h, e, b, d, dr); }
+function tile4(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(4, t, o, or, a, ar, w, h, e, b, d, dr); }
+function tile5(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(5, t, o, or, a, ar, w, h, e, b, d, dr); }
+function tile6(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(6, t, o, or, a, ar, w, h, e, b, d, dr); }
 
 /**
  * One panel of a product: out[m][8] = bias[8] + addend[m][8] + a[m][k] · w[k][8]. What attention kernels use too.
@@ -129,18 +187,19 @@ export function panelProduct(
   out: usize, outRow: usize, a: usize, aRow: usize, w: usize, m: i32, k: i32, bias: usize, addend: usize, addendRow: usize,
 ): void {
   const full = load<i32>(TILE_ROWS);
-  // engines that get four rows hoist every load of a loop body and would spill an unrolled one
-  const octets = full == 4 ? w : w + <usize>(k >> 3) * (PANEL * 32), end = w + <usize>k * (PANEL * 4);
+  const end = w + <usize>k * (PANEL * 4);
   while (m > 0) {
     // the last rows are shared evenly: 3 + 3 keeps the arithmetic units busier than 5 + 1
     const rows = m >= 2 * full || m == full ? full : m > full ? (m + 1) >> 1 : m, tiles = max(1, m / full - 1);
+    // engines that get four rows hoist every load of a loop body and would spill an unrolled one
+    const whole = full == 4 ? w : w + (<usize>k * 4 & -turnBytes(rows)) * PANEL;
     switch (rows) {
-      case 1: tile1(tiles, out, outRow, a, aRow, w, octets, end, bias, addend, addendRow); break;
-      case 2: tile2(tiles, out, outRow, a, aRow, w, octets, end, bias, addend, addendRow); break;
-      case 3: tile3(tiles, out, outRow, a, aRow, w, octets, end, bias, addend, addendRow); break;
-      case 4: tile4(tiles, out, outRow, a, aRow, w, octets, end, bias, addend, addendRow); break;
-      case 5: tile5(tiles, out, outRow, a, aRow, w, octets, end, bias, addend, addendRow); break;
-      case 6: tile6(tiles, out, outRow, a, aRow, w, octets, end, bias, addend, addendRow); break;
+      case 1: tile1(tiles, out, outRow, a, aRow, w, whole, end, bias, addend, addendRow); break;
+      case 2: tile2(tiles, out, outRow, a, aRow, w, whole, end, bias, addend, addendRow); break;
+      case 3: tile3(tiles, out, outRow, a, aRow, w, whole, end, bias, addend, addendRow); break;
+      case 4: tile4(tiles, out, outRow, a, aRow, w, whole, end, bias, addend, addendRow); break;
+      case 5: tile5(tiles, out, outRow, a, aRow, w, whole, end, bias, addend, addendRow); break;
+      case 6: tile6(tiles, out, outRow, a, aRow, w, whole, end, bias, addend, addendRow); break;
     }
     const done = tiles * rows;
     out += <usize>done * outRow; a += <usize>done * aRow; m -= done;
