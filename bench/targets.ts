@@ -14,7 +14,7 @@ import type { ThreadsResult } from "./threads.ts";
 export interface Target {
   /** Also the name of its ratio in baseline.json. */
   readonly what: string;
-  readonly unit: "×" | "%" | " KiB";
+  readonly unit: "×" | "%" | " KiB" | " ms";
   readonly wanted: number;
   /** Whether `wanted` is a ceiling. */
   readonly most?: boolean;
@@ -88,6 +88,9 @@ export function targetsOf({ kernels, models, threads, decode, batch, operators, 
   for (const { model, dtype, count, agreement, perplexity } of quality.filter(({ count, perplexity }) => count >= (perplexity === undefined ? 100 : 1000))) {
     if (perplexity === undefined) percent(`${model}, ${dtype}: the labels of f32, ${count} pictures`, 99, agreement);
     else percent(`${model}, ${dtype}: perplexity above that of f32, ${count} tokens`, dtype === "int8" ? 0.5 : 3, perplexity, true);
+  }
+  for (const { checkpoint, totalMs, bestTotalMs } of startup.filter((s) => s.checkpoint !== PEER && s.build === startup[0]!.build)) {
+    list.push({ what: `CIFAR model, ${checkpoint}: import to the first label`, unit: " ms", wanted: 60, most: true, got: bestTotalMs, byMedians: totalMs });
   }
   const peer = startup.find((s) => s.checkpoint === PEER);
   for (const { checkpoint, totalMs, bestTotalMs } of peer ? startup.filter((s) => s !== peer && s.build === startup[0]!.build) : []) {

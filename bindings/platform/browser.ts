@@ -1,8 +1,9 @@
 // Browsers, and hosts unknown: modules by fetch, threads from web workers.
 import * as tokenizer from "../tokenizer/index.ts";
 import { cachePages } from "./cache-pages.ts";
+import { fetchModule, once } from "./compile.ts";
 import type { Build, Platform, Thread, Tokenizers } from "./platform.ts";
-import { fetchModule, once, webHost } from "./web.ts";
+import { webHost } from "./web.ts";
 
 // literal, each of them: so bundlers find the files
 const FILES: Record<Build, () => URL> = {

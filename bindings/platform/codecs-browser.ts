@@ -1,6 +1,6 @@
 import type { Codecs } from "../image/codecs.ts";
 import { factory } from "./codecs-glue.ts";
-import { fetchModule } from "./web.ts";
+import { fetchModule } from "./compile.ts";
 
 const FILES = {
   jpeg: () => new URL("../../wasm/codec-jpeg.wasm", import.meta.url),

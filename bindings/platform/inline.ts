@@ -5,8 +5,9 @@ import relaxed from "../../wasm/slab-relaxed.wasm";
 import simd from "../../wasm/slab-simd.wasm";
 import * as tokenizer from "../tokenizer/index.ts";
 import { cachePages } from "./cache-pages.ts";
+import { compileInline, fetchModule, once } from "./compile.ts";
 import type { Platform, Tokenizers } from "./platform.ts";
-import { compileInline, fetchModule, once, webHost } from "./web.ts";
+import { webHost } from "./web.ts";
 
 export const tokenizers: Tokenizers = async () => tokenizer;
 
