@@ -180,8 +180,11 @@ export function loadKernels(build: Build, { tileRows = 6, threadScratch = 0, thr
 // data
 
 /** `count` f32 values in [low, high), seeded by the key. */
-export const uniform = (key: string, count: number, low = -1, high = 1): Float32Array =>
-  Float32Array.from(uniform01(key, count), (u) => low + (high - low) * u);
+export function uniform(key: string, count: number, low = -1, high = 1): Float32Array {
+  const u = uniform01(key, count), out = new Float32Array(count);
+  for (let i = 0; i < count; i++) out[i] = low + (high - low) * u[i]!;
+  return out;
+}
 
 // layouts
 
@@ -195,7 +198,9 @@ export function padRows(values: ArrayLike<number>, columns: number, stride: numb
 }
 
 export function dropPadding(values: Float32Array, columns: number, stride: number): Float32Array {
-  return values.filter((_, i) => i % stride < columns);
+  const rows = values.length / stride, out = new Float32Array(rows * columns);
+  for (let r = 0; r < rows; r++) out.set(values.subarray(r * stride, r * stride + columns), r * columns);
+  return out;
 }
 
 /** Row-major [rows, heads·headDim] → head panels [heads][width/8][rows][8], padded with zeros. */

@@ -133,10 +133,10 @@ export function rmsNorm(x: Numbers, weight: Numbers, eps: number): Float64Array 
 /** Four running hashes of every fourth word, then one of the four. */
 export function checksum(words: Uint32Array): number {
   const lanes = new Uint32Array(4).fill(0x2545f491);
-  words.forEach((word, i) => {
-    const mixed = Math.imul(lanes[i % 4]! ^ word, 0x9e3779b1);
+  for (let i = 0; i < words.length; i++) {
+    const mixed = Math.imul(lanes[i % 4]! ^ words[i]!, 0x9e3779b1);
     lanes[i % 4] = mixed ^ (mixed >>> 15);
-  });
+  }
   let hash = lanes[0]!;
   for (const lane of lanes.subarray(1)) hash = (Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35) + lane) >>> 0;
   return (hash ^ (hash >>> 16)) >>> 0;

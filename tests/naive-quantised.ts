@@ -88,12 +88,14 @@ export function linearInt8(
 /** Bytes of a packed panel of eight output channels: blocks of 32 k, each eight scales and 256 nibbles. */
 export const int4PanelBytes = (k: number): number => Math.ceil(k / 32) * 144;
 
+const bits = new Int32Array(1), asFloat = new Float32Array(bits.buffer);
+
 /** Weight i of output channel o in packed panels: its step, −8 … 7, and its block's scale. */
 export function int4At(panels: Uint8Array, o: number, i: number, k: number): { step: number; scale: number } {
-  const channel = o & 7, lane = channel & 3, half = channel >> 2, block = panels.subarray((o >> 3) * int4PanelBytes(k) + (i >> 5) * 144);
-  const scale = lane * 4 + half * 2, byte = 16 + half * 64 + ((i & 15) >> 2) * 16 + lane * 4 + (i & 3);
-  const bits = (block[scale]! << 16) | (block[scale + 1]! << 24);
-  return { step: ((block[byte]! >> ((i & 16) >> 2)) & 15) - 8, scale: new Float32Array(Int32Array.of(bits).buffer)[0]! };
+  const channel = o & 7, lane = channel & 3, half = channel >> 2, block = (o >> 3) * int4PanelBytes(k) + (i >> 5) * 144;
+  const scale = block + lane * 4 + half * 2, byte = block + 16 + half * 64 + ((i & 15) >> 2) * 16 + lane * 4 + (i & 3);
+  bits[0] = (panels[scale]! << 16) | (panels[scale + 1]! << 24);
+  return { step: ((panels[byte]! >> ((i & 16) >> 2)) & 15) - 8, scale: asFloat[0]! };
 }
 
 /** The floats that output channel o stands for. */
