@@ -283,8 +283,8 @@ export function quarterOf(panels: i32, panelBytes: usize): usize {
 
 /** Most rows of a block: more, a kilobyte or two apart, would push a panel's outputs out of the cache before their activation. */
 const BLOCK: i32 = 96;
-/** Most floats of x in a block: 64 KiB, which stay in the second-level cache while all the weights pass by. */
-const BLOCK_FLOATS: i32 = 16384;
+/** Most floats of x in a block: 96 KiB, which stay in the second-level cache while all the weights pass by. */
+const BLOCK_FLOATS: i32 = 24576;
 /** Weights beyond this come from memory every time that they pass: then blocks are as long as can be. */
 const CACHED_BYTES: usize = 4 << 20;
 
