@@ -12,7 +12,7 @@ const HUNG_MS = 15 * 60_000;
 const NODE_24 = join(root, "tests/platforms/node_modules/node24/bin/node");
 const continuousIntegration = ["true", "1"].includes(process.env.CI ?? "");
 
-/** @typedef {{ name: string, passed: number, failed: number, skipped: number, note?: string }} Outcome */
+/** @typedef {{ name: string, passed: number, failed: number, skipped: number, note?: string, seconds?: number }} Outcome */
 
 // build
 
@@ -116,7 +116,8 @@ async function all(jobs) {
   flush();
   await Promise.all(Array.from({ length: 2 }, async () => {
     for (let i = next++; i < jobs.length; i = next++) {
-      outcomes[i] = await jobs[i].run((text) => (i === front ? process.stdout.write(text) : waiting[i].push(text)));
+      const begin = Date.now();
+      outcomes[i] = { ...(await jobs[i].run((text) => (i === front ? process.stdout.write(text) : waiting[i].push(text)))), seconds: Math.round((Date.now() - begin) / 1000) };
       done[i] = true;
       flush();
     }
@@ -202,6 +203,6 @@ const outcomes = await all(jobs);
 const sum = (key) => outcomes.reduce((total, outcome) => total + outcome[key], 0);
 const line = ({ passed, failed, skipped }) => `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
 console.log("\n=== summary ===\n");
-for (const result of outcomes) console.log(`${result.name.padEnd(24)} ${line(result)}${result.note ? ` (${result.note})` : ""}`);
+for (const result of outcomes) console.log(`${result.name.padEnd(24)} ${line(result)}${result.note ? ` (${result.note})` : ""}, ${result.seconds} s`);
 process.exitCode = sum("failed") > 0 || sum("passed") === 0 ? 1 : 0;
 console.log(line({ passed: sum("passed"), failed: sum("failed"), skipped: sum("skipped") }));
