@@ -10,6 +10,7 @@
  * @property {() => any} [wasm]    slab-simd.wasm in a form that this host can give
  * @property {(name: string) => Promise<Uint8Array>} picture  a file of models/samples
  * @property {Fixture} fixture
+ * @property {(name: string) => void} [onCheck]  told of every check that begins
  *
  * @typedef {object} Fixture
  * @property {number[]} pixels  f32 [3, 32, 32]
@@ -28,11 +29,12 @@ const PROMPT = "It was a dark and stormy night";
 const PICTURES = { "cat.png": "cat", "horse.webp": "horse", "deer.jpg": "deer" };
 
 /** @param {Host} host */
-export async function conformance({ load, loadInWorker, vision, language, wasm, picture, fixture }) {
+export async function conformance({ load, loadInWorker, vision, language, wasm, picture, fixture, onCheck }) {
   /** @type {{ name: string, error?: string }[]} */
   const checks = [];
   /** @type {(name: string, run: () => Promise<void>) => Promise<void>} */
   const check = async (name, run) => {
+    onCheck?.(name);
     try {
       await run();
       checks.push({ name });
