@@ -5,9 +5,6 @@
 /** Words of the pool's control block, int32: the job counter, the model it is for, and from MAIL on the messages sent to each thread. */
 export const JOB = 0, MODEL = 1, MAIL = 2, MOST_THREADS = 64;
 
-/** A thread never waits for ever: in Firefox a thread ended in its wait could keep the page's next worker from starting its own. */
-const NAP_MS = 250;
-
 /**
  * @typedef {{ kind: "start", control: Int32Array, thread: number }
  *   | { kind: "join", id: number, module: WebAssembly.Module, memory: WebAssembly.Memory }
@@ -47,7 +44,7 @@ export function serve(onMessage) {
         throw error;
       }
       for (let spin = 5000; spin > 0 && Atomics.load(control, JOB) === job; spin--);
-      Atomics.wait(control, JOB, job, NAP_MS);
+      Atomics.wait(control, JOB, job);
       job = Atomics.load(control, JOB);
     }
   }

@@ -3,7 +3,7 @@ import * as tokenizer from "../tokenizer/index.ts";
 import { cachePages } from "./cache-pages.ts";
 import { fetchModule, once } from "./compile.ts";
 import type { Build, Platform, Thread, Tokenizers } from "./platform.ts";
-import { webHost } from "./web.ts";
+import { runtimeName, webHost } from "./web.ts";
 
 // literal, each of them: so bundlers find the files
 const FILES: Record<Build, () => URL> = {
@@ -27,11 +27,25 @@ export const platform: Platform = {
     if (typeof document !== "undefined") return "this is a page's main thread, which may not wait: load the model with slab-wasm/worker";
     if (typeof Worker !== "function") return "this context cannot start workers";
     if (globalThis.crossOriginIsolated === false) return `this page is not cross-origin isolated: ${ISOLATION}`;
+    // Firefox 153 does not come back from one in a hundred `new Worker` in a worker
+    if (start === startHere && runtimeName().startsWith("firefox")) return "Firefox can hang when a worker starts another: load the model with slab-wasm/worker";
     return mayShare() ? undefined : "this engine does not share memory between workers";
   },
-  spawn: (onError) => threadOf(new Worker(new URL("./web-thread.js", import.meta.url), { type: "module" }), onError),
+  spawn: (onError) => start(onError),
   keep: cachePages,
 };
+
+export function startHere(onError: (error: Error) => void): Thread {
+  return threadOf(new Worker(new URL("./web-thread.js", import.meta.url), { type: "module" }), onError);
+}
+
+/** How this context starts threads. */
+let start = startHere;
+
+/** Has another context start this one's threads. */
+export function startBy(other: typeof start): void {
+  start = other;
+}
 
 export function threadOf(worker: Worker, onError: (error: Error) => void): Thread {
   worker.onerror = (event) => onError(new Error(event.message || "a worker did not start: serve the package's dist/js/browser whole"));

@@ -1,8 +1,31 @@
-import { threadOf } from "./browser.ts";
-import type { SpawnModel } from "./platform.ts";
+import { startHere, threadOf } from "./browser.ts";
+import type { SpawnModel, Thread } from "./platform.ts";
+
+/** What a model's worker says of its threads, which its owner starts: a message for one, which starts it if it is not there, or none: its end. */
+export interface ThreadMail {
+  readonly thread: number;
+  readonly mail?: unknown;
+}
 
 export const spawnModel: SpawnModel = (onMessage, onError) => {
-  const worker = new Worker(new URL("./web-model.js", import.meta.url), { type: "module" });
-  worker.onmessage = ({ data }) => onMessage(data);
-  return threadOf(worker, onError);
+  const worker = new Worker(new URL("./web-model.js", import.meta.url), { type: "module" }), model = threadOf(worker, onError), threads = new Map<number, Thread>();
+  worker.onmessage = ({ data }) => {
+    if (!("thread" in data)) return onMessage(data);
+    const { thread, mail } = data as ThreadMail;
+    if (mail === undefined) {
+      threads.get(thread)?.end();
+      threads.delete(thread);
+      return;
+    }
+    // nobody waits for a thread: one that dies helps no more, and is not replaced
+    if (!threads.has(thread)) threads.set(thread, startHere(() => {}));
+    threads.get(thread)!.post(mail);
+  };
+  const end = (): void => {
+    // what it said before its end would start them anew
+    worker.onmessage = null;
+    model.end();
+    for (const thread of threads.values()) thread.end();
+  };
+  return { ...model, end };
 };

@@ -73,9 +73,7 @@ export class Connection {
   }
 
   end(): void {
-    if (this.#ended) return;
     this.#lose(new Error("the model has been disposed: load it again"));
-    this.#worker.end();
   }
 
   #receive(reply: Reply): void {
@@ -105,7 +103,7 @@ export class Connection {
     this.#ended ??= error;
     for (const { reject } of this.#pending.values()) reject(this.#ended);
     this.#pending.clear();
-    this.#worker?.hold(false);
+    this.#worker?.end();
   }
 }
 

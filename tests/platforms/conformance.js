@@ -5,6 +5,7 @@
  * @typedef {object} Host
  * @property {typeof import("slab-wasm").load} load
  * @property {typeof import("slab-wasm/worker").load} [loadInWorker]  where workers are to be had
+ * @property {(source: any, pixels: Float32Array) => Promise<{ caps: any, logits: Float32Array }>} [ownWorker]  a deterministic load() and forward() in a worker of the app's own
  * @property {() => any} vision    a source for load(): slab-deit-cifar10; called anew for every load, as streams are read once
  * @property {() => any} language  slab-lm-books
  * @property {() => any} [wasm]    slab-simd.wasm in a form that this host can give
@@ -29,7 +30,7 @@ const PROMPT = "It was a dark and stormy night";
 const PICTURES = { "cat.png": "cat", "horse.webp": "horse", "deer.jpg": "deer" };
 
 /** @param {Host} host */
-export async function conformance({ load, loadInWorker, vision, language, wasm, picture, fixture, onCheck }) {
+export async function conformance({ load, loadInWorker, ownWorker, vision, language, wasm, picture, fixture, onCheck }) {
   /** @type {{ name: string, error?: string }[]} */
   const checks = [];
   /** @type {(name: string, run: () => Promise<void>) => Promise<void>} */
@@ -149,6 +150,15 @@ export async function conformance({ load, loadInWorker, vision, language, wasm, 
       await fails("an id", () => session.decode(-1), /^token id -1 at index 0/, RangeError);
       caps = { ...caps, workerThreads: model.caps.threads, workerReasons: model.caps.reasons };
       model.dispose();
+    });
+  }
+
+  if (ownWorker) {
+    await check("load in a worker of the app's own", async () => {
+      const own = await ownWorker(vision(), pixels);
+      equal("bits", bits(own.logits), outcome.logits);
+      // as many threads as slab-wasm/worker has, or a reason
+      if (own.caps.threads !== caps.workerThreads) includes("a reason", own.caps.reasons.join(), "one thread: Firefox can hang");
     });
   }
 
