@@ -2,8 +2,12 @@
 import { load } from "../package/dist/js/browser/index.js";
 
 addEventListener("message", async ({ data: { source, pixels } }) => {
-  const model = await load(source, { deterministic: true });
-  // a second run goes on every thread
-  await model.forward(pixels);
-  postMessage({ caps: model.caps, logits: await model.forward(pixels) });
+  try {
+    const model = await load(source, { deterministic: true });
+    // a second run goes on every thread
+    await model.forward(pixels);
+    postMessage({ caps: model.caps, logits: await model.forward(pixels) });
+  } catch (error) {
+    postMessage({ error: String(error) });
+  }
 });
