@@ -50,13 +50,25 @@ export interface MaterialiseOptions {
   readonly packed?: { readonly fingerprint: number; read(into: Uint8Array): Promise<void> };
 }
 
-/** Lays the plan out, makes the memory, writes the plan and fills the weights. */
-export async function materialise(
-  plan: Plan, outputs: readonly Tensor[], caps: Caps, platform: Platform,
-  { module: given, signal, onWeight, slots = 0, packed }: MaterialiseOptions = {},
-): Promise<ModelMemory> {
-  const planAddress = HEADER_BYTES;
-  const planBytes = alignUp(plan.ops.length * OP_BYTES, 64);
+/** Where everything in a model's memory is. Addresses in bytes. */
+interface MemoryLayout {
+  readonly planAddress: number;
+  readonly planBytes: number;
+  readonly weightsAddress: number;
+  readonly weightsBytes: number;
+  readonly stateAddress: number;
+  readonly slotBytes: number;
+  /** Where inputs and activations begin; weights are staged there before there are any. */
+  readonly stageAddress: number;
+  /** Every thread's own scratch. */
+  readonly threadScratch: number;
+  readonly perThread: number;
+  readonly end: number;
+}
+
+/** Gives every tensor of a plan its address. */
+export function layOut(plan: Plan, outputs: readonly Tensor[], threads: number, slots: number): MemoryLayout {
+  const planAddress = HEADER_BYTES, planBytes = alignUp(plan.ops.length * OP_BYTES, 64);
   let at = planAddress + planBytes;
   const weightsAddress = at;
   for (const tensor of plan.weightTensors) {
@@ -68,19 +80,26 @@ export async function materialise(
     tensor.address = at;
     at += tensor.bytes;
   }
-  const stateAddress = alignUp(at, 64);
-  const slotBytes = alignUp(plan.stateBytes, 64), stateBytes = slotBytes * slots;
-  let scratch = stateAddress + stateBytes;
+  const stateAddress = alignUp(at, 64), slotBytes = alignUp(plan.stateBytes, 64), stageAddress = stateAddress + slotBytes * slots;
+  let scratch = stageAddress;
   for (const input of plan.inputs) {
     input.address = scratch;
     scratch += input.bytes;
   }
-  const threadScratch = plan.placeScratch(scratch, outputs);
-  const perThread = alignUp(plan.threadScratch, 64);
+  const threadScratch = plan.placeScratch(scratch, outputs), perThread = alignUp(plan.threadScratch, 64);
   // weights are staged where activations will be
   const stage = Math.max(...plan.weights.map((w) => w.stageBytes ?? 0), 0);
-  const stageAddress = stateAddress + stateBytes;
-  const end = Math.max(threadScratch + perThread * caps.threads, stageAddress + stage);
+  const end = Math.max(threadScratch + perThread * threads, stageAddress + stage);
+  return { planAddress, planBytes, weightsAddress, weightsBytes, stateAddress, slotBytes, stageAddress, threadScratch, perThread, end };
+}
+
+/** Lays the plan out, makes the memory, writes the plan and fills the weights. */
+export async function materialise(
+  plan: Plan, outputs: readonly Tensor[], caps: Caps, platform: Platform,
+  { module: given, signal, onWeight, slots = 0, packed }: MaterialiseOptions = {},
+): Promise<ModelMemory> {
+  const layout = layOut(plan, outputs, caps.threads, slots);
+  const { planAddress, planBytes, weightsAddress, weightsBytes, stateAddress, slotBytes, stageAddress, threadScratch, perThread, end } = layout, stateBytes = slotBytes * slots;
   const pages = Math.ceil(end / PAGE);
   if (pages > 65536) throw new RangeError(`the model needs ${(end / 2 ** 30).toFixed(1)} GiB, a WebAssembly memory holds 4: use a smaller model or dtype${stateBytes > 2 ** 30 ? ", or fewer sessions" : ""}`);
 
