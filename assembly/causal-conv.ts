@@ -7,6 +7,8 @@ import { madd } from "./simd";
  *
  *   out_t += Σ_j w_j ⊙ x_{t − taps + 1 + j}      inputs before the first row come from the state, oldest first
  *
+ * @op 15 panels
+ * @live rows
  * @param out         f32 [rows, channels], row stride outRow bytes; channels padded to 8
  * @param x           f32, row t of panel p at x + p·xPanel + t·xRow: rows or head panels
  * @param w           f32 [taps, channels padded to 8]

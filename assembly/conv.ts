@@ -94,6 +94,7 @@ function convOne(out: usize, input: usize, inputRow: usize, w: usize, lanes: i32
  *
  *   out[y, x, c] += Σ_{i,j} w[c mod headDim, i, j] · map[y + i − 2, x + j − 2, c]      (SLAB's local branch; cross-correlation)
  *
+ * @op 6 panels
  * @param out      f32 [height·side, heads·headDim], row stride outRow bytes
  * @param map      f32 head panels [heads][width/8][height·side][8]
  * @param w        f32 [width/8][25][8]

@@ -127,6 +127,7 @@ function takeRow(windows: usize, window: usize, x: usize, xRow: usize, xPanel: u
  * Some panels at a time pass through windows of `taps` padded rows in scratch: pixels of a map lie so far apart that neighbours may fall
  * into the same few lines of the cache.
  *
+ * @op 22 lines depthwiseChannels
  * @param out      f32 [maps·height·side, channels], laid out by outRow, outPanel bytes: rows or panels, whole panels of eight. Not x
  * @param x        f32 alike
  * @param w        f32 [panels][taps·taps][8]

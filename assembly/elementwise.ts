@@ -4,6 +4,7 @@ import { PANEL } from "./header";
 /**
  * Mean over rows, column panels [begin, end): out[c] = Σ_r x[r, c] / rows.
  *
+ * @op 8 panels
  * @param out  f32 [columns padded to 8]
  * @param x    f32 [rows, columns padded to 8], row stride xRow bytes
  */
@@ -20,7 +21,11 @@ export function meanRows(begin: i32, end: i32, out: usize, x: usize, xRow: usize
   }
 }
 
-/** Copies blocks [begin, end) of `bytes` each. */
+/**
+ * Copies blocks [begin, end) of `bytes` each.
+ *
+ * @op 11 blocks copy
+ */
 export function copyBlocks(begin: i32, end: i32, out: usize, from: usize, bytes: usize): void {
   const offset = <usize>begin * bytes;
   memory.copy(out + offset, from + offset, <usize>(end - begin) * bytes);

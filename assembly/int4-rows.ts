@@ -7,6 +7,8 @@ import { ACT_GATE } from "./opcodes";
 /**
  * Linear layer on four-bit weights, output panels [begin, end) of eight columns; everything else as in `linear`.
  *
+ * @op 21 panels linearInt4
+ * @live m
  * @param x          f32 [m, k], read when m > 1
  * @param q, params  of row 0 as quantizeVectorInt8 leaves them, read when m = 1
  * @param w          [panels] of int4PanelBytes(k)

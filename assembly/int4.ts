@@ -151,6 +151,7 @@ export function quantizePanelInt4(out: usize, rows: usize, k: i32): void {
  * Activations → i8 in −127 … 127 with a scale for each block of 32.
  * A block with a NaN or an infinity has scale NaN, which makes every output NaN.
  *
+ * @op 20 vectors quantizeVector
  * @param out     int4VectorBytes(k): i8 in relaxed builds; i16 of the same values in the others, of every block the even places, then the odd ones
  * @param params  f32 [blocks] scales, max |x| / 127, then i32 [blocks] offsets, −8 · Σ q; blocks = ⌈k/32⌉
  * @param x       f32 [k]

@@ -95,6 +95,8 @@ export function quantizePanelInt8(out: usize, scales: usize, sums: usize, rows: 
  * Relaxed: scale = (max(x, 0) − min(x, 0)) / 127, q in 0 … 127. Plain: scale = max |x| / 2047 (less for k > 8192), zero = 0.
  * A row of zeros has scale 0; a row with a NaN or an infinity has scale NaN, which makes all its outputs NaN.
  *
+ * @op 18 rows
+ * @live units
  * @param out     u8 or i16 [rows, k], row stride outRow ≥ int8RowBytes(k), a multiple of 4; zeros up to int8RowBytes(k)
  * @param params  per row: f32 scale, i32 zero
  * @param x       f32 [rows, k], row stride xRow bytes
@@ -297,6 +299,8 @@ function fourPanels(
  *
  *   out = act((q − zero)·Wᵀ · scale · scales + bias + addend)
  *
+ * @op 19 panels
+ * @live m
  * @param out       f32 [m rows] of whole panels: row-major when outPanel = 32, panels of their own when outRow = 32
  * @param q, params [m, k] and [m, 2] as quantizeRows leaves them, row stride qRow bytes
  * @param w         [panels] of int8PanelBytes(k), as quantizePanelInt8 leaves them; scales f32 and sums i32 [panels, 8]

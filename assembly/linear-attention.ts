@@ -46,6 +46,7 @@ export function addOuter(at: usize, key: usize, keyRow: usize, value: usize, n: 
  *
  *   state[h] = φ(k)ᵀ · v   [headDim, headDim]      and      Σ_n φ(k)_n   [headDim]
  *
+ * @op 2 panels
  * @param state   f32 [heads], stateBytes(width) each
  * @param k, v    f32 head panels; k already through φ
  * @param tokens  any; width a multiple of 8
@@ -125,6 +126,7 @@ function normaliseRows(out: usize, outRow: usize, q: usize, qRow: usize, sums: u
  *
  *   out_n = φ(q)_n · state / (φ(q)_n · Σk + eps)       (SLAB, arXiv:2405.11582, with eps 1e-6)
  *
+ * @op 3 tokens
  * @param out    f32 [tokens, heads·headDim], row stride outRow bytes, with room for (heads − 1)·headDim + width floats a row
  * @param q      f32 [tokens, heads·headDim], row stride qRow bytes, already through φ
  * @param state  from keyValueState

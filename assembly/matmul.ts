@@ -299,6 +299,8 @@ function blockRows(k: i32, weightBytes: usize): i32 {
  *
  *   out = act(x · Wᵀ + bias + addend)      or, with ACT_GATE,      out = (x · Wᵀ + bias) ⊙ addend
  *
+ * @op 1 panels
+ * @live m
  * @param out       f32 [m rows] of whole panels: row-major when outPanel = 32, panels of their own when outRow = 32
  * @param x         f32 [m, k], row stride xRow bytes
  * @param w         f32 [panels, k, 8], packed

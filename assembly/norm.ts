@@ -4,6 +4,7 @@ import { madd, sum4 } from "./simd";
 /**
  * Layer norm, rows [begin, end): y = (x − mean)/√(var + eps) · weight + bias, variance over the row (biased).
  *
+ * @op 10 rows
  * @param out, x        f32 [rows, dim], row strides in bytes; out may be x
  * @param weight, bias  f32 [dim], padded with zeros to a multiple of 4
  */
@@ -45,6 +46,7 @@ export function layerNorm(
  * Per-channel affine map, rows [begin, end): y = x ⊙ weight + bias, over whole panels of eight channels.
  * An unfolded RepBN at inference (SLAB, arXiv:2405.11582).
  *
+ * @op 9 rows
  * @param out, x        f32 [rows, dim padded to 8], row strides in bytes; out may be x
  * @param weight, bias  f32 [dim padded to 8]
  */
@@ -63,6 +65,8 @@ export function affine(
 /**
  * RMS norm, rows [begin, end): y = x/√(mean(x²) + eps) · weight, over whole vectors of four channels.
  *
+ * @op 16 rows
+ * @live units
  * @param out, x   f32 [rows, dim], row strides in bytes; out may be x
  * @param weight   f32 [dim]
  */

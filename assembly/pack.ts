@@ -252,6 +252,8 @@ export function unpackTable(out: usize, outRow: usize, outPanel: usize, bytes: u
 /**
  * Rows of an embedding table, rows [begin, end): out[r] = table[ids[r]].
  *
+ * @op 12 rows
+ * @live units
  * @param out    f32 [rows, dim], row stride outRow bytes
  * @param ids    i32 [rows], each a row of the table
  * @param table  [vocabulary, dim] numbers in `format`, as in the checkpoint

@@ -19,6 +19,7 @@ function copyFloats(out: usize, from: usize, count: i32): void {
 /**
  * Windows of an image, channels first, as matrix rows: windows [begin, end).
  *
+ * @op 7 windows
  * @param out     f32 [windows, channels·kernel·kernel], row stride outRow bytes; columns in (channel, y, x) order
  * @param image   f32 [channels, height, side]
  * @param pad     zeros on every side
@@ -45,6 +46,7 @@ export function gatherPatches(
 /**
  * Windows of a map, a pixel's channels side by side, as matrix rows: windows [begin, end).
  *
+ * @op 29 windows
  * @param out     f32 [windows, kernel·kernel·channels], row stride outRow bytes; columns in (y, x, channel) order
  * @param map     f32 [height·side, channels], row stride mapRow bytes
  * @param pad     zeros on every side
@@ -73,6 +75,7 @@ export function gatherWindows(
  *
  *   out[n] = x[⌊s⌋]·(1 − s + ⌊s⌋) + x[⌊s⌋ + 1]·(s − ⌊s⌋)      s = max(0, (n + ½)·from/to − ½), the last row repeated
  *
+ * @op 30 panels
  * @param out  f32 [panels][to][8]
  * @param x    f32 [panels][from][8]
  */

@@ -1,137 +1,14 @@
 // The executor. A plan is a flat list of op records; a run walks it, op after op. Each op's work is cut into chunks that
 // threads take by compare-and-swap; whoever finishes the last chunk opens the next op. No thread waits for another that holds no
 // work, so a thread that is late, or that another process has pushed off its core, costs nothing but its help.
-import { CLAIM, DONE, PATIENCE, RUN_EPOCH, RUN_LENGTH, RUN_PLAN, SLEEPERS, STOPPED, THREAD_SCRATCH, THREAD_SCRATCH_BYTES } from "./header";
-import * as op from "./opcodes";
-import { OP_ARGS, OP_BYTES } from "./opcodes";
-import { depthwiseConv } from "./conv";
-import { depthwiseConvChannels } from "./depthwise";
-import { gatherPatches, gatherWindows, stretchRows } from "./patches";
-import { copyBlocks, meanRows } from "./elementwise";
-import { linearInt8, quantizeRows } from "./int8";
-import { quantizeVectorInt8 } from "./int4";
-import { linearInt4Rows } from "./int4-rows";
-import { keyValueState, linearAttention } from "./linear-attention";
-import { linear } from "./matmul";
-import { causalConv } from "./causal-conv";
-import { affine, layerNorm, rmsNorm } from "./norm";
-import { embed } from "./pack";
-import { recurrentChunks, recurrentStep } from "./recurrent";
-import { recurrentChunksByChannel } from "./recurrent-vector";
-import { scoreAttention, transposeKeys } from "./score-attention";
-import { gatherRows } from "./gather";
-import { windowAttention } from "./window-attention";
-import { cachedAttention, cacheTokens } from "./softmax-attention";
+import { CLAIM, DONE, PATIENCE, RUN_EPOCH, RUN_LENGTH, RUN_PLAN, SLEEPERS, STOPPED } from "./header";
+import { runOp } from "./dispatch";
+import { OP_BYTES } from "./opcodes";
 
 /** Looks at the epoch this often before it sleeps: some 20 µs. */
 const SPINS: i32 = 8000;
 /** A sleeper wakes by itself after this many nanoseconds, so that no thread can be stranded. */
 const SLEEP_NS: i64 = 2000000;
-
-// @ts-ignore: decorator
-@inline
-function arg(record: usize, index: usize): i32 {
-  return load<i32>(record + OP_ARGS + index * 4);
-}
-
-// @ts-ignore: decorator
-@inline
-function argF32(record: usize, index: usize): f32 {
-  return load<f32>(record + OP_ARGS + index * 4);
-}
-
-/** Units [begin, end) of one op. */
-function runOp(r: usize, begin: i32, end: i32, thread: i32): void {
-  const scratch = load<usize>(THREAD_SCRATCH) + <usize>thread * load<usize>(THREAD_SCRATCH_BYTES);
-  switch (load<i32>(r)) {
-    case op.LINEAR:
-      linear(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12));
-      break;
-    case op.KEY_VALUE_STATE:
-      keyValueState(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4));
-      break;
-    case op.LINEAR_ATTENTION:
-      linearAttention(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), argF32(r, 8));
-      break;
-    case op.TRANSPOSE_KEYS:
-      transposeKeys(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4));
-      break;
-    case op.SCORE_ATTENTION:
-      scoreAttention(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), argF32(r, 11), scratch);
-      break;
-    case op.DEPTHWISE_CONV:
-      depthwiseConv(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), scratch);
-      break;
-    case op.GATHER_PATCHES:
-      gatherPatches(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9));
-      break;
-    case op.GATHER_WINDOWS:
-      gatherWindows(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10));
-      break;
-    case op.STRETCH_ROWS:
-      stretchRows(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3));
-      break;
-    case op.MEAN_ROWS:
-      meanRows(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3));
-      break;
-    case op.AFFINE:
-      affine(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6));
-      break;
-    case op.LAYER_NORM:
-      layerNorm(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), argF32(r, 7));
-      break;
-    case op.COPY:
-      copyBlocks(begin, end, arg(r, 0), arg(r, 1), arg(r, 2));
-      break;
-    case op.EMBED:
-      embed(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5));
-      break;
-    case op.RECURRENT_STEP:
-      recurrentStep(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14), arg(r, 15), arg(r, 16), arg(r, 17), argF32(r, 18), scratch);
-      break;
-    case op.RECURRENT_CHUNKS:
-      recurrentChunks(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14), arg(r, 15), argF32(r, 16), scratch);
-      break;
-    case op.RECURRENT_CHUNKS_BY_CHANNEL:
-      recurrentChunksByChannel(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14), arg(r, 15), arg(r, 16), arg(r, 17), argF32(r, 18), scratch);
-      break;
-    case op.CAUSAL_CONV:
-      causalConv(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11));
-      break;
-    case op.RMS_NORM:
-      rmsNorm(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), argF32(r, 6));
-      break;
-    case op.QUANTIZE_ROWS:
-      quantizeRows(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5));
-      break;
-    case op.LINEAR_INT8:
-      linearInt8(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14), arg(r, 15), arg(r, 16));
-      break;
-    case op.QUANTIZE_VECTOR:
-      quantizeVectorInt8(arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3));
-      break;
-    case op.LINEAR_INT4:
-      linearInt4Rows(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14), scratch);
-      break;
-    case op.DEPTHWISE_CONV_CHANNELS:
-      depthwiseConvChannels(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14), arg(r, 15), arg(r, 16), arg(r, 17), scratch);
-      break;
-    case op.WINDOW_ATTENTION:
-      windowAttention(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), scratch);
-      break;
-    case op.GATHER_ROWS:
-      gatherRows(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12));
-      break;
-    case op.CACHE_TOKENS:
-      cacheTokens(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14));
-      break;
-    case op.CACHED_ATTENTION:
-      cachedAttention(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), scratch);
-      break;
-    default:
-      unreachable();
-  }
-}
 
 /** Runs `length` ops from `plan` on this thread alone. */
 export function runPlan(plan: usize, length: i32): void {

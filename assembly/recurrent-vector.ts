@@ -12,7 +12,7 @@ import { madd, sum4 } from "./simd";
 const CHUNK: i32 = 16;
 
 /** at ← at ⊙ by, or at · factor when by = 0; `count` a multiple of 4. */
-function decayRow(at: usize, by: usize, factor: f32, count: i32): void {
+function scaleBy(at: usize, by: usize, factor: f32, count: i32): void {
   const f = f32x4.splat(factor);
   for (let i: usize = 0; i < <usize>count * 4; i += 16) v128.store(at + i, f32x4.mul(v128.load(at + i), by ? v128.load(by + i) : f));
 }
@@ -55,6 +55,8 @@ function decaySum(z: usize, decay: v128, factors: usize, rows: usize, rowBytes: 
  *   by value channel:  o_i = e^{c_i}⊙(q_i S) + Σ_j (q_i·k_j) (v_j⊙e^{c_i − c_j})   S ← S·diag(e^{c_C}) + Kᵀ(V⊙e^{c_C − c})
  *   READ_BEFORE: queries see c_{i−1}, the diagonal is q_i·(u⊙k_i)
  *
+ * @op 17 heads
+ * @live tokens
  * @param out, q, k, v, capacity, states  as in recurrentChunks; keyDim a multiple of 4, valueDim of 8
  * @param decayKind, decay, decayRow      as in recurrentStep; a scalar is taken as the same for every key channel
  * @param bonus, flags                    as in recurrentStep
@@ -62,7 +64,7 @@ function decaySum(z: usize, decay: v128, factors: usize, rows: usize, rowBytes: 
  */
 export function recurrentChunksByChannel(
   begin: i32, end: i32, out: usize, outRow: usize, q: usize, qRow: usize, k: usize, kRow: usize, v: usize, tokens: i32, capacity: i32,
-  states: usize, stateOffset: usize, keyDim: i32, valueDim: i32, decayKind: i32, decay: usize, decayRowBytes: usize,
+  states: usize, stateOffset: usize, keyDim: i32, valueDim: i32, decayKind: i32, decay: usize, decayRow: usize,
   bonus: usize, flags: i32, eps: f32, scratch: usize,
 ): void {
   const keyBytes = <usize>keyDim * 4, valueBytes = <usize>valueDim * 4;
@@ -90,15 +92,15 @@ export function recurrentChunksByChannel(
       ones(prefix, width);
       for (let i = 0; i < n; ++i) {
         const query = queries + <usize>i * qRow, key = keys + <usize>i * keyBytes, row = scores + <usize>i * (CHUNK * 4);
-        const at = decay + <usize>(first + i) * decayRowBytes, factors = byValue ? at + <usize>head * valueBytes : decayKind == DECAY_KEY ? at + <usize>head * keyBytes : 0;
+        const at = decay + <usize>(first + i) * decayRow, factors = byValue ? at + <usize>head * valueBytes : decayKind == DECAY_KEY ? at + <usize>head * keyBytes : 0;
         const factor: f32 = decayKind == DECAY_NONE || factors ? 1 : load<f32>(at + <usize>head * 4);
         memory.copy(key, keyRows + <usize>i * kRow, keyBytes);
         if (before) readRow(i, query, keys, keyBytes, row, n, readers, prefix, byValue, keyDim, bonusOf(query, u, key, keyDim), target + <usize>i * outRow, values, valueDim);
         // this token's decay, on everything older
         if (decayKind != DECAY_NONE) {
-          decayRow(prefix, factors, factor, width);
-          if (!byValue) for (let j = 0; j < i; ++j) decayRow(keys + <usize>j * keyBytes, factors, factor, keyDim);
-          else for (let p = 0; p < valueDim; p += PANEL) for (let j = 0; j < i; ++j) decayRow(values + <usize>(p * CHUNK + j * PANEL) * 4, factors + <usize>p * 4, 1, PANEL);
+          scaleBy(prefix, factors, factor, width);
+          if (!byValue) for (let j = 0; j < i; ++j) scaleBy(keys + <usize>j * keyBytes, factors, factor, keyDim);
+          else for (let p = 0; p < valueDim; p += PANEL) for (let j = 0; j < i; ++j) scaleBy(values + <usize>(p * CHUNK + j * PANEL) * 4, factors + <usize>p * 4, 1, PANEL);
         }
         if (!before) readRow(i, query, keys, keyBytes, row, n, readers, prefix, byValue, keyDim, dotStride(query, key, keyDim), target + <usize>i * outRow, values, valueDim);
         if (flags & NORMALISE) {

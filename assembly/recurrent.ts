@@ -101,6 +101,8 @@ function fourRowsValue(row: usize, stride: usize, q: usize, k: usize, g: usize, 
  *   o = qᵀ(S_{t−1} + (u⊙k) vᵀ)      READ_BEFORE, with bonus u
  *   o ← o / (q·z_t + eps)           NORMALISE, z_t = D∘z_{t−1} + k
  *
+ * @op 13 heads
+ * @live units
  * @param out         f32 [rows, heads·valueDim]; q, k f32 [rows, heads·keyDim]; v f32 [rows, heads·valueDim]; row strides in bytes
  * @param states      i32 [rows]: address of each timeline's state; this layer's part begins stateOffset bytes in, head after head
  * @param decayKind   DECAY_NONE | DECAY_SCALAR [heads] | DECAY_KEY [heads·keyDim] | DECAY_VALUE [heads·valueDim] (not with NORMALISE)
@@ -243,6 +245,8 @@ function tokens4x8(state: usize, kq: usize, v: usize, o: usize, n: i32, before: 
  *
  * A chunk ends before G_t would fall below LEAST: a factor near zero begins the next, where it is g_1.
  *
+ * @op 14 heads
+ * @live tokens
  * @param out, q, k    as in recurrentStep, rows are successive tokens
  * @param v            f32 head panels [heads][valueDim/8][capacity][8]
  * @param capacity     tokens that the panels have room for; tokens ≤ capacity of them are live

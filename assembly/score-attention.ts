@@ -51,6 +51,7 @@ function exponentiateRow(row: usize, tokens: i32, padded: i32): f32 {
  *
  *   out_n = Σ_j w_nj v_j / (Σ_j w_nj + eps)      w = q·kᵀ (linear) or e^(q·kᵀ − max) (softmax; scale folded into q)
  *
+ * @op 5 queries
  * @param out      f32 [queries, heads·headDim], row stride outRow bytes, with room for (heads − 1)·headDim + width floats a row
  * @param q        f32 [queries, heads·headDim], row stride qRow bytes
  * @param k        f32 [heads][⌈tokens/8⌉][headDim][8], from transposeKeys
@@ -99,6 +100,7 @@ export function scoreAttention(
 /**
  * Keys as panels of eight tokens, units [begin, end); a unit is one panel of one head. Tokens past the end become zeros.
  *
+ * @op 4 panels
  * @param out  f32 [heads][⌈tokens/8⌉][headDim][8]
  * @param k    f32 [tokens, heads·headDim], row stride kRow bytes
  */

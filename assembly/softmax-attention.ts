@@ -33,6 +33,8 @@ function rotate(out: usize, outStride: usize, x: usize, angles: usize, half: i32
  * Rotates queries in place and appends rotated keys, and values, to the cache. A unit is one head: of every row when the rows are successive
  * tokens of one timeline (`sequence`), else of one row (unit = row · heads + head). A token that begins a page clears its part of it first.
  *
+ * @op 33 heads
+ * @live units | rows
  * @param q, k, v    f32 [rows, heads·headDim], row strides in bytes; headDim a multiple of 8
  * @param states     i32 [rows], or [1]: addresses of the timelines' states; page 0 of this layer begins cacheOffset bytes in
  * @param positions  i32 [rows], or [1]: tokens that each timeline has read before its (first) row
@@ -117,6 +119,8 @@ function attend(out: usize, outRow: usize, q: usize, qRow: usize, count: i32, po
  *
  * Units [begin, end): unit = head · rows + row when the rows are successive tokens of one timeline (`sequence`), else row · heads + head.
  *
+ * @op 34 heads
+ * @live units & rows
  * @param out, q     f32 [rows, heads·headDim], row strides in bytes; q rotated, headDim a multiple of 8
  * @param states, positions, cacheOffset, pageBytes  as in cacheTokens
  * @param scratch    3264 bytes, this thread's own

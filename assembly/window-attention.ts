@@ -117,6 +117,7 @@ function sameRegion(labels: usize, padded: i32): bool {
  *
  *   out_n = Σ_j w_nj v_j / Σ_j w_nj      w_nj = e^(q_n·k_j + bias_nj − 100·[regions differ])      n, j in one window; scale folded into q
  *
+ * @op 23 heads
  * @param out       f32 [map tokens, heads·headDim], row stride outRow bytes; rows of tokens in no window are not written
  * @param q, k, v   f32 [map tokens, heads·headDim], row stride `row` bytes for all three: parts of one packed projection
  * @param padKey, padValue  f32 [heads·headDim], for members outside the map; any address where there are none

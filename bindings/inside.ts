@@ -1,6 +1,5 @@
 // Looking inside a pass: where in a picture a label was seen, and tensors at named places.
 import { PANEL } from "../assembly/header.ts";
-import { LINEAR, MEAN_ROWS } from "../assembly/opcodes.ts";
 import type { Classifier, Evidence } from "./classifier.ts";
 import { tensorOf } from "./plan-record.ts";
 import { describe } from "./runtime.ts";
@@ -11,7 +10,7 @@ import { describe } from "./runtime.ts";
  */
 export function evidence(classifier: Classifier, pixels: Float32Array, index: number | undefined): Evidence {
   const { runtime } = classifier, { ops } = runtime.plan, [mean, head] = ops.slice(-2);
-  if (mean?.code !== MEAN_ROWS || head?.code !== LINEAR) {
+  if (mean?.name !== "meanRows" || head?.name !== "linear") {
     throw new RangeError("this network does not end in a mean over places and an f32 linear layer: evidence is of SLAB-DeiT, Swin, CSWin and PVT, loaded as f32");
   }
   const { labels } = classifier.config.image;

@@ -50,14 +50,40 @@ export interface Live {
   readonly live: number;
 }
 
+/** A byte inside a tensor. */
+export interface Place {
+  readonly tensor: Tensor;
+  readonly offset: number;
+}
+
 /** What an op's arguments may be beside integers: an address in a tensor, 32-bit float bits, live rows. */
-export type Argument = number | Tensor | { tensor: Tensor; offset: number } | { f32: number } | Live;
+export type Argument = number | Tensor | Place | { f32: number } | Live;
+
+/** A place that an op is told of; undefined: none, which kernels see as 0. */
+export type Address = Tensor | Place | number | undefined;
+/** A size, which may be that of the live rows. */
+export type Count = number | Live;
+
+/**
+ * An op as its kernel declares it: number, name, and its arguments in the kernel's order. op-table.ts has all of them.
+ * x= is a 32-bit float; after x. comes its stride xRow, after x: come xRow and xPanel.
+ */
+export type OpKind<Args> = string & { readonly args?: Args };
+
+/** How an op's work divides. */
+export interface Work {
+  readonly units: Count;
+  /** 2 a multiply-add. */
+  readonly flops?: number;
+  /** Units of a chunk that a thread takes; default: by the operations. */
+  readonly grain?: number;
+}
 
 export interface Op {
   readonly code: number;
   readonly name: string;
   readonly label: string;
-  readonly units: number | Live;
+  readonly units: Count;
   readonly grain: number;
   readonly args: readonly Argument[];
   readonly flops: number;
@@ -71,7 +97,7 @@ export interface Fold {
 }
 
 /** The tensor from a byte on. */
-export const part = (tensor: Tensor, offset: number): Argument => (offset ? { tensor, offset } : tensor);
+export const part = (tensor: Tensor, offset: number): Tensor | Place => (offset ? { tensor, offset } : tensor);
 
 export const alignUp = (n: number, to: number): number => Math.ceil(n / to) * to;
 /** The tensor that an argument points into. */
@@ -243,7 +269,15 @@ export class PlanRecord {
     this.marks.set(name, { tensor, ops: this.ops.length });
   }
 
-  op(code: number, name: string, units: number | Live, flops: number, args: readonly Argument[], grain = 0): void {
+  /** Records an op. The strides of `x` are the tensor's own unless xRow, xPanel are given. */
+  op<Args extends object>(kind: OpKind<Args>, given: Args, { units, flops = 0, grain = 0 }: Work): void {
+    const [code, name, ...takes] = kind.split(" ") as [string, string], named = given as Record<string, Address | Count>;
+    const args = takes.flatMap((take: string): Argument[] => {
+      const argument = take.replace(/\W/, ""), value = named[argument] ?? 0, tensor = tensorOf(value);
+      if (take.endsWith("=")) return [{ f32: value as number }];
+      const strides = [named[`${argument}Row`] ?? tensor?.rowBytes ?? 0, named[`${argument}Panel`] ?? tensor?.panelBytes ?? 0];
+      return [value, ...strides.slice(0, take.endsWith(":") ? 2 : take.endsWith(".") ? 1 : 0)];
+    });
     if (args.length > (OP_BYTES - OP_ARGS) / 4) throw new RangeError(`op ${name} has ${args.length} arguments, a record holds ${(OP_BYTES - OP_ARGS) / 4}`);
     for (const tensor of args.map(tensorOf)) {
       if (tensor?.region !== "scratch") continue;
@@ -251,9 +285,9 @@ export class PlanRecord {
       if (seen) seen.last = this.ops.length;
       else this.lifetimes.set(tensor, { first: this.ops.length, last: this.ops.length });
     }
-    if (this.quantised && args.length > 0 && tensorOf(args[0]!) === this.quantised.x) this.quantised = undefined;
+    if (this.quantised && tensorOf(args[0]!) === this.quantised.x) this.quantised = undefined;
     const wholeUnits = most(units, this.current?.capacity);
-    this.ops.push({ code, name, label: this.label, units, grain: grain || grainFor(wholeUnits, flops), args, flops });
+    this.ops.push({ code: +code, name, label: this.label, units, grain: grain || grainFor(wholeUnits, flops), args, flops });
     if (this.current) this.current.last = this.ops.length;
   }
 

@@ -5,8 +5,9 @@ import { PANEL } from "../assembly/header.ts";
 import * as opcodes from "../assembly/opcodes.ts";
 import type { WeightType } from "./dtype.ts";
 import { rowBytes } from "./dtype.ts";
-import type { Argument, Tensor } from "./plan-record.ts";
-import { alignUp, grainFor, PlanRecord, rowGrain } from "./plan-record.ts";
+import * as kernels from "./op-table.ts";
+import type { Address, Tensor } from "./plan-record.ts";
+import { alignUp, grainFor, part, PlanRecord, rowGrain } from "./plan-record.ts";
 import type { Linear, PackedLinear } from "./weights.ts";
 import { packedLinear } from "./weights.ts";
 
@@ -35,23 +36,17 @@ export class Plan extends PlanRecord {
     const headDim = heads ? layer.outDim / heads : layer.outDim;
     const packed = this.pack(layer, headDim);
     const target = out ?? (heads ? this.headPanels(layer.name, x.rows, heads, headDim) : this.rows(layer.name, x.rows, layer.outDim));
-    const panels = packed.panels;
-    const at = (t: Tensor): Argument => (rowOffset ? { tensor: t, offset: rowOffset * t.rowBytes } : t);
+    const at = (t: Tensor): Address => part(t, rowOffset * t.rowBytes);
     const flops = 2 * x.rows * layer.inDim * layer.outDim;
-    const grain = x.rows === 1 || this.current?.capacity !== undefined ? alignUp(grainFor(panels, flops), 4) : 0;
-    const into = [at(target), target.rowBytes, target.panelBytes] as const;
-    const addend = [add ? at(add) : 0, add?.rowBytes ?? 0, add?.panelBytes ?? 0] as const, size = [this.liveRows(x), layer.inDim, ACTIVATIONS[act]] as const;
-    const { type, narrow, panelsTensor, biasTensor, scalesTensor, sumsTensor } = packed;
-    if (type === "int8") {
-      const { q, params } = this.quantise(x, type);
-      this.op(opcodes.LINEAR_INT8, "linearInt8", panels, flops, [...into, q, q.rowBytes, params, panelsTensor, scalesTensor!, sumsTensor!, biasTensor, ...addend, ...size, narrow ? 1 : 0], grain);
-    } else if (type === "int4") {
-      const { q, params } = this.quantise(x, type);
+    const grain = x.rows === 1 || this.current?.capacity !== undefined ? alignUp(grainFor(packed.panels, flops), 4) : 0;
+    const { type, narrow, panelsTensor: w, biasTensor: bias, scalesTensor: scales, sumsTensor: sums } = packed;
+    const layout = { out: at(target), w, bias, addend: add && at(add), m: this.liveRows(x), k: layer.inDim, act: ACTIVATIONS[act] };
+    const work = { units: packed.panels, flops, grain };
+    if (type === "int8") this.op(kernels.linearInt8, { ...layout, ...this.quantise(x, type), scales: scales, sums, narrow: narrow ? 1 : 0 }, work);
+    else if (type === "int4") {
       this.threadScratch = Math.max(this.threadScratch, layer.inDim * PANEL * 4);
-      this.op(opcodes.LINEAR_INT4, "linearInt4", panels, flops, [...into, x, x.rowBytes, q, params, panelsTensor, biasTensor, ...addend, ...size], grain);
-    } else {
-      this.op(opcodes.LINEAR, "linear", panels, flops, [...into, x, x.rowBytes, panelsTensor, biasTensor, ...addend, ...size], grain);
-    }
+      this.op(kernels.linearInt4Rows, { ...layout, x, ...this.quantise(x, type) }, work);
+    } else this.op(kernels.linear, { ...layout, x }, work);
     return target;
   }
 
@@ -61,8 +56,8 @@ export class Plan extends PlanRecord {
     const bytes = rowBytes(type, x.columns, this.relaxed), rows = type === "int8" ? x.rows : 1;
     const q = this.tensor(`${x.name} quantised`, "scratch", rows, x.columns, bytes.row, PANEL * 4, rows * bytes.row);
     const params = this.tensor(`${x.name} scales`, "scratch", rows, 2, bytes.params, PANEL * 4, rows * bytes.params);
-    if (type === "int8") this.op(opcodes.QUANTIZE_ROWS, "quantizeRows", this.liveRows(x), 0, [q, q.rowBytes, params, x, x.rowBytes, x.columns], rowGrain(x.rows));
-    else this.op(opcodes.QUANTIZE_VECTOR, "quantizeVector", 1, 0, [q, params, x, x.columns]);
+    if (type === "int8") this.op(kernels.quantizeRows, { out: q, params, x, k: x.columns }, { units: this.liveRows(x), grain: rowGrain(x.rows) });
+    else this.op(kernels.quantizeVectorInt8, { out: q, params, x, k: x.columns }, { units: 1 });
     this.quantised = { x, type, q, params };
     return this.quantised;
   }

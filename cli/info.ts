@@ -1,7 +1,6 @@
 // slab info: what a model is, what it runs on, how its memory is used and where its norms went.
 import { existsSync } from "node:fs";
 import { CACHE_PAGE } from "../assembly/header.ts";
-import { AFFINE, LAYER_NORM, RMS_NORM } from "../assembly/opcodes.ts";
 import type { Model } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
 import { cachedModel } from "../bindings/platform/cache.ts";
@@ -137,7 +136,7 @@ function kept(plan: Plan): string {
   return `${plan.type} in ${plural(layers, "linear layer")}${f32 > 0 ? `, f32 in ${f32} with few channels` : ""}; embeddings and tables as they are`;
 }
 
-const normOps = (plan: Plan): number => plan.ops.filter(({ code }) => code === LAYER_NORM || code === AFFINE || code === RMS_NORM).length;
+const normOps = (plan: Plan): number => plan.ops.filter(({ name }) => ["affine", "layerNorm", "rmsNorm"].includes(name)).length;
 
 /** A norm goes into q, k and v, or into one layer: one entry each, in the plan's order. */
 function foldedNorms({ folds }: Plan): Norm[] {

@@ -1,8 +1,10 @@
 // Ops of attention within a picture: linear, through scores, and inside windows.
 import { PANEL } from "../../assembly/header.ts";
-import * as opcodes from "../../assembly/opcodes.ts";
+import { WEIGH_LINEAR, WEIGH_SOFTMAX } from "../../assembly/opcodes.ts";
+import * as kernels from "../op-table.ts";
+import type { Address } from "../plan-record.ts";
 import { alignUp, headWidth, part, rowGrain } from "../plan-record.ts";
-import type { Argument, Plan, Tensor } from "../plan.ts";
+import type { Plan, Tensor } from "../plan.ts";
 import type { RowGroups } from "./rows.ts";
 
 /** Groups whose tokens attend to one another. */
@@ -19,7 +21,9 @@ function attentionOutput(plan: Plan, rows: number, heads: number, headDim: numbe
 export function keyValueState(plan: Plan, k: Tensor, v: Tensor, heads: number, headDim: number): Tensor {
   const width = headWidth(headDim);
   const state = plan.block("key-value state", heads * (width * width + width) * 4);
-  plan.op(opcodes.KEY_VALUE_STATE, "keyValueState", heads * (width / PANEL), 2 * k.rows * heads * headDim * headDim, [state, k, v, k.rows, width]);
+  plan.op(kernels.keyValueState, { state, k, v, tokens: k.rows, width }, {
+    units: heads * (width / PANEL), flops: 2 * k.rows * heads * headDim * headDim,
+  });
   return state;
 }
 
@@ -27,9 +31,10 @@ export function keyValueState(plan: Plan, k: Tensor, v: Tensor, heads: number, h
 export function linearAttention(plan: Plan, q: Tensor, state: Tensor, heads: number, headDim: number, eps: number, windows = 1): Tensor {
   const out = attentionOutput(plan, q.rows, heads, headDim), rows = q.rows / windows, width = headWidth(headDim);
   for (let w = 0; w < windows; w++) {
-    plan.op(opcodes.LINEAR_ATTENTION, "linearAttention", rows, 2 * rows * heads * headDim * headDim, [
-      part(out, w * rows * out.rowBytes), out.rowBytes, part(q, w * rows * q.rowBytes), q.rowBytes, part(state, w * heads * (width * width + width) * 4), heads, headDim, width, { f32: eps },
-    ], rowGrain(rows));
+    const stateBytes = heads * (width * width + width) * 4;
+    plan.op(kernels.linearAttention, {
+      out: part(out, w * rows * out.rowBytes), q: part(q, w * rows * q.rowBytes), state: part(state, w * stateBytes), heads, headDim, width, eps,
+    }, { units: rows, flops: 2 * rows * heads * headDim * headDim, grain: rowGrain(rows) });
   }
   return out;
 }
@@ -38,13 +43,12 @@ export function linearAttention(plan: Plan, q: Tensor, state: Tensor, heads: num
 export function scoreAttention(plan: Plan, q: Tensor, k: Tensor, v: Tensor, heads: number, headDim: number, weigh: "linear" | "softmax", eps: number): Tensor {
   const tokens = k.rows, panels = Math.ceil(tokens / PANEL);
   const keys = plan.block("keys", heads * panels * headDim * PANEL * 4);
-  plan.op(opcodes.TRANSPOSE_KEYS, "transposeKeys", heads * panels, 0, [keys, k, k.rowBytes, tokens, headDim]);
+  plan.op(kernels.transposeKeys, { out: keys, k, tokens, headDim }, { units: heads * panels });
   const out = attentionOutput(plan, q.rows, heads, headDim);
   plan.threadScratch = Math.max(plan.threadScratch, 12 * panels * PANEL * 4);
-  plan.op(opcodes.SCORE_ATTENTION, "scoreAttention", q.rows, 4 * q.rows * tokens * heads * headDim, [
-    out, out.rowBytes, q, q.rowBytes, keys, v, heads, headDim, headWidth(headDim), tokens,
-    weigh === "softmax" ? opcodes.WEIGH_SOFTMAX : opcodes.WEIGH_LINEAR, { f32: eps },
-  ], rowGrain(q.rows));
+  plan.op(kernels.scoreAttention, {
+    out, q, k: keys, v, heads, headDim, width: headWidth(headDim), tokens, weigh: weigh === "softmax" ? WEIGH_SOFTMAX : WEIGH_LINEAR, eps,
+  }, { units: q.rows, flops: 4 * q.rows * tokens * heads * headDim, grain: rowGrain(q.rows) });
   return out;
 }
 
@@ -63,12 +67,12 @@ export function windowAttention(
   const { name, groups, size, members, regions } = windows, dim = qkv.columns / 3, padded = alignUp(size, PANEL);
   if (headDim % PANEL) throw new RangeError(`windows of ${headDim} channels a head: expected a multiple of ${PANEL}`);
   if (!padding && members.includes(-1)) throw new RangeError(`${name} reach outside the map: they need a padding row`);
-  const at = (tensor: Tensor, which: number): Argument => part(tensor, 4 * (which * dim + firstHead * headDim));
+  const at = (tensor: Tensor, which: number): Address => part(tensor, 4 * (which * dim + firstHead * headDim));
   // keys, values, and up to 23 queries with their scores and factors
   plan.threadScratch = Math.max(plan.threadScratch, 4 * (headDim * (padded + size + 23) + 23 * padded + 92));
-  plan.op(opcodes.WINDOW_ATTENTION, "windowAttention", groups * heads, 4 * groups * size * size * heads * headDim, [
-    at(out, 0), out.rowBytes, at(qkv, 0), at(qkv, 1), at(qkv, 2), qkv.rowBytes, padding ? at(padding, 1) : 0, padding ? at(padding, 2) : 0,
-    plan.indices(name, members), regions ? plan.indices(`${name}, regions`, regions) : 0, bias ?? 0, size, heads, headDim,
-  ]);
+  plan.op(kernels.windowAttention, {
+    out: at(out, 0), q: at(qkv, 0), k: at(qkv, 1), v: at(qkv, 2), row: qkv.rowBytes, padKey: padding && at(padding, 1), padValue: padding && at(padding, 2),
+    members: plan.indices(name, members), regions: regions && plan.indices(`${name}, regions`, regions), bias, tokens: size, heads, headDim,
+  }, { units: groups * heads, flops: 4 * groups * size * size * heads * headDim });
   return out;
 }

@@ -1,8 +1,9 @@
 // Ops of convolutions: depthwise ones, and the windows of those that are linear layers.
 import { PANEL } from "../../assembly/header.ts";
-import * as opcodes from "../../assembly/opcodes.ts";
+import * as kernels from "../op-table.ts";
+import type { Address } from "../plan-record.ts";
 import { grainFor, headWidth, part, rowGrain } from "../plan-record.ts";
-import type { Activation, Argument, Plan, Tensor } from "../plan.ts";
+import type { Activation, Plan, Tensor } from "../plan.ts";
 import { ACTIVATIONS } from "../plan.ts";
 import { unpackedTable } from "../weights.ts";
 
@@ -37,9 +38,9 @@ export function depthwiseConv(plan: Plan, out: Tensor, v: Tensor, taps: Taps, he
   plan.threadScratch = Math.max(plan.threadScratch, (height + 4) * (side + 4) * PANEL * 4);
   const w = tapsTensor(plan, taps, 5, headDim);
   for (let i = 0; i < windows; i++) {
-    plan.op(opcodes.DEPTHWISE_CONV, "depthwiseConv", heads * (width / PANEL), 50 * height * side * heads * headDim, [
-      part(out, i * height * side * out.rowBytes), out.rowBytes, part(v, i * heads * width * height * side * 4), w, height, side, headDim, width,
-    ]);
+    plan.op(kernels.depthwiseConv, {
+      out: part(out, i * height * side * out.rowBytes), map: part(v, i * heads * width * height * side * 4), w, height, side, headDim, width,
+    }, { units: heads * (width / PANEL), flops: 50 * height * side * heads * headDim });
   }
 }
 
@@ -62,16 +63,16 @@ export function depthwiseConvChannels(
   const whole = to === 0 && channels === x.columns;
   if (out.rows !== x.rows || (whole ? out.columns !== channels : out.columns < to + channels)) throw new RangeError(`the convolution of ${x.name} is [${x.rows}, ${channels}], but ${out.name} is [${out.rows}, ${out.columns}]`);
   if (first % PANEL || to % PANEL || first + channels > x.columns) throw new RangeError(`${channels} channels of ${x.name} from ${first}, to ${to}: expected multiples of ${PANEL} within its ${x.columns}`);
-  const at = (tensor: Tensor, column: number): Argument => part(tensor, (column / PANEL) * tensor.panelBytes);
+  const at = (tensor: Tensor, column: number): Address => part(tensor, (column / PANEL) * tensor.panelBytes);
   const none = bias ?? plan.table(`${taps.name} no bias`, 1, channels, async () => new Float32Array(channels));
   const pairBytes = 2 * PANEL * 4 * size * (side + size - 1), group = 2 * Math.max(1, Math.min(Math.ceil(panels / 2), Math.floor(WINDOW_BYTES / pairBytes)));
   plan.threadScratch = Math.max(plan.threadScratch, (group / 2) * pairBytes);
   const flops = 2 * size * size * x.rows * channels, units = x.rows / side;
-  // rows above and below a chunk are copied once more for it
-  plan.op(opcodes.DEPTHWISE_CONV_CHANNELS, "depthwiseChannels", units, flops, [
-    at(out, to), out.rowBytes, out.panelBytes, at(x, first), x.rowBytes, x.panelBytes, tapsTensor(plan, taps, size, channels), none,
-    add ? at(add, to) : 0, add?.rowBytes ?? 0, add?.panelBytes ?? 0, height, side, panels, size, ACTIVATIONS[act], across, group,
-  ], Math.min(units, Math.max(grainFor(units, flops), 2 * size)));
+  plan.op(kernels.depthwiseConvChannels, {
+    out: at(out, to), x: at(x, first), w: tapsTensor(plan, taps, size, channels), bias: none, addend: add && at(add, to), height, side, panels, taps: size, act: ACTIVATIONS[act],
+    across, group,
+    // rows above and below a chunk are copied once more for it
+  }, { units, flops, grain: Math.min(units, Math.max(grainFor(units, flops), 2 * size)) });
   return out;
 }
 
@@ -79,7 +80,7 @@ export function depthwiseConvChannels(
 export function gatherPatches(plan: Plan, image: Tensor, channels: number, height: number, side: number, kernel: number, { stride = kernel, pad = 0 }: { stride?: number; pad?: number } = {}): Tensor {
   const down = windowsAlong(height, kernel, stride, pad), across = windowsAlong(side, kernel, stride, pad);
   const out = plan.rows("patches", down * across, channels * kernel * kernel);
-  plan.op(opcodes.GATHER_PATCHES, "gatherPatches", out.rows, 0, [out, out.rowBytes, image, channels, height, side, kernel, stride, pad, across], rowGrain(out.rows));
+  plan.op(kernels.gatherPatches, { out, image, channels, height, side, kernel, stride, pad, across }, { units: out.rows, grain: rowGrain(out.rows) });
   return out;
 }
 
@@ -88,8 +89,6 @@ export function gatherWindows(plan: Plan, map: Tensor, side: number, kernel: num
   const height = map.rows / side, channels = map.columns;
   const down = windowsAlong(height, kernel, stride, pad), across = windowsAlong(side, kernel, stride, pad);
   const out = plan.rows("windows", down * across, kernel * kernel * channels);
-  plan.op(opcodes.GATHER_WINDOWS, "gatherWindows", out.rows, 0, [
-    out, out.rowBytes, map, map.rowBytes, channels, height, side, kernel, stride, pad, across,
-  ], rowGrain(out.rows));
+  plan.op(kernels.gatherWindows, { out, map, channels, height, side, kernel, stride, pad, across }, { units: out.rows, grain: rowGrain(out.rows) });
   return out;
 }

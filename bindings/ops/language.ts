@@ -1,6 +1,7 @@
 // Ops over tokens of timelines: embeddings, recurrences, causal convolution, attention over a cache.
 import { CACHE_PAGE, PANEL } from "../../assembly/header.ts";
-import * as opcodes from "../../assembly/opcodes.ts";
+import { DECAY_NONE, DECAY_SCALAR, NORMALISE } from "../../assembly/opcodes.ts";
+import * as kernels from "../op-table.ts";
 import type { TensorRef } from "../checkpoint/index.ts";
 import { alignUp, rowGrain } from "../plan-record.ts";
 import type { Plan, Tensor } from "../plan.ts";
@@ -12,7 +13,7 @@ export function embedTokens(plan: Plan, ids: Tensor, table: TensorRef, dim: numb
   plan.rawTables.set(table.name, table.dtype);
   const like = plan.tensor(table.name, "weights", table.shape[0]!, dim, table.byteLength / table.shape[0]!, 0, table.byteLength);
   const tensor = plan.once(table.name, like, raw.weight);
-  plan.op(opcodes.EMBED, "embed", plan.liveRows(out), 0, [out, out.rowBytes, ids, tensor, raw.format, dim], rowGrain(out.rows));
+  plan.op(kernels.embed, { out, ids, table: tensor, format: raw.format, dim }, { units: plan.liveRows(out), grain: rowGrain(out.rows) });
   return out;
 }
 
@@ -25,10 +26,9 @@ export function recurrentStep(plan: Plan, q: Tensor, k: Tensor, v: Tensor, state
   const keyDim = q.columns / heads, valueDim = v.columns / heads, out = plan.rows("recurrent", q.rows, v.columns);
   const rows = plan.liveRows(q), units = typeof rows === "number" ? rows * heads : { live: rows.live * heads };
   plan.threadScratch = Math.max(plan.threadScratch, 16 * alignUp(keyDim, 4));
-  plan.op(opcodes.RECURRENT_STEP, "recurrentStep", units, 4 * q.rows * heads * keyDim * valueDim, [
-    out, out.rowBytes, q, q.rowBytes, k, k.rowBytes, v, v.rowBytes, states, stateOffset, heads, keyDim, valueDim,
-    decay ? opcodes.DECAY_SCALAR : opcodes.DECAY_NONE, decay ?? 0, 0, 0, opcodes.NORMALISE, { f32: eps },
-  ], 1);
+  plan.op(kernels.recurrentStep, {
+    out, q, k, v, states, stateOffset, heads, keyDim, valueDim, decayKind: decay ? DECAY_SCALAR : DECAY_NONE, decay, decayRow: 0, bonus: undefined, flags: NORMALISE, eps,
+  }, { units, flops: 4 * q.rows * heads * keyDim * valueDim, grain: 1 });
   return out;
 }
 
@@ -37,18 +37,18 @@ export function recurrentChunks(plan: Plan, q: Tensor, k: Tensor, v: Tensor, sta
   const keyDim = q.columns / heads, valueDim = v.columns / heads, out = plan.rows("recurrent", q.rows, v.columns);
   if (keyDim % 4 || valueDim % 8) throw new RangeError(`heads of ${keyDim} and ${valueDim} channels have no chunk form: use a multiple of 8`);
   plan.threadScratch = Math.max(plan.threadScratch, 4 * (keyDim * valueDim + 64 * keyDim) + 1664);
-  plan.op(opcodes.RECURRENT_CHUNKS, "recurrentChunks", heads, 4 * q.rows * heads * keyDim * valueDim, [
-    out, out.rowBytes, q, q.rowBytes, k, k.rowBytes, v, plan.liveRows(q), v.rows, states, stateOffset, keyDim, valueDim, decay ?? 0, 0, opcodes.NORMALISE, { f32: eps },
-  ], 1);
+  plan.op(kernels.recurrentChunks, {
+    out, q, k, v, tokens: plan.liveRows(q), capacity: v.rows, states, stateOffset, keyDim, valueDim, decay, decayRow: 0, flags: NORMALISE, eps,
+  }, { units: heads, flops: 4 * q.rows * heads * keyDim * valueDim, grain: 1 });
   return out;
 }
 
 /** out += causal depthwise convolution of x over tokens; taps [taps, channels]. `sequence`: rows are successive tokens. */
 export function causalConv(plan: Plan, out: Tensor, x: Tensor, taps: Tensor, states: Tensor, stateOffset: number, sequence: boolean): void {
   const panels = Math.ceil(out.columns / PANEL);
-  plan.op(opcodes.CAUSAL_CONV, "causalConv", panels, 2 * out.rows * out.columns * taps.rows, [
-    out, out.rowBytes, x, x.rowBytes, x.panelBytes, taps, states, stateOffset, plan.liveRows(out), out.columns, taps.rows, sequence ? 1 : 0,
-  ]);
+  plan.op(kernels.causalConv, {
+    out, x, w: taps, states, stateOffset, rows: plan.liveRows(out), channels: out.columns, taps: taps.rows, sequence: sequence ? 1 : 0,
+  }, { units: panels, flops: 2 * out.rows * out.columns * taps.rows });
 }
 
 /**
@@ -62,14 +62,10 @@ export function cachedAttention(
 ): Tensor {
   const headDim = q.columns / heads, rows = plan.liveRows(q), out = plan.rows("attention", q.rows, q.columns), { context, pageBytes } = plan.growing!;
   if (headDim % PANEL) throw new RangeError(`heads of ${headDim} channels have no cache: use a multiple of ${PANEL}`);
-  const units = typeof rows === "number" ? rows * heads : { live: rows.live * heads }, size = [rows, heads, headDim, sequence ? 1 : 0] as const;
-  plan.op(opcodes.CACHE_TOKENS, "cacheTokens", sequence ? heads : units, 6 * q.rows * q.columns, [
-    q, q.rowBytes, k, k.rowBytes, v, v.rowBytes, states, positions, cache, pageBytes, angles, ...size,
-  ], sequence ? 1 : heads);
+  const units = typeof rows === "number" ? rows * heads : { live: rows.live * heads }, at = { states, positions, cacheOffset: cache, pageBytes, rows, heads, headDim, sequence: sequence ? 1 : 0 };
+  plan.op(kernels.cacheTokens, { q, k, v, angles, ...at }, { units: sequence ? heads : units, flops: 6 * q.rows * q.columns, grain: sequence ? 1 : heads });
   plan.threadScratch = Math.max(plan.threadScratch, 24 * (CACHE_PAGE * 4 + 8));
   // half of the context is what a row sees in the mean
-  plan.op(opcodes.CACHED_ATTENTION, "cachedAttention", units, 2 * q.rows * q.columns * context, [
-    out, out.rowBytes, q, q.rowBytes, states, positions, cache, pageBytes, ...size,
-  ], sequence ? 24 : 1);
+  plan.op(kernels.cachedAttention, { out, q, ...at }, { units, flops: 2 * q.rows * q.columns * context, grain: sequence ? 24 : 1 });
   return out;
 }

@@ -1,6 +1,6 @@
 // Ops that move, weigh and normalise rows.
 import { PANEL } from "../../assembly/header.ts";
-import * as opcodes from "../../assembly/opcodes.ts";
+import * as kernels from "../op-table.ts";
 import { part, rowGrain } from "../plan-record.ts";
 import type { Plan, Tensor } from "../plan.ts";
 import { ACTIVATIONS } from "../plan.ts";
@@ -33,54 +33,54 @@ export function gatherRows(
   if (columns % PANEL || first % PANEL) throw new RangeError(`${from.name} gathered by ${columns} columns from ${first}: expected multiples of ${PANEL}`);
   if (!padding && members.includes(-1)) throw new RangeError(`${name} reach outside ${from.name}: they need a padding row`);
   const out = panels ? plan.headPanels(`${from.name} in ${name}`, size, (groups * columns) / PANEL, PANEL) : plan.rows(`${from.name} in ${name}`, rows / beside, columns * beside);
-  const rowBytes = out.rowBytes / beside;
-  plan.op(opcodes.GATHER_ROWS, "gatherRows", rows, 0, [
-    out, size * (panels ? columns * 4 : rowBytes), rowBytes, out.panelBytes, part(from, first * 4), from.rowBytes, padding ? part(padding, first * 4) : 0,
-    plan.indices(name, members), size, table ?? 0, table?.rowBytes ?? 0, columns, ACTIVATIONS[act],
-  ], rowGrain(rows));
+  const outRow = out.rowBytes / beside;
+  plan.op(kernels.gatherRows, {
+    out, outGroup: size * (panels ? columns * 4 : outRow), outRow, outPanel: out.panelBytes, from: part(from, first * 4), fromRow: from.rowBytes, padding: padding && part(padding, first * 4),
+    members: plan.indices(name, members), group: size, table, columns, act: ACTIVATIONS[act],
+  }, { units: rows, grain: rowGrain(rows) });
   return out;
 }
 
 /** Head panels of another number of rows, linearly interpolated along them. */
 export function stretchRows(plan: Plan, x: Tensor, rows: number): Tensor {
   const out = plan.headPanels(`${x.name} stretched`, rows, 1, x.columns);
-  plan.op(opcodes.STRETCH_ROWS, "stretchRows", x.columns / PANEL, 3 * rows * x.columns, [out, x, x.rows, rows]);
+  plan.op(kernels.stretchRows, { out, x, from: x.rows, to: rows }, { units: x.columns / PANEL, flops: 3 * rows * x.columns });
   return out;
 }
 
 /** Mean over rows, [1, columns]. */
 export function meanRows(plan: Plan, x: Tensor): Tensor {
   const out = plan.rows("mean", 1, x.columns);
-  plan.op(opcodes.MEAN_ROWS, "meanRows", Math.ceil(x.columns / PANEL), x.rows * x.columns, [out, x, x.rowBytes, x.rows]);
+  plan.op(kernels.meanRows, { out, x, rows: x.rows }, { units: Math.ceil(x.columns / PANEL), flops: x.rows * x.columns });
   return out;
 }
 
 /** A view of row `index`, [1, columns]: no work. The copy keeps x alive as long as it is read. */
 export function copyRow(plan: Plan, x: Tensor, index: number): Tensor {
   const out = plan.rows(`${x.name}[${index}]`, 1, x.columns);
-  plan.op(opcodes.COPY, "copy", 1, 0, [out, { tensor: x, offset: index * x.rowBytes }, out.rowBytes]);
+  plan.op(kernels.copyBlocks, { out, from: part(x, index * x.rowBytes), bytes: out.rowBytes }, { units: 1 });
   return out;
 }
 
 /** Copies a constant row to row `index` of x. */
 export function setRow(plan: Plan, x: Tensor, index: number, constant: Tensor): void {
-  plan.op(opcodes.COPY, "copy", 1, 0, [{ tensor: x, offset: index * x.rowBytes }, constant, Math.min(x.rowBytes, constant.rowBytes)]);
+  plan.op(kernels.copyBlocks, { out: part(x, index * x.rowBytes), from: constant, bytes: Math.min(x.rowBytes, constant.rowBytes) }, { units: 1 });
 }
 
 /** Layer norm over columns, in place when `out` is x. */
 export function layerNorm(plan: Plan, x: Tensor, weight: Tensor, bias: Tensor, eps: number, out = plan.rows("layer norm", x.rows, x.columns)): Tensor {
-  plan.op(opcodes.LAYER_NORM, "layerNorm", x.rows, 8 * x.rows * x.columns, [out, out.rowBytes, x, x.rowBytes, weight, bias, x.columns, { f32: eps }], rowGrain(x.rows));
+  plan.op(kernels.layerNorm, { out, x, weight, bias, dim: x.columns, eps }, { units: x.rows, flops: 8 * x.rows * x.columns, grain: rowGrain(x.rows) });
   return out;
 }
 
 /** x ⊙ weight + bias per channel, for a norm that cannot be folded. */
 export function affine(plan: Plan, x: Tensor, weight: Tensor, bias: Tensor, out = plan.rows("affine", x.rows, x.columns)): Tensor {
-  plan.op(opcodes.AFFINE, "affine", x.rows, 2 * x.rows * x.columns, [out, out.rowBytes, x, x.rowBytes, weight, bias, x.columns], rowGrain(x.rows));
+  plan.op(kernels.affine, { out, x, weight, bias, dim: x.columns }, { units: x.rows, flops: 2 * x.rows * x.columns, grain: rowGrain(x.rows) });
   return out;
 }
 
 /** x/√(mean(x²) + eps) ⊙ weight per row. */
 export function rmsNorm(plan: Plan, x: Tensor, weight: Tensor, eps: number, out = plan.rows("rms norm", x.rows, x.columns)): Tensor {
-  plan.op(opcodes.RMS_NORM, "rmsNorm", plan.liveRows(x), 4 * x.rows * x.columns, [out, out.rowBytes, x, x.rowBytes, weight, x.columns, { f32: eps }], rowGrain(x.rows));
+  plan.op(kernels.rmsNorm, { out, x, weight, dim: x.columns, eps }, { units: plan.liveRows(x), flops: 4 * x.rows * x.columns, grain: rowGrain(x.rows) });
   return out;
 }
