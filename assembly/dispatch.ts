@@ -135,11 +135,12 @@ export function runOp(r: usize, begin: i32, end: i32, thread: i32): void {
       break;
     case 33:
       cacheTokens(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7),
-        arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14));
+        arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14), arg(r, 15), arg(r, 16),
+        arg(r, 17), arg(r, 18));
       break;
     case 34:
       cachedAttention(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6),
-        arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), scratch);
+        arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14), scratch);
       break;
     default:
       unreachable();

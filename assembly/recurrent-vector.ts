@@ -57,13 +57,13 @@ function decaySum(z: usize, decay: v128, factors: usize, rows: usize, rowBytes: 
  *
  * @op 17 heads
  * @live tokens
- * @param out, q, k, v, capacity, states  as in recurrentChunks; keyDim a multiple of 4, valueDim of 8
+ * @param out, q, k, v, states            as in recurrentChunks; keyDim a multiple of 4, valueDim of 8
  * @param decayKind, decay, decayRow      as in recurrentStep; a scalar is taken as the same for every key channel
  * @param bonus, flags                    as in recurrentStep
  * @param scratch                         4·(keyDim·valueDim + 33·keyDim + 33·valueDim) + 1152 bytes, this thread's own
  */
 export function recurrentChunksByChannel(
-  begin: i32, end: i32, out: usize, outRow: usize, q: usize, qRow: usize, k: usize, kRow: usize, v: usize, tokens: i32, capacity: i32,
+  begin: i32, end: i32, out: usize, outRow: usize, q: usize, qRow: usize, k: usize, kRow: usize, v: usize, vRow: usize, tokens: i32,
   states: usize, stateOffset: usize, keyDim: i32, valueDim: i32, decayKind: i32, decay: usize, decayRow: usize,
   bonus: usize, flags: i32, eps: f32, scratch: usize,
 ): void {
@@ -82,8 +82,12 @@ export function recurrentChunksByChannel(
       const queries = q + <usize>first * qRow + <usize>head * keyBytes, keyRows = k + <usize>first * kRow + <usize>head * keyBytes;
       const target = out + <usize>first * outRow + <usize>head * valueBytes;
       // the chunk's values as panels [valueDim/8][CHUNK][8], decayed in place where values decay
-      for (let j = 0; j < valueDim; j += PANEL) {
-        memory.copy(values + <usize>(j * CHUNK) * 4, v + (<usize>(head * valueDim + j) * <usize>capacity + <usize>(first * PANEL)) * 4, <usize>n * (PANEL * 4));
+      for (let i = 0; i < n; ++i) {
+        const value = v + <usize>(first + i) * vRow + <usize>head * valueBytes;
+        for (let j: usize = 0; j < valueBytes; j += PANEL * 4) {
+          const to = values + j * CHUNK + <usize>i * (PANEL * 4);
+          v128.store(to, v128.load(value + j)); v128.store(to, v128.load(value + j, 16), 16);
+        }
       }
       // what the state says to undecayed queries, where values decay: each row is then scaled by its own factors
       if (byValue) for (let j = 0; j < valueDim; j += PANEL) {

@@ -208,9 +208,10 @@ export function panelsToRows(rows: usize, panels: usize, dim: i32, k: i32, strid
  *
  * @param state  f32 [4][8]
  * @param kq     f32 [n][8], four of k and four of q
- * @param v, o   f32 [n][8]
+ * @param v      f32 [n], eight of every row, vRow bytes apart
+ * @param o      f32 [n][8]
  */
-function tokens4x8(state: usize, kq: usize, v: usize, o: usize, n: i32, before: v128, after: v128): void {
+function tokens4x8(state: usize, kq: usize, v: usize, vRow: usize, o: usize, n: i32, before: v128, after: v128): void {
   let c00 = f32x4.mul(v128.load(state), before), c01 = f32x4.mul(v128.load(state, 16), before);
   let c10 = f32x4.mul(v128.load(state, 32), before), c11 = f32x4.mul(v128.load(state, 48), before);
   let c20 = f32x4.mul(v128.load(state, 64), before), c21 = f32x4.mul(v128.load(state, 80), before);
@@ -227,7 +228,7 @@ function tokens4x8(state: usize, kq: usize, v: usize, o: usize, n: i32, before: 
     s = v128.load32_splat(kq, 24); o0 = madd(s, c20, o0); o1 = madd(s, c21, o1);
     s = v128.load32_splat(kq, 28); o0 = madd(s, c30, o0); o1 = madd(s, c31, o1);
     v128.store(o, o0); v128.store(o, o1, 16);
-    kq += 32; v += 32; o += 32;
+    kq += 32; v += vRow; o += 32;
   } while (--n);
   v128.store(state, f32x4.mul(c00, after)); v128.store(state, f32x4.mul(c01, after), 16);
   v128.store(state, f32x4.mul(c10, after), 32); v128.store(state, f32x4.mul(c11, after), 48);
@@ -247,17 +248,15 @@ function tokens4x8(state: usize, kq: usize, v: usize, o: usize, n: i32, before: 
  *
  * @op 14 heads
  * @live tokens
- * @param out, q, k    as in recurrentStep, rows are successive tokens
- * @param v            f32 head panels [heads][valueDim/8][capacity][8]
- * @param capacity     tokens that the panels have room for; tokens ≤ capacity of them are live
+ * @param out, q, k, v  as in recurrentStep, rows are successive tokens
  * @param states       i32 [1]; keyDim a multiple of 4, valueDim of 8
  * @param decay        f32 factors [heads], row stride decayRow bytes, 0 when the same for every token; decay = 0: none
  * @param flags        NORMALISE
  * @param scratch      4·(keyDim·valueDim + 64·keyDim) + 1664 bytes, this thread's own
  */
 export function recurrentChunks(
-  begin: i32, end: i32, out: usize, outRow: usize, q: usize, qRow: usize, k: usize, kRow: usize, v: usize,
-  tokens: i32, capacity: i32, states: usize, stateOffset: usize, keyDim: i32, valueDim: i32, decay: usize, decayRow: usize, flags: i32, eps: f32, scratch: usize,
+  begin: i32, end: i32, out: usize, outRow: usize, q: usize, qRow: usize, k: usize, kRow: usize, v: usize, vRow: usize,
+  tokens: i32, states: usize, stateOffset: usize, keyDim: i32, valueDim: i32, decay: usize, decayRow: usize, flags: i32, eps: f32, scratch: usize,
 ): void {
   const keyBytes = <usize>keyDim * 4, tileBytes: usize = CHUNK * PANEL * 4;
   const panels = scratch, pairs = panels + <usize>(keyDim * valueDim) * 4, reads = pairs + <usize>(keyDim >> 2) * tileBytes;
@@ -288,13 +287,13 @@ export function recurrentChunks(
         for (let t = 0; t < n; ++t) store<f32>(factors + <usize>t * 4, 1 / (sum4(v128.load(sums + <usize>t * 16)) + eps));
       }
 
-      const values = v + (<usize>(head * valueDim) * <usize>capacity + <usize>first * PANEL) * 4;
+      const values = v + <usize>first * vRow + <usize>(head * valueDim) * 4;
       for (let j = 0; j < valueDim; j += PANEL) {
         for (let t = 0; t < n; ++t) {
           v128.store(reads + <usize>t * 32, i32x4.splat(0)); v128.store(reads + <usize>t * 32, i32x4.splat(0), 16);
         }
-        const panel = panels + <usize>j * keyBytes, value = values + <usize>(j * capacity) * 4;
-        for (let c = 0; c < keyDim; c += 4) tokens4x8(panel + <usize>c * (PANEL * 4), pairs + <usize>(c >> 2) * tileBytes, value, reads, n, before, after);
+        const panel = panels + <usize>j * keyBytes, value = values + <usize>j * 4;
+        for (let c = 0; c < keyDim; c += 4) tokens4x8(panel + <usize>c * (PANEL * 4), pairs + <usize>(c >> 2) * tileBytes, value, vRow, reads, n, before, after);
         const target = out + <usize>first * outRow + <usize>(head * valueDim + j) * 4;
         for (let t = 0; t < n; ++t) {
           const scale = flags & NORMALISE ? v128.load32_splat(factors + <usize>t * 4) : f32x4.splat(1), at = target + <usize>t * outRow;

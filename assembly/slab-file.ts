@@ -3,7 +3,7 @@
 
 /** Where the file lies in memory. Below: constants of the kernels, the program's own data, its arguments. */
 export const FILE_BASE = 131072;
-export const FILE_VERSION = 2;
+export const FILE_VERSION = 3;
 
 // offsets in the header
 

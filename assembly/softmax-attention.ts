@@ -30,34 +30,44 @@ function rotate(out: usize, outStride: usize, x: usize, angles: usize, half: i32
 }
 
 /**
- * Rotates queries in place and appends rotated keys, and values, to the cache. A unit is one head: of every row when the rows are successive
- * tokens of one timeline (`sequence`), else of one row (unit = row · heads + head). A token that begins a page clears its part of it first.
+ * Rotates queries in place and appends rotated keys, and values, to the cache. A unit is one query head: of every row when the rows are
+ * successive tokens of one timeline (`sequence`), else of one row (unit = row · heads + head). Of query heads that share a key head the
+ * first writes it. A token that begins a page clears its part of it first.
  *
  * @op 33 heads
  * @live units | rows
- * @param q, k, v    f32 [rows, heads·headDim], row strides in bytes; headDim a multiple of 8
+ * @param q          f32 [rows, heads·headDim], row stride in bytes; headDim a multiple of 8
+ * @param k, v       f32 [rows, heads/sharing·headDim]
  * @param states     i32 [rows], or [1]: addresses of the timelines' states; page 0 of this layer begins cacheOffset bytes in
  * @param positions  i32 [rows], or [1]: tokens that each timeline has read before its (first) row
  * @param pageBytes  from one page to the next
- * @param angles     f32 [positions, headDim]: cosines of headDim/2 pairs, then sines
+ * @param angles     f32 [positions, rotary]: cosines of rotary/2 pairs, then sines, row stride anglesRow bytes; read when rotary > 0
+ * @param sharing    query heads that share a key head, a divisor of heads
+ * @param rotary     the first channels of a head that are rotated, even; the others stay
+ * @param ring       pages that are used in turns; 0 = every page has its own place
  */
 export function cacheTokens(
   begin: i32, end: i32, q: usize, qRow: usize, k: usize, kRow: usize, v: usize, vRow: usize, states: usize, positions: usize,
-  cacheOffset: usize, pageBytes: usize, angles: usize, rows: i32, heads: i32, headDim: i32, sequence: i32,
+  cacheOffset: usize, pageBytes: usize, angles: usize, anglesRow: usize, rows: i32, heads: i32, headDim: i32, sequence: i32, sharing: i32,
+  rotary: i32, ring: i32,
 ): void {
-  const half = headDim >> 1, headBytes = <usize>headDim * 4;
+  const half = rotary >> 1, headBytes = <usize>headDim * 4;
   for (let unit = begin; unit < end; ++unit) {
-    const head = sequence ? unit : unit % heads, timeline = sequence ? 0 : unit / heads;
-    const cache = <usize>load<i32>(states + <usize>timeline * 4) + cacheOffset + <usize>head * (2 * keyBytes(headDim));
-    const column = <usize>head * headBytes;
+    const head = sequence ? unit : unit % heads, timeline = sequence ? 0 : unit / heads, keyHead = head / sharing, writes = head % sharing == 0;
+    const cache = <usize>load<i32>(states + <usize>timeline * 4) + cacheOffset + <usize>keyHead * (2 * keyBytes(headDim));
+    const column = <usize>keyHead * headBytes;
     let position = load<i32>(positions + <usize>timeline * 4);
     const last = sequence ? rows : timeline + 1;
     for (let row = timeline; row < last; ++row, ++position) {
-      const keys = cache + <usize>(position / CACHE_PAGE) * pageBytes, values = keys + keyBytes(headDim), token = position % CACHE_PAGE;
-      if (token == 0) memory.fill(keys, 0, 2 * keyBytes(headDim));
-      const turn = angles + <usize>position * headBytes, query = q + <usize>row * qRow + column;
+      const turn = angles + <usize>position * anglesRow, query = q + <usize>row * qRow + <usize>head * headBytes;
       rotate(query, 4, query, turn, half);
-      rotate(keys + <usize>(token >> 3) * (headBytes * PANEL) + <usize>(token & 7) * 4, PANEL * 4, k + <usize>row * kRow + column, turn, half);
+      if (!writes) continue;
+      const page = position / CACHE_PAGE, keys = cache + <usize>(ring ? page % ring : page) * pageBytes, values = keys + keyBytes(headDim);
+      const token = position % CACHE_PAGE;
+      if (token == 0) memory.fill(keys, 0, 2 * keyBytes(headDim));
+      const key = k + <usize>row * kRow + column, to = keys + <usize>(token >> 3) * (headBytes * PANEL) + <usize>(token & 7) * 4;
+      rotate(to, PANEL * 4, key, turn, half);
+      for (let c = <usize>rotary; c < <usize>headDim; ++c) store<f32>(to + c * (PANEL * 4), load<f32>(key + c * 4));
       const value = v + <usize>row * vRow + column;
       for (let c: usize = 0; c < headBytes; c += PANEL * 4) {
         const to = values + c * CACHE_PAGE + <usize>token * (PANEL * 4);
@@ -72,23 +82,32 @@ export function cacheTokens(
  * score so far and the sum of its weights; what it has gathered is scaled down when a larger score comes (Milakov and Gimelshein 2018).
  * Pages begin at the same tokens for every row, so a row's bits do not depend on the rows beside it.
  */
-function attend(out: usize, outRow: usize, q: usize, qRow: usize, count: i32, position: i32, cache: usize, pageBytes: usize, headDim: i32, scratch: usize): void {
+function attend(
+  out: usize, outRow: usize, q: usize, qRow: usize, count: i32, position: i32, cache: usize, pageBytes: usize, headDim: i32, window: i32, ring: i32,
+  scratch: usize,
+): void {
   const peaks = scratch, sums = peaks + BLOCK * 4, scores = sums + BLOCK * 4;
   const scoreRow: usize = CACHE_PAGE * 4, panelBytes = <usize>headDim * (PANEL * 4);
-  const tokens = position + count;
-  for (let first = 0; first < tokens; first += CACHE_PAGE, cache += pageBytes) {
+  const tokens = position + count, start = window ? max(0, position - window + 1) / CACHE_PAGE * CACHE_PAGE : 0;
+  for (let first = start; first < tokens; first += CACHE_PAGE) {
+    const index = first / CACHE_PAGE, page = cache + <usize>(ring ? index % ring : index) * pageBytes;
     // rows before the page see nothing of it
     const top = max(0, first - position), rows = count - top, live = min(CACHE_PAGE, tokens - first);
-    const queries = q + <usize>top * qRow, target = out + <usize>top * outRow, values = cache + keyBytes(headDim);
+    const queries = q + <usize>top * qRow, target = out + <usize>top * outRow, values = page + keyBytes(headDim);
     const whole = rows == 1 && live == CACHE_PAGE;
-    if (whole) fourPanels(scores, PANEL * 4, queries, cache, <usize>headDim * (PANEL * 4), headDim, ZEROS, 0, 0, 0);
-    else for (let p = 0; p * PANEL < live; ++p) panelProduct(scores + <usize>p * (PANEL * 4), scoreRow, queries, qRow, cache + <usize>p * panelBytes, rows, headDim, ZEROS, 0, 0);
+    if (whole) fourPanels(scores, PANEL * 4, queries, page, <usize>headDim * (PANEL * 4), headDim, ZEROS, 0, 0, 0);
+    else for (let p = 0; p * PANEL < live; ++p) panelProduct(scores + <usize>p * (PANEL * 4), scoreRow, queries, qRow, page + <usize>p * panelBytes, rows, headDim, ZEROS, 0, 0);
 
     for (let r = 0; r < rows; ++r) {
       const at = scores + <usize>r * scoreRow, index = <usize>(top + r) * 4;
       const seen = min(live, position + top + r + 1 - first), padded = (live + 3) & ~3;
+      if (window) {
+        // a row whose window begins after the page sees weights that the first page of its own scales away
+        const hidden = min(seen, position + top + r - window + 1 - first);
+        for (let i = 0; i < hidden; ++i) store<f32>(at + <usize>i * 4, -f32.MAX_VALUE);
+      }
       let peak = peakOf(at, seen, padded);
-      if (first > 0) {
+      if (first > start) {
         const before = load<f32>(peaks + index);
         if (peak > before) {
           const scale = f32x4.extract_lane(exp4(f32x4.splat(before - peak)), 0);
@@ -100,7 +119,7 @@ function attend(out: usize, outRow: usize, q: usize, qRow: usize, count: i32, po
       store<f32>(sums + index, load<f32>(sums + index) + exponentiate(at, seen, padded, peak));
     }
 
-    const sum = first > 0 ? target : 0;
+    const sum = first > start ? target : 0;
     let c = 0;
     if (whole) for (; c + 4 * PANEL <= headDim; c += 4 * PANEL) {
       fourPanels(target + <usize>c * 4, PANEL * 4, scores, values + <usize>c * scoreRow, scoreRow * PANEL, CACHE_PAGE, ZEROS, 0, sum ? sum + <usize>c * 4 : 0, PANEL * 4);
@@ -115,19 +134,20 @@ function attend(out: usize, outRow: usize, q: usize, qRow: usize, count: i32, po
 /**
  * Causal softmax attention over the cache, which holds the rows' own tokens already.
  *
- *   out_n = Σ_{j ≤ n} w_nj v_j / Σ_{j ≤ n} w_nj      w = e^(q·k − max); the scale is folded into q
+ *   out_n = Σ_{j ≤ n} w_nj v_j / Σ_{j ≤ n} w_nj      w = e^(q·k − max); the scale is folded into q; with a window, n − j < window
  *
  * Units [begin, end): unit = head · rows + row when the rows are successive tokens of one timeline (`sequence`), else row · heads + head.
  *
  * @op 34 heads
  * @live units & rows
  * @param out, q     f32 [rows, heads·headDim], row strides in bytes; q rotated, headDim a multiple of 8
- * @param states, positions, cacheOffset, pageBytes  as in cacheTokens
+ * @param states, positions, cacheOffset, pageBytes, sharing, ring  as in cacheTokens; a ring holds the window and all rows of a sequence
+ * @param window     tokens that a row sees, its own included; 0 = all
  * @param scratch    3264 bytes, this thread's own
  */
 export function cachedAttention(
   begin: i32, end: i32, out: usize, outRow: usize, q: usize, qRow: usize, states: usize, positions: usize, cacheOffset: usize, pageBytes: usize,
-  rows: i32, heads: i32, headDim: i32, sequence: i32, scratch: usize,
+  rows: i32, heads: i32, headDim: i32, sequence: i32, sharing: i32, window: i32, ring: i32, scratch: usize,
 ): void {
   for (let unit = begin; unit < end;) {
     const head = sequence ? unit / rows : unit % heads, row = sequence ? unit % rows : unit / heads;
@@ -135,7 +155,7 @@ export function cachedAttention(
     const column = <usize>(head * headDim) * 4;
     attend(
       out + <usize>row * outRow + column, outRow, q + <usize>row * qRow + column, qRow, count, load<i32>(positions + timeline) + (sequence ? row : 0),
-      <usize>load<i32>(states + timeline) + cacheOffset + <usize>head * (2 * keyBytes(headDim)), pageBytes, headDim, scratch,
+      <usize>load<i32>(states + timeline) + cacheOffset + <usize>(head / sharing) * (2 * keyBytes(headDim)), pageBytes, headDim, window, ring, scratch,
     );
     unit += count;
   }

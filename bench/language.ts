@@ -64,7 +64,7 @@ export async function benchDecode(budgetMs: number, kinds: readonly ("simd" | "r
     const bandwidth = peak.bytes / times.read!.bestMs / 1e6;
     for (const [i, { key, dtype }] of variants.entries()) {
       const model = models[i]!, { bestMs, medianMs } = times[key]!;
-      const rate = (weightsPerToken(model) + 2 * model.plan.stateBytes) / bestMs / 1e6;
+      const rate = (weightsPerToken(model) + 2 * model.plan.state!.bytes) / bestMs / 1e6;
       results.push({
         build: model.caps.build, dtype, overF32: times["f32 1"]!.bestMs / bestMs, threads: model.caps.threads, bestMs, medianMs, gigabytesPerSecond: rate, fraction: rate / bandwidth,
         ...(peer ? { peer: { name: peer.name, ratio: times.peer!.bestMs / bestMs, medianRatio: times.peer!.medianMs / medianMs } } : {}),
@@ -157,7 +157,7 @@ export async function benchPositions(budgetMs: number, positions: readonly numbe
   }
   process.stderr.write("\n");
   const times = await timeInTurn(Object.fromEntries(sessions.map((session, i) => [String(i), () => session.decode(17)])), budgetMs);
-  const memoryBytes = model.memory().total, { stateBytes } = model.plan;
+  const memoryBytes = model.memory().total, { bytes: stateBytes } = model.plan.state!;
   model.dispose();
   return positions.map((position, i) => ({ position, medianMs: times[String(i)]!.medianMs, ratio: times[String(i)]!.medianMs / times["0"]!.medianMs, memoryBytes, stateBytes }));
 }

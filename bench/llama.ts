@@ -33,14 +33,14 @@ export async function benchLlama(budgetMs: number, dtype: WeightType, threads: r
       threads: count, dtype, sessions: 1, onProgress: ({ done, total }) => void (process.stderr.isTTY && process.stderr.write(`\r  packing layer ${done} of ${total}   `)),
     });
     const loadMs = performance.now() - begin, session = model.session(), decode: LlamaResult["decode"][number][] = [];
-    const peak = loadPeak(model.caps.relaxed ? "relaxed" : "simd"), { growing } = model.plan;
+    const peak = loadPeak(model.caps.relaxed ? "relaxed" : "simd"), { state } = model.plan;
     let promptMs = 0, prompt = 0;
     for (const position of positions) {
       const missing = position - session.position, start = performance.now();
       await session.prefill(Array.from({ length: missing }, (_, i) => (i * 37 + 11) % 32000));
       [promptMs, prompt] = [promptMs + performance.now() - start, prompt + missing];
       const { read, token } = await timeInTurn({ read: () => peak.read(), token: () => session.decode(17) }, budgetMs / positions.length) as Record<"read" | "token", { bestMs: number; medianMs: number }>;
-      const gigabytesPerSecond = (weightsPerToken(model) + (position / growing!.context) * model.plan.stateBytes) / token.bestMs / 1e6;
+      const gigabytesPerSecond = (weightsPerToken(model) + (position / state!.context) * state!.bytes) / token.bestMs / 1e6;
       decode.push({ position, ...token, gigabytesPerSecond, fraction: gigabytesPerSecond / (peak.bytes / read.bestMs / 1e6) });
     }
     results.push({

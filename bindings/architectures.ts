@@ -12,7 +12,7 @@ import type { SwinConfig } from "../models/config-swin.ts";
 import { SWIN, SWIN_BACKBONE } from "../models/config-swin.ts";
 import { slabCswin as cswin } from "../models/slab-cswin.ts";
 import { slabDeit as deit } from "../models/slab-deit.ts";
-import { cacheBytes, slabLlama as llama } from "../models/slab-llama.ts";
+import { slabLlama as llama } from "../models/slab-llama.ts";
 import { slabLm as lm } from "../models/slab-lm.ts";
 import { slabPvt as pvt } from "../models/slab-pvt.ts";
 import { slabSwin as swin, swinFeatures } from "../models/slab-swin.ts";
@@ -63,7 +63,7 @@ export const slabCswin: Architecture<CswinConfig> = {
 export const slabLm: Architecture<LmConfig> = {
   family: LM,
   build: (plan, tensors, { network }) => lm(plan, tensors, network, FEWEST).logits,
-  load: (config, opening) => loadLanguageModel(config, opening, (rows) => lm(opening.plan, opening.tensors, config.network, rows)),
+  load: (config, opening) => loadLanguageModel(config, opening, (rows, plan, tensors) => lm(plan, tensors, config.network, rows)),
 };
 
 /** LLaMA with PRepBN. */
@@ -72,6 +72,6 @@ export const slabLlama: Architecture<LlamaConfig> = {
   build: (plan, tensors, { network }) => llama(plan, tensors, network, { ...FEWEST, context: contextOf(network.positions) }).logits,
   load(config, opening) {
     const { network } = config, context = contextOf(network.positions, opening.options.context);
-    return loadLanguageModel(config, opening, (rows) => llama(opening.plan, opening.tensors, network, { ...rows, context }), cacheBytes(network, context));
+    return loadLanguageModel(config, opening, (rows, plan, tensors) => llama(plan, tensors, network, { ...rows, context }), true);
   },
 };

@@ -3,7 +3,10 @@ import { tokenizers } from "#platform";
 import type { LanguageModelConfig } from "../models/config.ts";
 import type { LanguageTensors, Rows } from "../models/decoder.ts";
 import type { Opening } from "./architecture.ts";
+import type { Tensors } from "./checkpoint/index.ts";
 import { Language } from "./language.ts";
+import { namesOnly } from "./packed.ts";
+import { Plan } from "./plan.ts";
 import type { Tokenizer } from "./tokenizer/index.ts";
 
 /** Tokens that one prefill run reads: enough for the matrix products to run at full speed. */
@@ -15,13 +18,25 @@ const CONTEXT = 2048;
 
 /**
  * A language model whose programs `record` records.
- * @param stateBytes  of one timeline, where states grow
+ * @param grows  whether its states grow: how large they become is then learned by recording it once more
  */
-export async function loadLanguageModel(config: LanguageModelConfig, { options, tokenizer, runtime }: Opening, record: (rows: Rows) => LanguageTensors, stateBytes?: number): Promise<Language> {
-  const fitting = stateBytes === undefined ? SESSIONS : Math.max(1, Math.floor(STATES_BYTES / stateBytes)), { sessions = Math.min(SESSIONS, fitting) } = options;
-  if (!(Number.isInteger(sessions) && sessions >= 1 && sessions <= 1024)) throw new RangeError(`sessions is ${sessions}, expected a whole number from 1 to 1024`);
-  const words = await tokenizerOf(await tokenizer(), config.network.vocab), tensors = record({ prefillRows: PREFILL_ROWS, batch: sessions });
-  return new Language(config, await runtime([tensors.hidden, tensors.logits, tensors.prefill.hidden], sessions), tensors, sessions, words);
+export async function loadLanguageModel(
+  config: LanguageModelConfig, { options, plan, tensors, tokenizer, runtime }: Opening,
+  record: (rows: Rows, plan: Plan, tensors: Tensors) => LanguageTensors, grows = false,
+): Promise<Language> {
+  let fitting = SESSIONS;
+  if (grows && options.sessions === undefined) {
+    const trial = new Plan();
+    record({ prefillRows: PREFILL_ROWS, batch: 1 }, trial, namesOnly(() => "F32"));
+    fitting = Math.max(1, Math.floor(STATES_BYTES / trial.state!.bytes));
+  }
+  const { sessions = Math.min(SESSIONS, fitting) } = options;
+  if (!(Number.isInteger(sessions) && sessions >= 1 && sessions <= 1024)) {
+    throw new RangeError(`sessions is ${sessions}, expected a whole number from 1 to 1024`);
+  }
+  const words = await tokenizerOf(await tokenizer(), config.network.vocab);
+  const recorded = record({ prefillRows: PREFILL_ROWS, batch: sessions }, plan, tensors);
+  return new Language(config, await runtime([recorded.hidden, recorded.logits, recorded.prefill.hidden], sessions), recorded, sessions, words);
 }
 
 /** Most tokens of a timeline whose state grows. */

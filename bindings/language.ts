@@ -1,7 +1,9 @@
 // Language models: timelines in state slots, read and continued by the programs prefill, decode and head.
 // There are as many slots as were asked for at load; a session that has none is parked in ordinary memory and comes back when used.
 import type { LanguageModelConfig } from "../models/config.ts";
-import type { LanguageTensors, Timelines } from "../models/decoder.ts";
+import type { LanguageTensors } from "../models/decoder.ts";
+import type { Timelines } from "./ops/language.ts";
+import type { StateLayout } from "./plan-state.ts";
 import type { Runtime } from "./runtime.ts";
 import { describe } from "./runtime.ts";
 import { Session } from "./session.ts";
@@ -42,18 +44,22 @@ export class Language {
     return this.#tensors;
   }
 
+  get #state(): StateLayout {
+    return this.runtime.plan.state!;
+  }
+
   get stateBytes(): number {
-    return this.runtime.plan.stateBytes;
+    return this.#state.bytes;
   }
 
   /** Most tokens of a timeline; Infinity where the state does not grow. */
   get context(): number {
-    return this.runtime.plan.growing?.context ?? Infinity;
+    return this.#state.mostTokens;
   }
 
   /** Bytes of the state that a timeline has used. */
   #usedBytes(timeline: Timeline): number {
-    return this.runtime.plan.usedBytes(timeline.position);
+    return this.#state.usedBytes(timeline.position);
   }
 
   /** Refuses tokens that there is no room for. */
@@ -92,7 +98,7 @@ export class Language {
       for (let i = 0; i < count; i++) input[i] = ids[from + i]!;
       this.enter(prefill, [timeline]);
       runtime.runProgram("prefill", count);
-      runtime.floats(this.#addressOf(timeline) + this.#tensors.lastHidden, dim).set(runtime.row(prefill.hidden, count - 1));
+      runtime.floats(this.#addressOf(timeline) + this.#tensors.lastHidden.offset, dim).set(runtime.row(prefill.hidden, count - 1));
       for (let row = 0; each && row < count; row += hidden.rows) {
         const rows = Math.min(hidden.rows, count - row);
         for (let r = 0; r < rows; r++) runtime.row(hidden, r).set(runtime.row(prefill.hidden, row + r));
@@ -117,7 +123,7 @@ export class Language {
       this.enter(decode, group);
       runtime.runProgram("decode", group.length);
       group.forEach((timeline, i) => {
-        runtime.floats(this.#addressOf(timeline) + this.#tensors.lastHidden, dim).set(runtime.row(hidden, i));
+        runtime.floats(this.#addressOf(timeline) + this.#tensors.lastHidden.offset, dim).set(runtime.row(hidden, i));
         timeline.position++;
         row(from + i, runtime.row(logits, i));
       });
@@ -138,7 +144,7 @@ export class Language {
   lastLogits(timeline: Timeline): Float32Array {
     const { hidden, logits, lastHidden } = this.#tensors, runtime = this.runtime;
     this.occupy([timeline]);
-    runtime.row(hidden, 0).set(runtime.floats(this.#addressOf(timeline) + lastHidden, this.config.network.dim));
+    runtime.row(hidden, 0).set(runtime.floats(this.#addressOf(timeline) + lastHidden.offset, this.config.network.dim));
     runtime.runProgram("head", 1);
     return runtime.row(logits, 0);
   }
@@ -154,8 +160,8 @@ export class Language {
   }
 
   #restore(timeline: Timeline, bytes: Uint8Array): void {
-    const { kernels } = this.runtime.memory, { plan } = this.runtime;
-    const { position, checksum, stateBytes } = readSnapshot(bytes, { fingerprint: this.#fingerprint, context: this.context, usedBytes: (tokens) => plan.usedBytes(tokens) });
+    const { kernels } = this.runtime.memory, state = this.#state;
+    const { position, checksum, stateBytes } = readSnapshot(bytes, { fingerprint: this.#fingerprint, context: this.context, usedBytes: (tokens) => state.usedBytes(tokens) });
     this.occupy([timeline]);
     const address = this.#addressOf(timeline);
     this.runtime.bytes(address, stateBytes).set(bytes.subarray(HEADER_BYTES));

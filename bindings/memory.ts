@@ -80,7 +80,8 @@ export function layOut(plan: Plan, outputs: readonly Tensor[], threads: number, 
     tensor.address = at;
     at += tensor.bytes;
   }
-  const stateAddress = alignUp(at, 64), slotBytes = alignUp(plan.stateBytes, 64), stageAddress = stateAddress + slotBytes * slots;
+  plan.state?.place();
+  const stateAddress = alignUp(at, 64), slotBytes = alignUp(plan.state?.bytes ?? 0, 64), stageAddress = stateAddress + slotBytes * slots;
   let scratch = stageAddress;
   for (const input of plan.inputs) {
     input.address = scratch;

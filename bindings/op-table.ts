@@ -163,7 +163,7 @@ export const recurrentStep = "13 recurrentStep out. q. k. v. states stateOffset 
 }>;
 
 /** Units: heads. */
-export const recurrentChunks = "14 recurrentChunks out. q. k. v tokens capacity states stateOffset keyDim valueDim decay. flags eps=" as OpKind<{
+export const recurrentChunks = "14 recurrentChunks out. q. k. v. tokens states stateOffset keyDim valueDim decay. flags eps=" as OpKind<{
   out: Address;
   outRow?: number;
   q: Address;
@@ -171,8 +171,8 @@ export const recurrentChunks = "14 recurrentChunks out. q. k. v tokens capacity 
   k: Address;
   kRow?: number;
   v: Address;
+  vRow?: number;
   tokens: Count;
-  capacity: Count;
   states: Address;
   stateOffset: Address;
   keyDim: Count;
@@ -211,7 +211,7 @@ export const rmsNorm = "16 rmsNorm out. x. weight dim eps=" as OpKind<{
 }>;
 
 /** Units: heads. */
-export const recurrentChunksByChannel = "17 recurrentChunksByChannel out. q. k. v tokens capacity states stateOffset keyDim valueDim decayKind decay. bonus flags eps=" as OpKind<{
+export const recurrentChunksByChannel = "17 recurrentChunksByChannel out. q. k. v. tokens states stateOffset keyDim valueDim decayKind decay. bonus flags eps=" as OpKind<{
   out: Address;
   outRow?: number;
   q: Address;
@@ -219,8 +219,8 @@ export const recurrentChunksByChannel = "17 recurrentChunksByChannel out. q. k. 
   k: Address;
   kRow?: number;
   v: Address;
+  vRow?: number;
   tokens: Count;
-  capacity: Count;
   states: Address;
   stateOffset: Address;
   keyDim: Count;
@@ -372,7 +372,7 @@ export const stretchRows = "30 stretchRows out x from to" as OpKind<{
 }>;
 
 /** Units: heads. */
-export const cacheTokens = "33 cacheTokens q. k. v. states positions cacheOffset pageBytes angles rows heads headDim sequence" as OpKind<{
+export const cacheTokens = "33 cacheTokens q. k. v. states positions cacheOffset pageBytes angles. rows heads headDim sequence sharing rotary ring" as OpKind<{
   q: Address;
   qRow?: number;
   k: Address;
@@ -384,14 +384,18 @@ export const cacheTokens = "33 cacheTokens q. k. v. states positions cacheOffset
   cacheOffset: Address;
   pageBytes: Address;
   angles: Address;
+  anglesRow?: number;
   rows: Count;
   heads: Count;
   headDim: Count;
   sequence: Count;
+  sharing: Count;
+  rotary: Count;
+  ring: Count;
 }>;
 
 /** Units: heads. */
-export const cachedAttention = "34 cachedAttention out. q. states positions cacheOffset pageBytes rows heads headDim sequence" as OpKind<{
+export const cachedAttention = "34 cachedAttention out. q. states positions cacheOffset pageBytes rows heads headDim sequence sharing window ring" as OpKind<{
   out: Address;
   outRow?: number;
   q: Address;
@@ -404,4 +408,7 @@ export const cachedAttention = "34 cachedAttention out. q. states positions cach
   heads: Count;
   headDim: Count;
   sequence: Count;
+  sharing: Count;
+  window: Count;
+  ring: Count;
 }>;

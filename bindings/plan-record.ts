@@ -1,8 +1,9 @@
 // What a plan is made of: tensors, programs, state, op records and the weights they read. Ops are recorded over tensors whose addresses
 // are decided at the end. A tensor's rows are padded to whole panels of eight floats, so that no kernel ever meets a ragged column.
-import { CACHE_PAGE, PANEL } from "../assembly/header.ts";
+import { PANEL } from "../assembly/header.ts";
 import { OP_ARGS, OP_BYTES } from "../assembly/opcodes.ts";
 import type { WeightType } from "./dtype.ts";
+import type { StateLayout } from "./plan-state.ts";
 import type { TableSource, Weight } from "./weights.ts";
 import { unpackedTable } from "./weights.ts";
 
@@ -15,21 +16,6 @@ export interface Program {
   last: number;
   /** Most rows of its tensors; fewer may be live in a run. undefined: the number of rows is fixed. */
   readonly capacity: number | undefined;
-}
-
-/** Sizes of a timeline's state: what a session carries from token to token. */
-export interface StatePart {
-  readonly name: string;
-  readonly offset: number;
-  readonly bytes: number;
-}
-
-/** The part of a timeline's state that grows with it: pages of CACHE_PAGE tokens, after all other state. */
-export interface Cache {
-  /** Most tokens of a timeline. */
-  readonly context: number;
-  readonly offset: number;
-  readonly pageBytes: number;
 }
 
 /** A matrix in the model's memory. `rows` layout: row-major. `panels`: f32 [panels][rows][8]. */
@@ -56,13 +42,16 @@ export interface Place {
   readonly offset: number;
 }
 
-/** What an op's arguments may be beside integers: an address in a tensor, 32-bit float bits, live rows. */
-export type Argument = number | Tensor | Place | { f32: number } | Live;
+/** A number that is known once the plan is laid out. */
+export type Later = () => number;
+
+/** What an op's arguments may be beside integers: an address in a tensor, 32-bit float bits, live rows, a number known later. */
+export type Argument = number | Tensor | Place | Later | { f32: number } | Live;
 
 /** A place that an op is told of; undefined: none, which kernels see as 0. */
-export type Address = Tensor | Place | number | undefined;
+export type Address = Tensor | Place | Later | number | undefined;
 /** A size, which may be that of the live rows. */
-export type Count = number | Live;
+export type Count = number | Live | Later;
 
 /**
  * An op as its kernel declares it: number, name, and its arguments in the kernel's order. op-table.ts has all of them.
@@ -72,7 +61,7 @@ export type OpKind<Args> = string & { readonly args?: Args };
 
 /** How an op's work divides. */
 export interface Work {
-  readonly units: Count;
+  readonly units: number | Live;
   /** 2 a multiply-add. */
   readonly flops?: number;
   /** Units of a chunk that a thread takes; default: by the operations. */
@@ -83,7 +72,7 @@ export interface Op {
   readonly code: number;
   readonly name: string;
   readonly label: string;
-  readonly units: Count;
+  readonly units: number | Live;
   readonly grain: number;
   readonly args: readonly Argument[];
   readonly flops: number;
@@ -116,9 +105,8 @@ export class PlanRecord {
   /** Named places in the forward pass: the tensor there, and how many ops come before. */
   readonly marks = new Map<string, { tensor: Tensor; ops: number }>();
   readonly programs: Program[] = [];
-  readonly stateParts: StatePart[] = [];
-  /** undefined: the state's size is fixed. */
-  growing: Cache | undefined;
+  /** What a timeline carries; undefined: there are no timelines. */
+  state: StateLayout | undefined;
   /** Tables that follow from the config alone: made on load, and no part of a packed checkpoint. */
   readonly madeTables: { readonly tensor: Tensor; make(): Float32Array | Int32Array }[] = [];
   /** Bytes of private scratch that the hungriest kernel needs on each thread. */
@@ -175,7 +163,7 @@ export class PlanRecord {
     return tensor;
   }
 
-  // programs and state
+  // programs
 
   /** Ops that follow belong to this program. With `capacity`, tensors of so many rows may be partly live. */
   program(name: string, capacity?: number): void {
@@ -187,35 +175,14 @@ export class PlanRecord {
     return this.programs.at(-1);
   }
 
-  liveRows(t: Tensor): number | Live {
-    return this.current?.capacity !== undefined && t.rows === this.current.capacity ? { live: 1 } : t.rows;
+  /** The rows of a tensor of the current program, those that are live in a run, times `factor`. */
+  liveRows(t: Tensor, factor = 1): number | Live {
+    return this.current?.capacity !== undefined && t.rows === this.current.capacity ? { live: factor } : t.rows * factor;
   }
 
-  /** Room in every timeline's state; the same name gives the same place in every program. */
-  state(name: string, bytes: number): number {
-    const known = this.stateParts.find((part) => part.name === name);
-    if (known) return known.offset;
-    if (this.growing) throw new RangeError(`state "${name}" comes after the cache, which grows: ask for it before`);
-    const offset = this.stateBytes;
-    this.stateParts.push({ name, offset, bytes: alignUp(bytes, 64) });
-    return offset;
-  }
-
-  /** Room for `context` tokens in every timeline's state, in pages of `pageBytes`; the same in every program. Its offset. */
-  cache(context: number, pageBytes: number): number {
-    this.growing ??= { context, offset: this.stateBytes, pageBytes };
-    return this.growing.offset;
-  }
-
-  /** Bytes of a timeline's state that has read `tokens`: what there is to save of it. */
-  usedBytes(tokens: number): number {
-    const last = this.stateParts.at(-1), fixed = last ? last.offset + last.bytes : 0;
-    return fixed + (this.growing ? Math.ceil(tokens / CACHE_PAGE) * this.growing.pageBytes : 0);
-  }
-
-  /** Bytes of one timeline's state, of all that it may grow to. */
-  get stateBytes(): number {
-    return this.usedBytes(this.growing?.context ?? 0);
+  /** Each thread's own scratch has at least these bytes. */
+  needScratch(bytes: number): void {
+    this.threadScratch = Math.max(this.threadScratch, bytes);
   }
 
   /** A constant of indices, i32 [1, values], made once for a name. No checkpoint has a say in it: it decides where kernels read and write. */
@@ -344,6 +311,7 @@ export class PlanRecord {
       op.args.forEach((arg, j) => {
         const to = at + OP_ARGS + 4 * j;
         if (typeof arg === "number") view.setInt32(to, arg, true);
+        else if (typeof arg === "function") view.setInt32(to, arg(), true);
         else if ("f32" in arg) view.setFloat32(to, arg.f32, true);
         else if ("live" in arg) view.setInt32(to, most(arg, this.programOf(i).capacity), true);
         else view.setUint32(to, ("tensor" in arg ? arg.tensor.address + arg.offset : arg.address) + shift, true);

@@ -11,7 +11,7 @@ import { alignUp, grainFor, part, PlanRecord, rowGrain } from "./plan-record.ts"
 import type { Linear, PackedLinear } from "./weights.ts";
 import { packedLinear } from "./weights.ts";
 
-export type { Argument, Fold, Program, Region, StatePart, Tensor } from "./plan-record.ts";
+export type { Argument, Fold, Program, Region, Tensor } from "./plan-record.ts";
 
 /** gate: the result is multiplied by `add` instead of added to it. */
 export type Activation = "none" | "relu" | "gelu" | "silu" | "gate";
@@ -44,7 +44,7 @@ export class Plan extends PlanRecord {
     const work = { units: packed.panels, flops, grain };
     if (type === "int8") this.op(kernels.linearInt8, { ...layout, ...this.quantise(x, type), scales: scales, sums, narrow: narrow ? 1 : 0 }, work);
     else if (type === "int4") {
-      this.threadScratch = Math.max(this.threadScratch, layer.inDim * PANEL * 4);
+      this.needScratch(layer.inDim * PANEL * 4);
       this.op(kernels.linearInt4Rows, { ...layout, x, ...this.quantise(x, type) }, work);
     } else this.op(kernels.linear, { ...layout, x }, work);
     return target;

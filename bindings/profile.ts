@@ -43,16 +43,14 @@ function bytesOf(args: readonly Argument[], name: string, share: number): number
   return bytes;
 }
 
-/** Bytes of states that an op must move: in a step of decoding, every 4 operations take 8 bytes of a row's own state. A prompt's tokens share one. */
-function stateBytesOf({ name, args, flops }: Op): number {
-  return name === "recurrentStep" || (name === "cachedAttention" && args.at(-1) === 0) ? 2 * flops : 0;
-}
+/** Bytes of states that an op of a step of decoding must move: 8 for every 4 operations. A prompt's tokens share one state. */
+const stateBytesOf = ({ name, flops }: Op): number => (name === "recurrentStep" || name === "cachedAttention" ? 2 * flops : 0);
 
 /**
  * Times ops [first, last) on one thread, one after another in their own order, `rounds` times.
  * @param share  live rows over the capacity of the program
  */
-export async function profileOps(runtime: Runtime, first: number, last: number, share: number, rounds: number): Promise<Profile> {
+export async function profileOps(runtime: Runtime, first: number, last: number, share: number, rounds: number, decoding = false): Promise<Profile> {
   if (!(Number.isInteger(rounds) && rounds >= 1)) throw new RangeError(`rounds is ${rounds}, expected a whole number of at least 1`);
   const { plan, caps } = runtime, { kernels, planAddress } = runtime.memory;
   const peak = instantiatePeak(await platform.peak(caps.relaxed));
@@ -78,7 +76,7 @@ export async function profileOps(runtime: Runtime, first: number, last: number, 
   }
   const peakGflops = peak.flops / computeMs / 1e6, bandwidthGbps = peak.bytes / readMs / 1e6;
   const ops = times.map((timeMs, i): OpProfile => {
-    const op = plan.ops[first + i]!, { name, label, args } = op, flops = op.flops * share, bytes = bytesOf(args, name, share) + stateBytesOf(op) * share;
+    const op = plan.ops[first + i]!, { name, label, args } = op, flops = op.flops * share, bytes = bytesOf(args, name, share) + (decoding ? stateBytesOf(op) * share : 0);
     const arithmeticMs = flops / peakGflops / 1e6, bandwidthMs = bytes / bandwidthGbps / 1e6;
     return {
       op: name, label, output: args.map(tensorOf).find((t) => t !== undefined)?.name ?? "", timeMs, gflops: flops / timeMs / 1e6, gigabytesPerSecond: bytes / timeMs / 1e6,
@@ -95,11 +93,11 @@ export function profileProgram(language: Language, name: "prefill" | "decode", r
   const timelines = Array.from({ length: name === "prefill" ? 1 : count }, (): Timeline => ({ position: 0, slot: undefined, parked: undefined }));
   language.occupy(timelines);
   // halfway through the context, where there is one: what a row sees in the mean
-  const position = Math.max(0, ((runtime.plan.growing?.context ?? 0) - (name === "prefill" ? count : 1)) >> 1);
+  const position = Math.max(0, ((language.context === Infinity ? 0 : language.context) - (name === "prefill" ? count : 1)) >> 1);
   for (const timeline of timelines) timeline.position = position;
   runtime.ints(tensors[name].ids.address, count).fill(0);
   language.enter(tensors[name], timelines);
   runtime.runProgram(name, count);
   for (const timeline of timelines) language.forget(timeline);
-  return profileOps(runtime, program.first, program.last, count / capacity, rounds);
+  return profileOps(runtime, program.first, program.last, count / capacity, rounds, name === "decode");
 }

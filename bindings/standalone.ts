@@ -77,7 +77,7 @@ export function standaloneFile(task: Classifier | Language): Uint8Array<ArrayBuf
     put(file.DIM, network.dim);
     put(file.BOS, bos ?? -1);
     put(file.EOS, eos ?? -1);
-    put(file.CONTEXT, plan.growing?.context ?? -1);
+    put(file.CONTEXT, Number.isFinite(plan.state!.mostTokens) ? plan.state!.mostTokens : -1);
   }
   put(file.CHECKSUM, checksum(new Int32Array(bytes.buffer, file.CHECKED_FROM)));
   return bytes;

@@ -52,17 +52,17 @@ export async function run(args: readonly string[]): Promise<void> {
     ...options, onProgress: ({ done, total }) => progress.show(`loading the model: ${done} of ${total} layers`),
   });
   progress.clear();
-  const sizes = sizesOf(model.config), { stateBytes, growing } = model.plan, slots = stateBytes > 0 ? model.memory().state / stateBytes : 0;
+  const sizes = sizesOf(model.config), { state } = model.plan, stateBytes = state?.bytes ?? 0, slots = stateBytes > 0 ? model.memory().state / stateBytes : 0;
   const norms = foldedNorms(model.plan);
   const left = sizes.norms.filter((name) => !norms.some(({ norm }) => norm === name));
   if (values.json) {
     return outJson({
-      ...described(model.config, sizes), weights: given, dtype: model.plan.type, layers: layerTypes(model.plan), caps: model.caps, memory: model.memory(), ...(slots > 0 ? { stateBytes, slots } : {}), ...(growing ? { context: growing.context } : {}),
+      ...described(model.config, sizes), weights: given, dtype: model.plan.type, layers: layerTypes(model.plan), caps: model.caps, memory: model.memory(), ...(slots > 0 ? { stateBytes, slots } : {}), ...(state?.pageBytes ? { context: state.context } : {}),
       folded: norms.length, left, folds: norms, ...(values.plan ? { plan: planRows(model.plan) } : {}),
     });
   }
   network(model.config, sizes);
-  const room = growing ? `with room for ${growing.context} tokens, ${bytes(growing.pageBytes / CACHE_PAGE)} each` : "whatever their length";
+  const room = state?.pageBytes ? `with room for ${state.context} tokens, ${bytes(state.pageBytes / CACHE_PAGE)} each` : "whatever their length";
   if (slots > 0) line("sessions", `${bytes(stateBytes)} of state each, ${room}; ${slots} at once in the model's memory, others are parked outside`);
   line("weights", kept(model.plan));
   running(model);

@@ -41,7 +41,7 @@ export function sizesOf(config: ModelConfig): Sizes {
     return { name, ops: ops.length, flops: ops.reduce((sum, op) => sum + op.flops, 0) / capacity };
   });
   const flops = programs.find(({ name }) => name === "decode")?.flops ?? plan.flops;
-  return { parameters, norms, flops, programs, stateBytes: plan.stateBytes, plan };
+  return { parameters, norms, flops, programs, stateBytes: plan.state?.bytes ?? 0, plan };
 }
 
 /** Channels, blocks and heads of a network as one writes them: 192, or 64-128-320-512 for a pyramid's stages. */

@@ -1,19 +1,13 @@
 // What decoder-only language models share: three programs over timelines, and SwiGLU. A model adds its token mixer.
 import type { TensorRef, Tensors } from "../bindings/checkpoint/index.ts";
+import type { Pass, Timelines } from "../bindings/ops/language.ts";
 import { embedTokens } from "../bindings/ops/language.ts";
+import type { StatePart } from "../bindings/plan-state.ts";
+import { StateLayout } from "../bindings/plan-state.ts";
 import type { Plan, Tensor } from "../bindings/plan.ts";
 import type { Linear } from "../bindings/weights.ts";
 import { linearOf } from "../bindings/weights.ts";
 import { foldPRepBN } from "./prepbn.ts";
-
-/** What the session layer fills before a run: i32, one row a timeline; of a sequence, one for all its tokens but the ids. */
-export interface Timelines {
-  readonly ids: Tensor;
-  /** Addresses of their states. */
-  readonly states: Tensor;
-  /** Tokens that they have read before. */
-  readonly positions: Tensor;
-}
 
 /** What the session layer fills and reads. */
 export interface LanguageTensors {
@@ -22,8 +16,8 @@ export interface LanguageTensors {
   /** Last hidden rows [batch, dim], in; logits [batch, vocab], out: of the programs `decode` and `head`. */
   readonly hidden: Tensor;
   readonly logits: Tensor;
-  /** Byte offset of the last token's hidden row in a timeline's state. */
-  readonly lastHidden: number;
+  /** Where a timeline's state has the last token's hidden row. */
+  readonly lastHidden: StatePart;
 }
 
 /** How many rows the programs are made for. */
@@ -32,6 +26,8 @@ export interface Rows {
   readonly prefillRows: number;
   /** Most timelines of one decode run, and rows of one head run. */
   readonly batch: number;
+  /** Most tokens of a timeline whose state grows. */
+  readonly context?: number;
 }
 
 /**
@@ -39,39 +35,46 @@ export interface Rows {
  * and `head` (hidden rows to logits).
  *
  * @param output  hidden rows to logits, the final norm folded in
- * @param layer   records layer i, which adds to x [rows, dim]; `sequence`: rows are successive tokens of one timeline
+ * @param norm    of hidden rows before `output`, where it cannot be folded
+ * @param layer   records layer i, which adds to x [rows, dim]
  */
 export function decoder(
-  plan: Plan, { embedding, output, depth }: { embedding: TensorRef; output: Linear; depth: number }, { prefillRows, batch }: Rows,
-  layer: (i: number, x: Tensor, timelines: Timelines, sequence: boolean) => void,
+  plan: Plan,
+  { embedding, output, norm = (x) => x, depth }:
+  { embedding: TensorRef; output: Linear; norm?: (x: Tensor) => Tensor; depth: number },
+  { prefillRows, batch, context = 0 }: Rows,
+  layer: (pass: Pass, x: Tensor, i: number) => void,
 ): LanguageTensors {
-  const dim = output.inDim, lastHidden = plan.state("last hidden", dim * 4);
+  const dim = output.inDim, state = (plan.state = new StateLayout(context, prefillRows)), lastHidden = state.part("last hidden", dim * 4);
   const timelines = (name: string, tokens: number, count: number): Timelines => ({
     ids: plan.inputRows(`${name} ids`, tokens, 1), states: plan.inputRows(`${name} states`, count, 1), positions: plan.inputRows(`${name} positions`, count, 1),
   });
   const prefill = timelines("prefill", prefillRows, 1), decode = timelines("decode", batch, batch);
   const hidden = plan.rows("hidden", batch, dim), logits = plan.rows("logits", batch, output.outDim);
-  const layers = (x: Tensor, at: Timelines, sequence: boolean): void => {
+  const layers = (x: Tensor, pass: Pass): void => {
     for (let i = 0; i < depth; i++) {
       plan.scope(`layers.${i}`);
-      layer(i, x, at, sequence);
+      layer(pass, x, i);
     }
+  };
+  const head = (): void => {
+    plan.scope("head");
+    plan.linear(norm(hidden), output, { out: logits });
   };
 
   plan.program("prefill", prefillRows);
   plan.scope("embed");
   const x = embedTokens(plan, prefill.ids, embedding, dim);
-  layers(x, prefill, true);
+  layers(x, { plan, state, timelines: prefill, sequence: true });
 
   plan.program("decode", batch);
   plan.scope("embed");
   embedTokens(plan, decode.ids, embedding, dim, hidden);
-  layers(hidden, decode, false);
-  plan.scope("head");
-  plan.linear(hidden, output, { out: logits });
+  layers(hidden, { plan, state, timelines: decode, sequence: false });
+  head();
 
   plan.program("head", batch);
-  plan.linear(hidden, output, { out: logits });
+  head();
   return { prefill: { ...prefill, hidden: x }, decode, hidden, logits, lastHidden };
 }
 

@@ -2,7 +2,6 @@
 // place of every RMSNorm and folds into the projections after it, which gain biases. A timeline's state grows by a page of the cache
 // every 32 tokens, up to the room that it was loaded with.
 import type { Tensors } from "../bindings/checkpoint/index.ts";
-import { CACHE_PAGE } from "../assembly/header.ts";
 import { cachedAttention } from "../bindings/ops/language.ts";
 import type { Plan } from "../bindings/plan.ts";
 import type { Affine } from "../bindings/weights.ts";
@@ -25,13 +24,7 @@ export interface SlabLlamaConfig {
   readonly normEps: number;
 }
 
-/** Bytes of a cache's page of CACHE_PAGE tokens: keys and values of one layer. */
-const layerBytes = ({ dim }: SlabLlamaConfig): number => 2 * dim * CACHE_PAGE * 4;
-
-/** Bytes of the cache of one timeline with room for `context` tokens. */
-export const cacheBytes = (config: SlabLlamaConfig, context: number): number => Math.ceil(context / CACHE_PAGE) * config.depth * layerBytes(config);
-
-/** Cosines, then sines, of position · theta^(−2j/headDim): [positions, headDim]. */
+/** Cosines, then sines, of position · theta^(−2j/headDim): [positions, headDim], headDim a multiple of 8. */
 export function rotaryAngles(positions: number, headDim: number, theta: number): Float32Array {
   const half = headDim / 2, out = new Float32Array(positions * headDim);
   for (let j = 0; j < half; j++) {
@@ -44,25 +37,21 @@ export function rotaryAngles(positions: number, headDim: number, theta: number):
   return out;
 }
 
-/**
- * Token ids → logits f32 [vocab].
- * @param context  most tokens of a timeline
- */
-export function slabLlama(plan: Plan, tensors: Tensors, config: SlabLlamaConfig, { context, ...rows }: Rows & { context: number }): LanguageTensors {
-  const { vocab, dim, depth, heads, hidden, theta, tied, normEps } = config, headDim = dim / heads;
+/** Token ids → logits f32 [vocab]. */
+export function slabLlama(plan: Plan, tensors: Tensors, config: SlabLlamaConfig, rows: Rows & { context: number }): LanguageTensors {
+  const { vocab, dim, depth, heads, hidden, theta, tied, normEps } = config, headDim = dim / heads, { context } = rows;
   const model = tensors.scope("model");
   const embedding = model.tensor("embed_tokens.weight", [vocab, dim]);
   const output = foldPRepBN(model.scope("norm"), normEps, tied ? linearOf(model, "embed_tokens", dim, vocab, { bias: false }) : linearOf(tensors, "lm_head", dim, vocab, { bias: false }));
   const angles = plan.made("rotary angles", context, headDim, () => rotaryAngles(context, headDim, theta));
   const scale: Affine = { read: async () => ({ scale: new Float64Array(dim).fill(headDim ** -0.5), shift: new Float64Array(dim) }) };
 
-  return decoder(plan, { embedding, output, depth }, rows, (i, x, timelines, sequence) => {
+  return decoder(plan, { embedding, output, depth }, rows, (pass, x, i) => {
     const block = model.scope(`layers.${i}`), attn = block.scope("self_attn");
     // token mixer
     const project = (name: string) => foldPRepBN(block.scope("input_layernorm"), normEps, linearOf(attn, name, dim, dim, { bias: false }));
     const q = plan.linear(x, foldAfter(project("q_proj"), scale)), k = plan.linear(x, project("k_proj")), v = plan.linear(x, project("v_proj"));
-    const cache = plan.cache(context, depth * layerBytes(config)) + i * layerBytes(config);
-    const mixed = cachedAttention(plan, q, k, v, timelines, cache, heads, angles, sequence);
+    const mixed = cachedAttention(pass, { heads, q, k, v, angles }, `layers.${i}`);
     plan.linear(mixed, linearOf(attn, "o_proj", dim, dim, { bias: false }), { add: x, out: x });
     // channel mixer
     swiGlu(plan, x, block.scope("post_attention_layernorm"), block.scope("mlp"), hidden, normEps);

@@ -3,8 +3,8 @@
 // A timeline's state is a few hundred kilobytes and never grows.
 import type { Tensors } from "../bindings/checkpoint/index.ts";
 import { toFloat32 } from "../bindings/checkpoint/floats.ts";
-import { causalConv, recurrentChunks, recurrentStep } from "../bindings/ops/language.ts";
-import type { Plan } from "../bindings/plan.ts";
+import { causalConv, recurrence } from "../bindings/ops/language.ts";
+import type { Plan, Tensor } from "../bindings/plan.ts";
 import { foldBefore, linearOf } from "../bindings/weights.ts";
 import { biasOfHeads, SLA_EPS } from "./blocks.ts";
 import type { LanguageTensors, Rows } from "./decoder.ts";
@@ -30,28 +30,26 @@ export function slabLm(plan: Plan, tensors: Tensors, config: SlabLmConfig, rows:
   const { vocab, dim, depth, heads, hidden, decay, taps, tied, normEps } = config;
   const headDim = dim / heads;
   const embedding = tensors.tensor("embed_tokens.weight", [vocab, dim]);
-  const decays = decay.every((d) => d === 1) ? undefined : plan.table("decay", 1, heads, async () => Float32Array.from(decay));
+  const factors = (): Tensor => plan.table("decay", 1, heads, async () => Float32Array.from(decay));
+  const decays = decay.every((d) => d === 1) ? undefined : { per: "head", factors: factors() } as const;
   // the final norm folds into the output projection; tied or not, the embedding table itself stays as it is
   const output = foldPRepBN(tensors.scope("norm"), normEps, linearOf(tensors, tied ? "embed_tokens" : "lm_head", dim, vocab, { bias: false }));
 
-  return decoder(plan, { embedding, output, depth }, rows, (i, x, { states }, sequence) => {
+  return decoder(plan, { embedding, output, depth }, rows, (pass, x, i) => {
     const block = tensors.scope(`layers.${i}`), attn = block.scope("self_attn");
     // token mixer
     const project = (name: string) => foldPRepBN(block.scope("input_layernorm"), normEps, linearOf(attn, name, dim, dim));
     const q = plan.linear(x, project("q_proj"), { act: "relu" });
     const k = plan.linear(x, project("k_proj"), { act: "relu" });
-    const v = plan.linear(x, project("v_proj"), sequence ? { heads } : {});
-    const memory = plan.state(`layers.${i}.kv`, heads * headDim * (headDim + 1) * 4);
-    const mixed = sequence
-      ? recurrentChunks(plan, q, k, v, states, memory, heads, decays, SLA_EPS)
-      : recurrentStep(plan, q, k, v, states, memory, heads, decays, SLA_EPS);
+    const v = plan.linear(x, project("v_proj"));
+    const mixed = recurrence(pass, { heads, q, k, v, decay: decays, normalise: SLA_EPS }, `layers.${i}.kv`);
     const kernel = attn.scope("dwc").tensor("weight", [headDim, 1, taps]);
     const shared = plan.table(kernel.name, taps, dim, async () => {
       const values = toFloat32(await kernel.read(), kernel.dtype), out = new Float32Array(taps * dim);
       for (let j = 0; j < taps; j++) for (let c = 0; c < dim; c++) out[j * dim + c] = values[(c % headDim) * taps + j]!;
       return out;
     });
-    causalConv(plan, mixed, v, shared, states, plan.state(`layers.${i}.conv`, (taps - 1) * dim * 4), sequence);
+    causalConv(pass, mixed, v, shared, `layers.${i}.conv`);
     const bias = biasOfHeads(attn.scope("dwc").tensor("bias", [headDim]), heads);
     plan.linear(mixed, foldBefore(bias, linearOf(attn, "o_proj", dim, dim)), { add: x, out: x });
     // channel mixer

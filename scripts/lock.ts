@@ -29,7 +29,7 @@ for (const name of ["slab-simd", "slab-relaxed", "slab-simd-threads", "slab-rela
 /** Records a network and lays it out as for one thread and one session. */
 function encoded(config: unknown, type: WeightType, relaxed: boolean): Uint8Array {
   const plan = new Plan({ type, relaxed }), last = build(plan, namesOnly(() => "F32") as Tensors, parseConfig(config));
-  layOut(plan, [last], 1, plan.stateBytes > 0 ? 1 : 0);
+  layOut(plan, [last], 1, plan.state ? 1 : 0);
   return plan.encode();
 }
 

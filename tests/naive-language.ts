@@ -86,9 +86,12 @@ export function causalConv(out: Numbers, x: Numbers, w: Numbers, cache: Float64A
   return result;
 }
 
-/** x [rows, heads, headDim], row r at position `first` + r: (lo, hi) turned by position · theta^(−2j/headDim), lo and hi the halves of a head. */
-export function rotary(x: Numbers, heads: number, headDim: number, theta: number, first = 0): Float64Array {
-  const half = headDim / 2, out = new Float64Array(x.length);
+/**
+ * x [rows, heads, headDim], row r at position `first` + r: (lo, hi) turned by position · theta^(−2j/turned), lo and hi the halves of the
+ * first `turned` channels of a head.
+ */
+export function rotary(x: Numbers, heads: number, headDim: number, theta: number, first = 0, turned = headDim): Float64Array {
+  const half = turned / 2, out = Float64Array.from(x);
   for (let at = 0; at < x.length; at += headDim) {
     const position = first + Math.floor(at / (heads * headDim));
     for (let j = 0; j < half; j++) {
@@ -100,21 +103,36 @@ export function rotary(x: Numbers, heads: number, headDim: number, theta: number
   return out;
 }
 
-/** Causal softmax(q·kᵀ)·v with rotary positions; q, k, v [tokens, heads, headDim], not yet turned, q with its scale. */
-export function softmaxAttention(q: Numbers, k: Numbers, v: Numbers, heads: number, headDim: number, theta: number): Float64Array {
-  const dim = heads * headDim, tokens = q.length / dim, [queries, keys] = [rotary(q, heads, headDim, theta), rotary(k, heads, headDim, theta)];
+/** What a softmax layer has beside q, k and v. */
+export interface SoftmaxLayer {
+  readonly heads: number;
+  readonly headDim: number;
+  readonly theta: number;
+  /** Query heads that share a key head. */
+  readonly sharing?: number;
+  /** Channels of a head that are turned. */
+  readonly turned?: number;
+  /** Tokens that each sees. */
+  readonly window?: number;
+}
+
+/** Causal softmax(q·kᵀ)·v with rotary positions; q [tokens, heads, headDim] with its scale, k, v [tokens, heads/sharing, headDim], not yet turned. */
+export function softmaxAttention(q: Numbers, k: Numbers, v: Numbers, layer: SoftmaxLayer): Float64Array {
+  const { heads, headDim, theta, sharing = 1, turned = headDim, window = Infinity } = layer;
+  const dim = heads * headDim, keyDim = dim / sharing, tokens = q.length / dim;
+  const queries = rotary(q, heads, headDim, theta, 0, turned), keys = rotary(k, heads / sharing, headDim, theta, 0, turned);
   const out = new Float64Array(q.length), weights = new Float64Array(tokens);
   for (let at = 0; at < out.length; at += headDim) {
-    const t = Math.floor(at / dim), head = at % dim;
+    const t = Math.floor(at / dim), head = Math.floor((at % dim) / headDim / sharing) * headDim, first = Math.max(0, t - window + 1);
     let top = -Infinity, sum = 0;
-    for (let j = 0; j <= t; j++) {
+    for (let j = first; j <= t; j++) {
       let score = 0;
-      for (let c = 0; c < headDim; c++) score += queries[at + c]! * keys[j * dim + head + c]!;
+      for (let c = 0; c < headDim; c++) score += queries[at + c]! * keys[j * keyDim + head + c]!;
       weights[j] = score;
       top = Math.max(top, score);
     }
-    for (let j = 0; j <= t; j++) sum += weights[j] = Math.exp(weights[j]! - top);
-    for (let j = 0; j <= t; j++) for (let c = 0; c < headDim; c++) out[at + c]! += (weights[j]! / sum) * v[j * dim + head + c]!;
+    for (let j = first; j <= t; j++) sum += weights[j] = Math.exp(weights[j]! - top);
+    for (let j = first; j <= t; j++) for (let c = 0; c < headDim; c++) out[at + c]! += (weights[j]! / sum) * v[j * keyDim + head + c]!;
   }
   return out;
 }

@@ -45,7 +45,7 @@ export function scoreAttention(plan: Plan, q: Tensor, k: Tensor, v: Tensor, head
   const keys = plan.block("keys", heads * panels * headDim * PANEL * 4);
   plan.op(kernels.transposeKeys, { out: keys, k, tokens, headDim }, { units: heads * panels });
   const out = attentionOutput(plan, q.rows, heads, headDim);
-  plan.threadScratch = Math.max(plan.threadScratch, 12 * panels * PANEL * 4);
+  plan.needScratch(12 * panels * PANEL * 4);
   plan.op(kernels.scoreAttention, {
     out, q, k: keys, v, heads, headDim, width: headWidth(headDim), tokens, weigh: weigh === "softmax" ? WEIGH_SOFTMAX : WEIGH_LINEAR, eps,
   }, { units: q.rows, flops: 4 * q.rows * tokens * heads * headDim, grain: rowGrain(q.rows) });
@@ -69,7 +69,7 @@ export function windowAttention(
   if (!padding && members.includes(-1)) throw new RangeError(`${name} reach outside the map: they need a padding row`);
   const at = (tensor: Tensor, which: number): Address => part(tensor, 4 * (which * dim + firstHead * headDim));
   // keys, values, and up to 23 queries with their scores and factors
-  plan.threadScratch = Math.max(plan.threadScratch, 4 * (headDim * (padded + size + 23) + 23 * padded + 92));
+  plan.needScratch(4 * (headDim * (padded + size + 23) + 23 * padded + 92));
   plan.op(kernels.windowAttention, {
     out: at(out, 0), q: at(qkv, 0), k: at(qkv, 1), v: at(qkv, 2), row: qkv.rowBytes, padKey: padding && at(padding, 1), padValue: padding && at(padding, 2),
     members: plan.indices(name, members), regions: regions && plan.indices(`${name}, regions`, regions), bias, tokens: size, heads, headDim,

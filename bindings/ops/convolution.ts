@@ -35,7 +35,7 @@ function tapsTensor(plan: Plan, taps: Taps, size: number, channels: number): Ten
 /** out += depthwise 5×5 of the map v (head panels), its taps [headDim, 1, 5, 5] shared by the heads; of windows one after another. */
 export function depthwiseConv(plan: Plan, out: Tensor, v: Tensor, taps: Taps, height: number, side: number, heads: number, headDim: number, windows = 1): void {
   const width = headWidth(headDim);
-  plan.threadScratch = Math.max(plan.threadScratch, (height + 4) * (side + 4) * PANEL * 4);
+  plan.needScratch((height + 4) * (side + 4) * PANEL * 4);
   const w = tapsTensor(plan, taps, 5, headDim);
   for (let i = 0; i < windows; i++) {
     plan.op(kernels.depthwiseConv, {
@@ -66,7 +66,7 @@ export function depthwiseConvChannels(
   const at = (tensor: Tensor, column: number): Address => part(tensor, (column / PANEL) * tensor.panelBytes);
   const none = bias ?? plan.table(`${taps.name} no bias`, 1, channels, async () => new Float32Array(channels));
   const pairBytes = 2 * PANEL * 4 * size * (side + size - 1), group = 2 * Math.max(1, Math.min(Math.ceil(panels / 2), Math.floor(WINDOW_BYTES / pairBytes)));
-  plan.threadScratch = Math.max(plan.threadScratch, (group / 2) * pairBytes);
+  plan.needScratch((group / 2) * pairBytes);
   const flops = 2 * size * size * x.rows * channels, units = x.rows / side;
   plan.op(kernels.depthwiseConvChannels, {
     out: at(out, to), x: at(x, first), w: tapsTensor(plan, taps, size, channels), bias: none, addend: add && at(add, to), height, side, panels, taps: size, act: ACTIVATIONS[act],

@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { DECAY_KEY, DECAY_NONE, DECAY_SCALAR, DECAY_VALUE, NORMALISE, READ_BEFORE } from "../../assembly/opcodes.ts";
-import { assertClose, assertSameBits, assertSplits, builds, loadKernels, TILES, toHeadPanels, uniform } from "../harness.ts";
+import { assertClose, assertSameBits, assertSplits, builds, loadKernels, TILES, uniform } from "../harness.ts";
 import type { Loaded } from "../harness.ts";
 import { emptyMemory, languageKernels, recurrentStep } from "../naive-language.ts";
 import type { LanguageKernels, Memory, Recurrence } from "../naive-language.ts";
@@ -119,16 +119,15 @@ function wantedOf(given: Case): { out: Float64Array; state: Float32Array } {
   return result;
 }
 
-/** The case in memory: values in panels with unwritten room after the last token, odd row strides, scratch of exactly its size. */
-function inMemory(loaded: Loaded, given: Case, capacity = given.tokens + 3) {
+/** The case in memory, with odd row strides and scratch of exactly its size. */
+function inMemory(loaded: Loaded, given: Case) {
   const { kernel, tokens, recurrence, perToken } = given, { heads, keyDim, valueDim, decayKind, readBefore, bonus, eps } = recurrence;
   const { keys, values, width, memory, decay, q, k, v } = dataOf(given), kernels = languageKernels(loaded.kernels) as PrefillKernels;
   const initial = packMemory(memory, recurrence), slot = loaded.reserveBytes(OFFSET + initial.length * 4);
   const stateView = (): Float32Array => new Float32Array(loaded.memory.buffer, slot + OFFSET, initial.length);
-  const panels = new Float32Array(capacity * values).fill(NaN), outStride = values + 3, [qRow, kRow, outRow] = [(keys + 1) * 4, (keys + 2) * 4, outStride * 4];
-  panels.set(v);
-  const [queries, keyRows, valuePanels] = [loaded.putRows(q, keys, keys + 1), loaded.putRows(k, keys, keys + 2), loaded.put(toHeadPanels(panels, heads, valueDim))];
-  const valueRows = loaded.putRows(v, values, values), out = loaded.reserve(tokens * outStride), bonusAt = bonus ? loaded.put(bonus) : 0;
+  const outStride = values + 3, [qRow, kRow, vRow, outRow] = [(keys + 1) * 4, (keys + 2) * 4, (values + 1) * 4, outStride * 4];
+  const [queries, keyRows, valueRows] = [loaded.putRows(q, keys, keys + 1), loaded.putRows(k, keys, keys + 2), loaded.putRows(v, values, values + 1)];
+  const out = loaded.reserve(tokens * outStride), bonusAt = bonus ? loaded.put(bonus) : 0;
   const states = loaded.putBytes(new Uint8Array(Int32Array.of(slot).buffer));
   const factors = width ? loaded.putRows(decay, width, width + 1) : 0, decayRow = perToken ? (width + 1) * 4 : 0;
   const scratch = loaded.reserveBytes(SCRATCH[kernel](keyDim, valueDim)), stepScratch = loaded.reserve(4 * keyDim);
@@ -145,7 +144,7 @@ function inMemory(loaded: Loaded, given: Case, capacity = given.tokens + 3) {
     /** Tokens [first, first + count) of heads [begin, end). */
     chunks(first: number, count: number, begin = 0, end = heads): void {
       const rows = [
-        begin, end, out + first * outRow, outRow, queries + first * qRow, qRow, keyRows + first * kRow, kRow, valuePanels + first * 32, count, capacity,
+        begin, end, out + first * outRow, outRow, queries + first * qRow, qRow, keyRows + first * kRow, kRow, valueRows + first * vRow, vRow, count,
         states, OFFSET, keyDim, valueDim,
       ];
       const at = factors + first * decayRow;
@@ -156,7 +155,7 @@ function inMemory(loaded: Loaded, given: Case, capacity = given.tokens + 3) {
     steps(): void {
       for (let t = 0; t < tokens; t++) {
         kernels.recurrentStep(
-          0, heads, out + t * outRow, 0, queries + t * qRow, 0, keyRows + t * kRow, 0, valueRows + t * values * 4, 0, states, OFFSET, heads, keyDim, valueDim,
+          0, heads, out + t * outRow, 0, queries + t * qRow, 0, keyRows + t * kRow, 0, valueRows + t * vRow, 0, states, OFFSET, heads, keyDim, valueDim,
           KINDS[decayKind], factors + t * decayRow, 0, bonusAt, flags, eps ?? 0, stepScratch,
         );
       }

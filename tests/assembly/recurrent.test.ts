@@ -1,9 +1,10 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { DECAY_KEY, DECAY_NONE, DECAY_SCALAR, DECAY_VALUE, NORMALISE, READ_BEFORE } from "../../assembly/opcodes.ts";
-import { recurrentChunks } from "../../bindings/ops/language.ts";
+import { recurrence } from "../../bindings/ops/language.ts";
+import { StateLayout } from "../../bindings/plan-state.ts";
 import { Plan } from "../../bindings/plan.ts";
-import { alignUp, assertClose, assertSameBits, assertSplits, builds, loadKernels, TILES, toHeadPanels, uniform } from "../harness.ts";
+import { alignUp, assertClose, assertSameBits, assertSplits, builds, loadKernels, TILES, uniform } from "../harness.ts";
 import type { Loaded } from "../harness.ts";
 import { emptyMemory, languageKernels, recurrentStep, recurrentTokens } from "../naive-language.ts";
 import type { Memory, Recurrence } from "../naive-language.ts";
@@ -185,33 +186,33 @@ const wantedChunks = new Map(chunkCases.map((given) => {
 /** Bytes of scratch that a plan gives the kernel. */
 function chunkScratch({ heads, keyDim, valueDim }: Recurrence): number {
   const plan = new Plan(), rows = (name: string, columns: number) => plan.rows(name, 1, columns);
-  recurrentChunks(plan, rows("q", heads * keyDim), rows("k", heads * keyDim), plan.headPanels("v", 1, heads, valueDim), plan.inputRows("states", 1, 1), 0, heads, undefined, EPS);
+  const ints = plan.inputRows("states", 1, 1), timelines = { ids: ints, states: ints, positions: ints };
+  const pass = { plan, state: new StateLayout(0, 1), timelines, sequence: true };
+  recurrence(pass, { heads, q: rows("q", heads * keyDim), k: rows("k", heads * keyDim), v: rows("v", heads * valueDim), normalise: EPS }, "kv");
   return plan.threadScratch;
 }
 
-/** The case in memory, its values in panels with unwritten room after the last token. */
-function chunksInMemory(loaded: Loaded, given: ChunkCase, capacity = given.tokens + 3) {
+/** The case in memory, with odd row strides. */
+function chunksInMemory(loaded: Loaded, given: ChunkCase) {
   const { tokens, recurrence, decays } = given, { heads, keyDim, valueDim, eps } = recurrence, { keys, values, q, k, v, memory } = chunkData(given);
   const kernels = languageKernels(loaded.kernels), initial = packMemory(memory, recurrence), slot = putMemory(loaded, initial), outStride = values + 3;
-  const padded = new Float32Array(capacity * values).fill(NaN);
-  padded.set(v);
-  const [queries, keyRows, panels] = [loaded.putRows(q, keys, keys + 1), loaded.putRows(k, keys, keys + 2), loaded.put(toHeadPanels(padded, heads, valueDim))];
-  const valueRows = loaded.putRows(v, values, values), out = loaded.reserve(tokens * outStride), states = putInts(loaded, [slot.address]);
+  const [queries, keyRows, valueRows] = [loaded.putRows(q, keys, keys + 1), loaded.putRows(k, keys, keys + 2), loaded.putRows(v, values, values + 1)];
+  const vRow = (values + 1) * 4, out = loaded.reserve(tokens * outStride), states = putInts(loaded, [slot.address]);
   const decay = decays ? loaded.put(decays) : 0, scratch = loaded.reserveBytes(chunkScratch(recurrence)), flags = eps === undefined ? 0 : NORMALISE;
   return {
     slot, initial, out, outStride, values, scratch,
     /** Tokens [first, first + count) of heads [begin, end). */
     chunks(first: number, count: number, begin = 0, end = heads): void {
       kernels.recurrentChunks(
-        begin, end, out + first * outStride * 4, outStride * 4, queries + first * (keys + 1) * 4, (keys + 1) * 4, keyRows + first * (keys + 2) * 4, (keys + 2) * 4, panels + first * 32,
-        count, capacity, states, OFFSET, keyDim, valueDim, decay, 0, flags, eps ?? 0, scratch,
+        begin, end, out + first * outStride * 4, outStride * 4, queries + first * (keys + 1) * 4, (keys + 1) * 4, keyRows + first * (keys + 2) * 4, (keys + 2) * 4,
+        valueRows + first * vRow, vRow, count, states, OFFSET, keyDim, valueDim, decay, 0, flags, eps ?? 0, scratch,
       );
     },
     /** The same token by token. */
     steps(): void {
       for (let t = 0; t < tokens; t++) {
         kernels.recurrentStep(
-          0, heads, out + t * outStride * 4, 0, queries + t * (keys + 1) * 4, 0, keyRows + t * (keys + 2) * 4, 0, valueRows + t * values * 4, 0, states, OFFSET,
+          0, heads, out + t * outStride * 4, 0, queries + t * (keys + 1) * 4, 0, keyRows + t * (keys + 2) * 4, 0, valueRows + t * vRow, 0, states, OFFSET,
           heads, keyDim, valueDim, decays ? DECAY_SCALAR : DECAY_NONE, decay, 0, 0, flags, eps ?? 0, scratch,
         );
       }

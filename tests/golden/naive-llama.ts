@@ -27,7 +27,7 @@ export async function naiveLlama(tensors: Tensors, { vocab, dim, depth, heads, h
     let y = await norm(`${block}.input_layernorm`);
     const [q, k, v] = [await project(y, `${block}.self_attn.q_proj`, dim, dim), await project(y, `${block}.self_attn.k_proj`, dim, dim), await project(y, `${block}.self_attn.v_proj`, dim, dim)];
     const scale = (dim / heads) ** -0.5;
-    add(await project(softmaxAttention(q.map((value) => value * scale), k, v, heads, dim / heads, theta), `${block}.self_attn.o_proj`, dim, dim));
+    add(await project(softmaxAttention(q.map((value) => value * scale), k, v, { heads, headDim: dim / heads, theta }), `${block}.self_attn.o_proj`, dim, dim));
     y = await norm(`${block}.post_attention_layernorm`);
     const gate = await project(y, `${block}.mlp.gate_proj`, dim, hidden), up = await project(y, `${block}.mlp.up_proj`, dim, hidden);
     add(await project(gate.map((g, i) => (g / (1 + Math.exp(-g))) * up[i]!), `${block}.mlp.down_proj`, hidden, dim));

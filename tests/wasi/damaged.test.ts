@@ -74,7 +74,7 @@ for (const [name, { bytes, side }] of Object.entries(files)) {
   });
 
   test(`${name}: another version`, () =>
-    assertRefused(run(forged(bytes, [[format.VERSION, format.FILE_VERSION - 1]]), side), /has version 1, this program reads 2: use the slab-wasi\.wasm of the same release/));
+    assertRefused(run(forged(bytes, [[format.VERSION, format.FILE_VERSION - 1]]), side), /has version 2, this program reads 3: use the slab-wasi\.wasm of the same release/));
 
   test(`${name}: more memory than there is, or than there is reason for`, () => {
     assertRefused(run(forged(bytes, [[format.MEMORY_END, 2 ** 32 - 1]]), side), /this host has no 4096 MiB of memory for this/);
