@@ -10,6 +10,7 @@ import { quantizeVectorInt8 } from "./int4";
 import { linearInt4Rows } from "./int4-rows";
 import { linearInt8, quantizeRows } from "./int8";
 import { keyValueState, linearAttention } from "./linear-attention";
+import { map } from "./map";
 import { linear } from "./matmul";
 import { affine, layerNorm, rmsNorm } from "./norm";
 import { embed } from "./pack";
@@ -141,6 +142,10 @@ export function runOp(r: usize, begin: i32, end: i32, thread: i32): void {
     case 34:
       cachedAttention(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6),
         arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14), scratch);
+      break;
+    case 35:
+      map(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7), arg(r, 8),
+        arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14), arg(r, 15), arg(r, 16), scratch);
       break;
     default:
       unreachable();

@@ -19,3 +19,4 @@ export { checksum, copyBlocks, meanRows } from "./elementwise";
 export { recurrentChunks, recurrentStep } from "./recurrent";
 export { recurrentChunksByChannel } from "./recurrent-vector";
 export { causalConv } from "./causal-conv";
+export { map } from "./map";

@@ -65,3 +65,27 @@ export const DECAY_KEY = 2;
 export const DECAY_VALUE = 3;
 export const NORMALISE = 1;
 export const READ_BEFORE = 2;
+
+/** Instructions of map, operation | leaf << 8: first those with a leaf, or the stack, on their right side, then those with one side. */
+export const MAP_PUSH = 1;
+export const MAP_ADD = 2;
+export const MAP_SUB = 3;
+export const MAP_MUL = 4;
+export const MAP_DIV = 5;
+export const MAP_MAX = 6;
+export const MAP_MIN = 7;
+export const MAP_NEG = 32;
+export const MAP_EXP = 33;
+export const MAP_SIGMOID = 34;
+export const MAP_SOFTPLUS = 35;
+export const MAP_TANH = 36;
+export const MAP_RELU = 37;
+export const MAP_SQRT = 38;
+export const MAP_SILU = 39;
+export const MAP_GELU = 40;
+/** Leaves beside the inputs, which count from 1. */
+export const MAP_STACK = 0;
+export const MAP_CONSTANT = 15;
+export const MAP_INPUTS = 6;
+/** Blocks that a program may have on its stack. */
+export const MAP_DEPTH = 8;

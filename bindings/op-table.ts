@@ -412,3 +412,24 @@ export const cachedAttention = "34 cachedAttention out. q. states positions cach
   window: Count;
   ring: Count;
 }>;
+
+/** Units: rows. */
+export const map = "35 map out. program length columns a. b. c. d. e. f." as OpKind<{
+  out: Address;
+  outRow?: number;
+  program: Address;
+  length: Count;
+  columns: Count;
+  a: Address;
+  aRow?: number;
+  b: Address;
+  bRow?: number;
+  c: Address;
+  cRow?: number;
+  d: Address;
+  dRow?: number;
+  e: Address;
+  eRow?: number;
+  f: Address;
+  fRow?: number;
+}>;
