@@ -81,12 +81,12 @@ export function runOp(r: usize, begin: i32, end: i32, thread: i32): void {
     case 13:
       recurrentStep(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7),
         arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14), arg(r, 15), arg(r, 16),
-        arg(r, 17), argF32(r, 18), scratch);
+        arg(r, 17), argF32(r, 18), arg(r, 19), scratch);
       break;
     case 14:
       recurrentChunks(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6),
         arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14), arg(r, 15),
-        argF32(r, 16), scratch);
+        argF32(r, 16), arg(r, 17), scratch);
       break;
     case 15:
       causalConv(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6), arg(r, 7),
@@ -98,7 +98,7 @@ export function runOp(r: usize, begin: i32, end: i32, thread: i32): void {
     case 17:
       recurrentChunksByChannel(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5), arg(r, 6),
         arg(r, 7), arg(r, 8), arg(r, 9), arg(r, 10), arg(r, 11), arg(r, 12), arg(r, 13), arg(r, 14), arg(r, 15),
-        arg(r, 16), arg(r, 17), argF32(r, 18), scratch);
+        arg(r, 16), arg(r, 17), argF32(r, 18), arg(r, 19), scratch);
       break;
     case 18:
       quantizeRows(begin, end, arg(r, 0), arg(r, 1), arg(r, 2), arg(r, 3), arg(r, 4), arg(r, 5));

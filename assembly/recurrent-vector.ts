@@ -59,13 +59,13 @@ function decaySum(z: usize, decay: v128, factors: usize, rows: usize, rowBytes: 
  * @live tokens
  * @param out, q, k, v, states            as in recurrentChunks; keyDim a multiple of 4, valueDim of 8
  * @param decayKind, decay, decayRow      as in recurrentStep; a scalar is taken as the same for every key channel
- * @param bonus, flags                    as in recurrentStep
+ * @param bonus, flags, sharing           as in recurrentStep
  * @param scratch                         4·(keyDim·valueDim + 33·keyDim + 33·valueDim) + 1152 bytes, this thread's own
  */
 export function recurrentChunksByChannel(
   begin: i32, end: i32, out: usize, outRow: usize, q: usize, qRow: usize, k: usize, kRow: usize, v: usize, vRow: usize, tokens: i32,
   states: usize, stateOffset: usize, keyDim: i32, valueDim: i32, decayKind: i32, decay: usize, decayRow: usize,
-  bonus: usize, flags: i32, eps: f32, scratch: usize,
+  bonus: usize, flags: i32, eps: f32, sharing: i32, scratch: usize,
 ): void {
   const keyBytes = <usize>keyDim * 4, valueBytes = <usize>valueDim * 4;
   const panels = scratch, keys = panels + keyBytes * <usize>valueDim, readers = keys + CHUNK * keyBytes, prefix = readers + CHUNK * keyBytes;
@@ -74,16 +74,16 @@ export function recurrentChunksByChannel(
   const width = byValue ? valueDim : keyDim;
   for (let head = begin; head < end; ++head) {
     const state = <usize>load<i32>(states) + stateOffset + <usize>head * headBytes(keyDim, valueDim, flags), z = state + <usize>valueDim * keyBytes;
-    const u = bonus ? bonus + <usize>head * keyBytes : 0;
+    const u = bonus ? bonus + <usize>head * keyBytes : 0, keyHead = <usize>(head / sharing);
     for (let j = 0; j < valueDim; j += PANEL) transposeRows(panels + <usize>j * keyBytes, state + <usize>j * keyBytes, keyBytes, keyDim);
 
     for (let first = 0; first < tokens; first += CHUNK) {
       const n = min(CHUNK, tokens - first);
-      const queries = q + <usize>first * qRow + <usize>head * keyBytes, keyRows = k + <usize>first * kRow + <usize>head * keyBytes;
+      const queries = q + <usize>first * qRow + <usize>head * keyBytes, keyRows = k + <usize>first * kRow + keyHead * keyBytes;
       const target = out + <usize>first * outRow + <usize>head * valueBytes;
       // the chunk's values as panels [valueDim/8][CHUNK][8], decayed in place where values decay
       for (let i = 0; i < n; ++i) {
-        const value = v + <usize>(first + i) * vRow + <usize>head * valueBytes;
+        const value = v + <usize>(first + i) * vRow + keyHead * valueBytes;
         for (let j: usize = 0; j < valueBytes; j += PANEL * 4) {
           const to = values + j * CHUNK + <usize>i * (PANEL * 4);
           v128.store(to, v128.load(value + j)); v128.store(to, v128.load(value + j, 16), 16);
@@ -96,8 +96,8 @@ export function recurrentChunksByChannel(
       ones(prefix, width);
       for (let i = 0; i < n; ++i) {
         const query = queries + <usize>i * qRow, key = keys + <usize>i * keyBytes, row = scores + <usize>i * (CHUNK * 4);
-        const at = decay + <usize>(first + i) * decayRow, factors = byValue ? at + <usize>head * valueBytes : decayKind == DECAY_KEY ? at + <usize>head * keyBytes : 0;
-        const factor: f32 = decayKind == DECAY_NONE || factors ? 1 : load<f32>(at + <usize>head * 4);
+        const at = decay + <usize>(first + i) * decayRow, factors = byValue ? at + keyHead * valueBytes : decayKind == DECAY_KEY ? at + keyHead * keyBytes : 0;
+        const factor: f32 = decayKind == DECAY_NONE || factors ? 1 : load<f32>(at + keyHead * 4);
         memory.copy(key, keyRows + <usize>i * kRow, keyBytes);
         if (before) readRow(i, query, keys, keyBytes, row, n, readers, prefix, byValue, keyDim, bonusOf(query, u, key, keyDim), target + <usize>i * outRow, values, valueDim);
         // this token's decay, on everything older

@@ -103,28 +103,30 @@ function fourRowsValue(row: usize, stride: usize, q: usize, k: usize, g: usize, 
  *
  * @op 13 heads
  * @live units
- * @param out         f32 [rows, heads·valueDim]; q, k f32 [rows, heads·keyDim]; v f32 [rows, heads·valueDim]; row strides in bytes
+ * @param out, q      f32 [rows, heads·valueDim] and [rows, heads·keyDim], row strides in bytes
+ * @param k, v        f32 [rows, keyHeads·keyDim] and [rows, keyHeads·valueDim], keyHeads = heads/sharing
  * @param states      i32 [rows]: address of each timeline's state; this layer's part begins stateOffset bytes in, head after head
- * @param decayKind   DECAY_NONE | DECAY_SCALAR [heads] | DECAY_KEY [heads·keyDim] | DECAY_VALUE [heads·valueDim] (not with NORMALISE)
+ * @param decayKind   DECAY_NONE | DECAY_SCALAR [keyHeads] | DECAY_KEY [keyHeads·keyDim] | DECAY_VALUE [keyHeads·valueDim] (not with NORMALISE)
  * @param decay       f32 factors in (0, 1], row stride decayRow bytes; 0 when they are the same for every token
  * @param bonus       f32 [heads·keyDim], with READ_BEFORE; 0 = none (u = 0)
  * @param flags       READ_BEFORE | NORMALISE
+ * @param sharing     heads that share keys, values and decays; each has a state of its own
  * @param scratch     4 · (keyDim padded to 4) floats, this thread's own
  */
 export function recurrentStep(
   begin: i32, end: i32, out: usize, outRow: usize, q: usize, qRow: usize, k: usize, kRow: usize, v: usize, vRow: usize,
   states: usize, stateOffset: usize, heads: i32, keyDim: i32, valueDim: i32, decayKind: i32, decay: usize, decayRow: usize,
-  bonus: usize, flags: i32, eps: f32, scratch: usize,
+  bonus: usize, flags: i32, eps: f32, sharing: i32, scratch: usize,
 ): void {
   const stride = strideOf(keyDim), strideBytes = <usize>stride * 4;
   for (let unit = begin; unit < end; ++unit) {
-    const row = <usize>(unit / heads), head = unit % heads;
-    const keyColumn = <usize>(head * keyDim) * 4, valueColumn = <usize>(head * valueDim) * 4;
-    const query = wholeVectors(scratch, q + row * qRow + keyColumn, keyDim, stride), key = wholeVectors(scratch + strideBytes, k + row * kRow + keyColumn, keyDim, stride);
+    const row = <usize>(unit / heads), head = unit % heads, keyHead = head / sharing, queryColumn = <usize>(head * keyDim) * 4;
+    const keyColumn = <usize>(keyHead * keyDim) * 4, valueColumn = <usize>(keyHead * valueDim) * 4;
+    const query = wholeVectors(scratch, q + row * qRow + queryColumn, keyDim, stride), key = wholeVectors(scratch + strideBytes, k + row * kRow + keyColumn, keyDim, stride);
     const state = <usize>load<i32>(states + row * 4) + stateOffset + <usize>head * headBytes(keyDim, valueDim, flags);
     const decays = decay + row * decayRow;
     let scalar: f32 = 1;
-    if (decayKind == DECAY_SCALAR) scalar = load<f32>(decays + <usize>head * 4);
+    if (decayKind == DECAY_SCALAR) scalar = load<f32>(decays + <usize>keyHead * 4);
     const scalar4 = f32x4.splat(scalar);
     const factor = decayKind == DECAY_KEY ? wholeVectors(scratch + 2 * strideBytes, decays + keyColumn, keyDim, stride) : 0;
 
@@ -133,7 +135,7 @@ export function recurrentStep(
     if (flags & READ_BEFORE) {
       if (bonus) for (let i = 0; i < keyDim; ++i) {
         const at = <usize>i * 4;
-        through += load<f32>(query + at) * load<f32>(bonus + keyColumn + at) * load<f32>(key + at);
+        through += load<f32>(query + at) * load<f32>(bonus + queryColumn + at) * load<f32>(key + at);
       }
     } else {
       through = dotStride(query, key, stride);
@@ -154,7 +156,7 @@ export function recurrentStep(
       scale = 1 / (dotStride(query, z, stride) + eps);
     }
 
-    const values = v + row * vRow + valueColumn, target = out + row * outRow + valueColumn;
+    const values = v + row * vRow + valueColumn, target = out + row * outRow + <usize>(head * valueDim) * 4;
     const through4 = f32x4.splat(through), scale4 = f32x4.splat(scale);
     for (let j = 0; j < valueDim; j += 4) {
       const at = <usize>j * 4, rowAt = state + <usize>j * strideBytes, count = valueDim - j;
@@ -250,24 +252,26 @@ function tokens4x8(state: usize, kq: usize, v: usize, vRow: usize, o: usize, n: 
  * @live tokens
  * @param out, q, k, v  as in recurrentStep, rows are successive tokens
  * @param states       i32 [1]; keyDim a multiple of 4, valueDim of 8
- * @param decay        f32 factors [heads], row stride decayRow bytes, 0 when the same for every token; decay = 0: none
+ * @param decay        f32 factors [keyHeads], row stride decayRow bytes, 0 when the same for every token; decay = 0: none
  * @param flags        NORMALISE
+ * @param sharing      as in recurrentStep
  * @param scratch      4·(keyDim·valueDim + 64·keyDim) + 1664 bytes, this thread's own
  */
 export function recurrentChunks(
   begin: i32, end: i32, out: usize, outRow: usize, q: usize, qRow: usize, k: usize, kRow: usize, v: usize, vRow: usize,
-  tokens: i32, states: usize, stateOffset: usize, keyDim: i32, valueDim: i32, decay: usize, decayRow: usize, flags: i32, eps: f32, scratch: usize,
+  tokens: i32, states: usize, stateOffset: usize, keyDim: i32, valueDim: i32, decay: usize, decayRow: usize, flags: i32, eps: f32, sharing: i32,
+  scratch: usize,
 ): void {
   const keyBytes = <usize>keyDim * 4, tileBytes: usize = CHUNK * PANEL * 4;
   const panels = scratch, pairs = panels + <usize>(keyDim * valueDim) * 4, reads = pairs + <usize>(keyDim >> 2) * tileBytes;
   const sums = reads + tileBytes, factors = sums + CHUNK * 16;
   for (let head = begin; head < end; ++head) {
     const state = <usize>load<i32>(states) + stateOffset + <usize>head * headBytes(keyDim, valueDim, flags);
-    const z = state + <usize>valueDim * keyBytes, column = <usize>head * keyBytes;
+    const z = state + <usize>valueDim * keyBytes, keyHead = head / sharing, keyColumn = <usize>keyHead * keyBytes, queryColumn = <usize>head * keyBytes;
     for (let j = 0; j < valueDim; j += PANEL) transposeRows(panels + <usize>j * keyBytes, state + <usize>j * keyBytes, keyBytes, keyDim);
 
     for (let first = 0; first < tokens;) {
-      const most = min(CHUNK - first % CHUNK, tokens - first), g = decay + <usize>first * decayRow + <usize>head * 4;
+      const most = min(CHUNK - first % CHUNK, tokens - first), g = decay + <usize>first * decayRow + <usize>keyHead * 4;
       let n = 1, whole: f32 = 1;
       store<f32>(factors, 1);
       for (; n < most; ++n) {
@@ -280,14 +284,14 @@ export function recurrentChunks(
 
       for (let t = 0; t < n; ++t) {
         const factor = load<f32>(factors + <usize>t * 4), at = <usize>(first + t);
-        pairRow(pairs + <usize>t * (PANEL * 4), tileBytes, k + at * kRow + column, q + at * qRow + column, keyDim, 1 / factor, factor);
+        pairRow(pairs + <usize>t * (PANEL * 4), tileBytes, k + at * kRow + keyColumn, q + at * qRow + queryColumn, keyDim, 1 / factor, factor);
       }
       if (flags & NORMALISE) {
         normalisers(sums, z, pairs, keyDim, n, before, after);
         for (let t = 0; t < n; ++t) store<f32>(factors + <usize>t * 4, 1 / (sum4(v128.load(sums + <usize>t * 16)) + eps));
       }
 
-      const values = v + <usize>first * vRow + <usize>(head * valueDim) * 4;
+      const values = v + <usize>first * vRow + <usize>(keyHead * valueDim) * 4;
       for (let j = 0; j < valueDim; j += PANEL) {
         for (let t = 0; t < n; ++t) {
           v128.store(reads + <usize>t * 32, i32x4.splat(0)); v128.store(reads + <usize>t * 32, i32x4.splat(0), 16);

@@ -2,7 +2,7 @@
 //
 // The cache is pages of CACHE_PAGE tokens, every layer's part of a page beside the others', so what a timeline has used of it is one run
 // of bytes from its beginning. A head's part of a page is keys [CACHE_PAGE/8][headDim][8 tokens], rotated by their positions, then values
-// [headDim/8][CACHE_PAGE][8 channels]: both are panels of the matrix product, for one query row and for many.
+// [⌈headDim/8⌉][CACHE_PAGE][8 channels]: both are panels of the matrix product, for one query row and for many.
 import { CACHE_PAGE, PANEL, ZEROS } from "./header";
 import { scaleRow } from "./linear-attention";
 import { fourPanels, panelProduct } from "./matmul";
@@ -12,11 +12,18 @@ import { exp4 } from "./simd";
 /** Query rows of one timeline that share a pass over the cache: four register tiles. */
 const BLOCK: i32 = 24;
 
-/** Bytes of one head's keys in a page; as many of its values follow. */
+/** Bytes of one head's keys in a page; its values follow. */
 // @ts-ignore: decorator
 @inline
 function keyBytes(headDim: i32): usize {
   return <usize>headDim * (CACHE_PAGE * 4);
+}
+
+/** Bytes of both. */
+// @ts-ignore: decorator
+@inline
+export function pageHeadBytes(headDim: i32): usize {
+  return keyBytes(headDim + ((headDim + PANEL - 1) & ~(PANEL - 1)));
 }
 
 /** (lo, hi) ← (lo·cos − hi·sin, hi·cos + lo·sin), from `x` to `out`, whose channels are outStride bytes apart. */
@@ -36,7 +43,7 @@ function rotate(out: usize, outStride: usize, x: usize, angles: usize, half: i32
  *
  * @op 33 heads
  * @live units | rows
- * @param q          f32 [rows, heads·headDim], row stride in bytes; headDim a multiple of 8
+ * @param q          f32 [rows, heads·headDim], row stride in bytes
  * @param k, v       f32 [rows, heads/sharing·headDim]
  * @param states     i32 [rows], or [1]: addresses of the timelines' states; page 0 of this layer begins cacheOffset bytes in
  * @param positions  i32 [rows], or [1]: tokens that each timeline has read before its (first) row
@@ -54,7 +61,7 @@ export function cacheTokens(
   const half = rotary >> 1, headBytes = <usize>headDim * 4;
   for (let unit = begin; unit < end; ++unit) {
     const head = sequence ? unit : unit % heads, timeline = sequence ? 0 : unit / heads, keyHead = head / sharing, writes = head % sharing == 0;
-    const cache = <usize>load<i32>(states + <usize>timeline * 4) + cacheOffset + <usize>keyHead * (2 * keyBytes(headDim));
+    const cache = <usize>load<i32>(states + <usize>timeline * 4) + cacheOffset + <usize>keyHead * pageHeadBytes(headDim);
     const column = <usize>keyHead * headBytes;
     let position = load<i32>(positions + <usize>timeline * 4);
     const last = sequence ? rows : timeline + 1;
@@ -64,14 +71,16 @@ export function cacheTokens(
       if (!writes) continue;
       const page = position / CACHE_PAGE, keys = cache + <usize>(ring ? page % ring : page) * pageBytes, values = keys + keyBytes(headDim);
       const token = position % CACHE_PAGE;
-      if (token == 0) memory.fill(keys, 0, 2 * keyBytes(headDim));
+      if (token == 0) memory.fill(keys, 0, pageHeadBytes(headDim));
       const key = k + <usize>row * kRow + column, to = keys + <usize>(token >> 3) * (headBytes * PANEL) + <usize>(token & 7) * 4;
       rotate(to, PANEL * 4, key, turn, half);
       for (let c = <usize>rotary; c < <usize>headDim; ++c) store<f32>(to + c * (PANEL * 4), load<f32>(key + c * 4));
       const value = v + <usize>row * vRow + column;
       for (let c: usize = 0; c < headBytes; c += PANEL * 4) {
         const to = values + c * CACHE_PAGE + <usize>token * (PANEL * 4);
-        v128.store(to, v128.load(value + c)); v128.store(to, v128.load(value + c, 16), 16);
+        if (c + PANEL * 4 <= headBytes) {
+          v128.store(to, v128.load(value + c)); v128.store(to, v128.load(value + c, 16), 16);
+        } else memory.copy(to, value + c, headBytes - c);
       }
     }
   }
@@ -86,7 +95,9 @@ function attend(
   out: usize, outRow: usize, q: usize, qRow: usize, count: i32, position: i32, cache: usize, pageBytes: usize, headDim: i32, window: i32, ring: i32,
   scratch: usize,
 ): void {
-  const peaks = scratch, sums = peaks + BLOCK * 4, scores = sums + BLOCK * 4;
+  const peaks = scratch, sums = peaks + BLOCK * 4, scores = sums + BLOCK * 4, tails = scores + BLOCK * CACHE_PAGE * 4;
+  // channels after the last whole panel are gathered apart, as beside them lies another head
+  const ragged = headDim % PANEL, even = headDim - ragged;
   const scoreRow: usize = CACHE_PAGE * 4, panelBytes = <usize>headDim * (PANEL * 4);
   const tokens = position + count, start = window ? max(0, position - window + 1) / CACHE_PAGE * CACHE_PAGE : 0;
   for (let first = start; first < tokens; first += CACHE_PAGE) {
@@ -111,7 +122,8 @@ function attend(
         const before = load<f32>(peaks + index);
         if (peak > before) {
           const scale = f32x4.extract_lane(exp4(f32x4.splat(before - peak)), 0);
-          scaleRow(target + <usize>r * outRow, headDim, scale);
+          scaleRow(target + <usize>r * outRow, even, scale);
+          if (ragged) scaleRow(tails + <usize>(top + r) * (PANEL * 4), PANEL, scale);
           store<f32>(sums + index, load<f32>(sums + index) * scale);
         } else peak = before;
       } else store<f32>(sums + index, 0);
@@ -121,14 +133,24 @@ function attend(
 
     const sum = first > start ? target : 0;
     let c = 0;
-    if (whole) for (; c + 4 * PANEL <= headDim; c += 4 * PANEL) {
+    if (whole) for (; c + 4 * PANEL <= even; c += 4 * PANEL) {
       fourPanels(target + <usize>c * 4, PANEL * 4, scores, values + <usize>c * scoreRow, scoreRow * PANEL, CACHE_PAGE, ZEROS, 0, sum ? sum + <usize>c * 4 : 0, PANEL * 4);
     }
-    for (; c < headDim; c += PANEL) {
+    for (; c < even; c += PANEL) {
       panelProduct(target + <usize>c * 4, outRow, scores, scoreRow, values + <usize>c * scoreRow, rows, live, ZEROS, sum ? sum + <usize>c * 4 : 0, outRow);
     }
+    if (ragged) {
+      const tail = tails + <usize>top * (PANEL * 4);
+      panelProduct(tail, PANEL * 4, scores, scoreRow, values + <usize>even * scoreRow, rows, live, ZEROS, first > start ? tail : 0, PANEL * 4);
+    }
   }
-  for (let r = 0; r < count; ++r) scaleRow(out + <usize>r * outRow, headDim, 1 / load<f32>(sums + <usize>r * 4));
+  for (let r = 0; r < count; ++r) {
+    const scale: f32 = 1 / load<f32>(sums + <usize>r * 4), row = out + <usize>r * outRow, tail = tails + <usize>r * (PANEL * 4);
+    scaleRow(row, even, scale);
+    if (!ragged) continue;
+    scaleRow(tail, PANEL, scale);
+    memory.copy(row + <usize>even * 4, tail, <usize>ragged * 4);
+  }
 }
 
 /**
@@ -140,10 +162,10 @@ function attend(
  *
  * @op 34 heads
  * @live units & rows
- * @param out, q     f32 [rows, heads·headDim], row strides in bytes; q rotated, headDim a multiple of 8
+ * @param out, q     f32 [rows, heads·headDim], row strides in bytes; q rotated
  * @param states, positions, cacheOffset, pageBytes, sharing, ring  as in cacheTokens; a ring holds the window and all rows of a sequence
  * @param window     tokens that a row sees, its own included; 0 = all
- * @param scratch    3264 bytes, this thread's own
+ * @param scratch    4032 bytes, this thread's own
  */
 export function cachedAttention(
   begin: i32, end: i32, out: usize, outRow: usize, q: usize, qRow: usize, states: usize, positions: usize, cacheOffset: usize, pageBytes: usize,
@@ -155,7 +177,7 @@ export function cachedAttention(
     const column = <usize>(head * headDim) * 4;
     attend(
       out + <usize>row * outRow + column, outRow, q + <usize>row * qRow + column, qRow, count, load<i32>(positions + timeline) + (sequence ? row : 0),
-      <usize>load<i32>(states + timeline) + cacheOffset + <usize>(head / sharing) * (2 * keyBytes(headDim)), pageBytes, headDim, window, ring, scratch,
+      <usize>load<i32>(states + timeline) + cacheOffset + <usize>(head / sharing) * pageHeadBytes(headDim), pageBytes, headDim, window, ring, scratch,
     );
     unit += count;
   }

@@ -107,8 +107,8 @@ function recurrence(build: Build, [q, k, v]: readonly [Float32Array, Float32Arra
   // chunks take v in head panels [heads][headDim/8][tokens][8]
   const va = put(steps ? v : Float32Array.from(v, (_, i) => v[(Math.floor(i / 8) % tokens) * dim + Math.floor(i / 8 / tokens) * 8 + (i % 8)]!));
   const run = steps
-    ? () => { for (let i = 0; i < steps; i++) kernels.recurrentStep!(0, HEADS, out, row, qa, row, ka, row, va, row, states, 0, HEADS, HEAD_DIM, HEAD_DIM, DECAY_NONE, 0, 0, 0, 0, 0, scratch); }
-    : () => kernels.recurrentChunks!(0, HEADS, out, row, qa, row, ka, row, va, row, tokens, states, 0, HEAD_DIM, HEAD_DIM, 0, 0, 0, 0, scratch);
+    ? () => { for (let i = 0; i < steps; i++) kernels.recurrentStep!(0, HEADS, out, row, qa, row, ka, row, va, row, states, 0, HEADS, HEAD_DIM, HEAD_DIM, DECAY_NONE, 0, 0, 0, 0, 0, 1, scratch); }
+    : () => kernels.recurrentChunks!(0, HEADS, out, row, qa, row, ka, row, va, row, tokens, states, 0, HEAD_DIM, HEAD_DIM, 0, 0, 0, 0, 1, scratch);
   return {
     run,
     result() {

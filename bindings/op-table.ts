@@ -140,7 +140,7 @@ export const embed = "12 embed out. ids table format dim" as OpKind<{
 }>;
 
 /** Units: heads. */
-export const recurrentStep = "13 recurrentStep out. q. k. v. states stateOffset heads keyDim valueDim decayKind decay. bonus flags eps=" as OpKind<{
+export const recurrentStep = "13 recurrentStep out. q. k. v. states stateOffset heads keyDim valueDim decayKind decay. bonus flags eps= sharing" as OpKind<{
   out: Address;
   outRow?: number;
   q: Address;
@@ -160,10 +160,11 @@ export const recurrentStep = "13 recurrentStep out. q. k. v. states stateOffset 
   bonus: Address;
   flags: Count;
   eps: number;
+  sharing: Count;
 }>;
 
 /** Units: heads. */
-export const recurrentChunks = "14 recurrentChunks out. q. k. v. tokens states stateOffset keyDim valueDim decay. flags eps=" as OpKind<{
+export const recurrentChunks = "14 recurrentChunks out. q. k. v. tokens states stateOffset keyDim valueDim decay. flags eps= sharing" as OpKind<{
   out: Address;
   outRow?: number;
   q: Address;
@@ -181,6 +182,7 @@ export const recurrentChunks = "14 recurrentChunks out. q. k. v. tokens states s
   decayRow?: number;
   flags: Count;
   eps: number;
+  sharing: Count;
 }>;
 
 /** Units: panels. */
@@ -211,7 +213,7 @@ export const rmsNorm = "16 rmsNorm out. x. weight dim eps=" as OpKind<{
 }>;
 
 /** Units: heads. */
-export const recurrentChunksByChannel = "17 recurrentChunksByChannel out. q. k. v. tokens states stateOffset keyDim valueDim decayKind decay. bonus flags eps=" as OpKind<{
+export const recurrentChunksByChannel = "17 recurrentChunksByChannel out. q. k. v. tokens states stateOffset keyDim valueDim decayKind decay. bonus flags eps= sharing" as OpKind<{
   out: Address;
   outRow?: number;
   q: Address;
@@ -231,6 +233,7 @@ export const recurrentChunksByChannel = "17 recurrentChunksByChannel out. q. k. 
   bonus: Address;
   flags: Count;
   eps: number;
+  sharing: Count;
 }>;
 
 /** Units: rows. */

@@ -4,7 +4,7 @@ import { CACHE_PAGE, PANEL } from "../../assembly/header.ts";
 import { DECAY_KEY, DECAY_NONE, DECAY_SCALAR, DECAY_VALUE, NORMALISE, READ_BEFORE } from "../../assembly/opcodes.ts";
 import type { TensorRef } from "../checkpoint/index.ts";
 import * as kernels from "../op-table.ts";
-import { alignUp, rowGrain } from "../plan-record.ts";
+import { alignUp, headWidth, rowGrain } from "../plan-record.ts";
 import type { StateLayout } from "../plan-state.ts";
 import type { Plan, Tensor } from "../plan.ts";
 import { rawTable } from "../weights.ts";
@@ -46,8 +46,11 @@ export interface Decay {
 
 export interface Recurrence {
   readonly heads: number;
-  /** [rows, heads·keyDim] and [rows, heads·valueDim], through whatever maps and scales the mixer has. */
+  /** Heads of keys, values and decays, which divide those of queries: these share them in groups. Default: as many. */
+  readonly keyHeads?: number;
+  /** [rows, heads·keyDim], through whatever maps and scales the mixer has. */
   readonly q: Tensor;
+  /** [rows, keyHeads·keyDim] and [rows, keyHeads·valueDim]. */
   readonly k: Tensor;
   readonly v: Tensor;
   readonly decay?: Decay | undefined;
@@ -66,14 +69,17 @@ const DECAYS = { head: DECAY_SCALAR, key: DECAY_KEY, value: DECAY_VALUE };
  * or by chunks with decays of channels, as the pass wants.
  * @param name  of its part of the state
  */
-export function recurrence(pass: Pass, { heads, q, k, v, decay, readBefore = false, bonus, normalise }: Recurrence, name: string): Tensor {
-  const { plan, sequence, timelines: { states } } = pass, keyDim = q.columns / heads, valueDim = v.columns / heads;
-  const out = plan.rows("recurrent", q.rows, v.columns);
+export function recurrence(
+  pass: Pass, { heads, keyHeads = heads, q, k, v, decay, readBefore = false, bonus, normalise }: Recurrence, name: string,
+): Tensor {
+  const { plan, sequence, timelines: { states } } = pass, keyDim = q.columns / heads, valueDim = v.columns / keyHeads;
+  const out = plan.rows("recurrent", q.rows, heads * valueDim);
   const stride = alignUp(keyDim, 4), part = pass.state.part(name, heads * stride * (valueDim + (normalise === undefined ? 0 : 1)) * 4);
   const shared = {
     out, q, k, v, states, stateOffset: () => part.offset, keyDim, valueDim,
     decay: decay?.factors, decayRow: decay && decay.factors.rows > 1 ? decay.factors.rowBytes : 0,
     flags: (normalise === undefined ? 0 : NORMALISE) | (readBefore ? READ_BEFORE : 0), eps: normalise ?? 0,
+    sharing: heads / keyHeads,
   };
   const kind = { decayKind: decay ? DECAYS[decay.per] : DECAY_NONE, bonus };
   const flops = 4 * q.rows * heads * keyDim * valueDim, rows = plan.liveRows(q);
@@ -125,8 +131,7 @@ export interface CachedAttention {
 export function cachedAttention(pass: Pass, { heads, q, k, v, keyHeads = heads, window, angles }: CachedAttention, name: string): Tensor {
   const { plan, sequence, timelines: { states, positions }, state: { context } } = pass, headDim = q.columns / heads;
   const out = plan.rows("attention", q.rows, q.columns);
-  if (headDim % PANEL) throw new RangeError(`heads of ${headDim} channels have no cache: use a multiple of ${PANEL}`);
-  const cache = pass.state.cache(name, 2 * keyHeads * headDim * CACHE_PAGE * 4, window), rows = plan.liveRows(q), units = plan.liveRows(q, heads);
+  const cache = pass.state.cache(name, keyHeads * (headDim + headWidth(headDim)) * CACHE_PAGE * 4, window), rows = plan.liveRows(q), units = plan.liveRows(q, heads);
   const at = {
     states, positions, cacheOffset: () => cache.offset, pageBytes: () => cache.pageBytes, rows, heads, headDim, sequence: sequence ? 1 : 0,
     sharing: heads / keyHeads, ring: () => cache.ring,
@@ -134,7 +139,7 @@ export function cachedAttention(pass: Pass, { heads, q, k, v, keyHeads = heads, 
   plan.op(kernels.cacheTokens, { q, k, v, angles, ...at, rotary: angles?.columns ?? 0 }, {
     units: sequence ? heads : units, flops: 6 * q.rows * q.columns, grain: sequence ? 1 : heads,
   });
-  plan.needScratch(24 * (CACHE_PAGE * 4 + 8));
+  plan.needScratch(24 * (CACHE_PAGE * 4 + 8 + PANEL * 4));
   // half of the context is what a row sees in the mean
   plan.op(kernels.cachedAttention, { out, q, ...at, window: window ?? 0 }, {
     units, flops: 2 * q.rows * q.columns * Math.min(context, 2 * (window ?? Infinity)), grain: sequence ? 24 : 1,

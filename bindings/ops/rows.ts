@@ -79,8 +79,19 @@ export function affine(plan: Plan, x: Tensor, weight: Tensor, bias: Tensor, out 
   return out;
 }
 
-/** x/√(mean(x²) + eps) ⊙ weight per row. */
-export function rmsNorm(plan: Plan, x: Tensor, weight: Tensor, eps: number, out = plan.rows("rms norm", x.rows, x.columns)): Tensor {
-  plan.op(kernels.rmsNorm, { out, x, weight, dim: x.columns, eps }, { units: plan.liveRows(x), flops: 4 * x.rows * x.columns, grain: rowGrain(x.rows) });
+/**
+ * x/√(mean(x²) + eps) ⊙ weight, of every row or of every head of a row; in place when `out` is x.
+ * @param weight  [1, columns of a row or of one head]
+ */
+export function rmsNorm(
+  plan: Plan, x: Tensor, weight: Tensor, eps: number, { heads = 1, out = plan.rows("rms norm", x.rows, x.columns) }: { heads?: number; out?: Tensor } = {},
+): Tensor {
+  const dim = x.columns / heads;
+  if (weight.columns !== dim) throw new RangeError(`${weight.name} has ${weight.columns} numbers, expected ${dim} for ${heads} heads of ${x.columns} channels`);
+  // heads lie side by side in a row without padding
+  if (heads > 1 && x.columns % PANEL) throw new RangeError(`${heads} heads of ${dim} channels have no norm of their own: expected a multiple of ${PANEL} channels in all`);
+  plan.op(kernels.rmsNorm, { out, outRow: out.rowBytes / heads, x, xRow: x.rowBytes / heads, weight, dim, eps }, {
+    units: plan.liveRows(x, heads), flops: 4 * x.rows * x.columns, grain: rowGrain(x.rows * heads),
+  });
   return out;
 }

@@ -148,15 +148,15 @@ function inMemory(loaded: Loaded, given: Case) {
         states, OFFSET, keyDim, valueDim,
       ];
       const at = factors + first * decayRow;
-      if (kernel === "recurrentChunks") kernels.recurrentChunks(...rows, at, decayRow, flags, eps ?? 0, scratch);
-      else kernels.recurrentChunksByChannel(...rows, KINDS[decayKind], at, decayRow, bonusAt, flags, eps ?? 0, scratch);
+      if (kernel === "recurrentChunks") kernels.recurrentChunks(...rows, at, decayRow, flags, eps ?? 0, 1, scratch);
+      else kernels.recurrentChunksByChannel(...rows, KINDS[decayKind], at, decayRow, bonusAt, flags, eps ?? 0, 1, scratch);
     },
     /** All tokens, one by one. */
     steps(): void {
       for (let t = 0; t < tokens; t++) {
         kernels.recurrentStep(
           0, heads, out + t * outRow, 0, queries + t * qRow, 0, keyRows + t * kRow, 0, valueRows + t * vRow, 0, states, OFFSET, heads, keyDim, valueDim,
-          KINDS[decayKind], factors + t * decayRow, 0, bonusAt, flags, eps ?? 0, stepScratch,
+          KINDS[decayKind], factors + t * decayRow, 0, bonusAt, flags, eps ?? 0, 1, stepScratch,
         );
       }
     },

@@ -111,7 +111,7 @@ function stepInMemory(loaded: Loaded, given: StepCase) {
     const { q, k, v, decay, out } = inputs[t]!;
     kernels.recurrentStep(
       begin, end, out, outStride * 4, q, (keys + 1) * 4, k, (keys + 2) * 4, v, (values + 1) * 4, states, OFFSET, heads, keyDim, valueDim,
-      KINDS[decayKind], decay, perToken ? (factors + 1) * 4 : 0, bonusAt, flags, eps ?? 0, scratch,
+      KINDS[decayKind], decay, perToken ? (factors + 1) * 4 : 0, bonusAt, flags, eps ?? 0, 1, scratch,
     );
   };
   return { slots, initial, inputs, outStride, values, run };
@@ -205,7 +205,7 @@ function chunksInMemory(loaded: Loaded, given: ChunkCase) {
     chunks(first: number, count: number, begin = 0, end = heads): void {
       kernels.recurrentChunks(
         begin, end, out + first * outStride * 4, outStride * 4, queries + first * (keys + 1) * 4, (keys + 1) * 4, keyRows + first * (keys + 2) * 4, (keys + 2) * 4,
-        valueRows + first * vRow, vRow, count, states, OFFSET, keyDim, valueDim, decay, 0, flags, eps ?? 0, scratch,
+        valueRows + first * vRow, vRow, count, states, OFFSET, keyDim, valueDim, decay, 0, flags, eps ?? 0, 1, scratch,
       );
     },
     /** The same token by token. */
@@ -213,7 +213,7 @@ function chunksInMemory(loaded: Loaded, given: ChunkCase) {
       for (let t = 0; t < tokens; t++) {
         kernels.recurrentStep(
           0, heads, out + t * outStride * 4, 0, queries + t * (keys + 1) * 4, 0, keyRows + t * (keys + 2) * 4, 0, valueRows + t * vRow, 0, states, OFFSET,
-          heads, keyDim, valueDim, decays ? DECAY_SCALAR : DECAY_NONE, decay, 0, 0, flags, eps ?? 0, scratch,
+          heads, keyDim, valueDim, decays ? DECAY_SCALAR : DECAY_NONE, decay, 0, 0, flags, eps ?? 0, 1, scratch,
         );
       }
     },

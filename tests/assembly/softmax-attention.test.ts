@@ -24,7 +24,7 @@ interface Case {
   readonly window?: number;
 }
 
-const headBytes = (headDim: number): number => 2 * headDim * CACHE_PAGE * 4;
+const headBytes = (headDim: number): number => (headDim + Math.ceil(headDim / 8) * 8) * CACHE_PAGE * 4;
 const keyHeadsOf = ({ heads, sharing = 1 }: Case): number => heads / sharing;
 const pageBytes = (given: Case): number => keyHeadsOf(given) * headBytes(given.headDim) + OTHER;
 /** Pages that a window needs in turns, the rows at hand beside it; 0: none. */
@@ -41,17 +41,17 @@ function dataOf(key: string, given: Case) {
 /** The first `tokens` tokens as the kernels keep them: [pages][heads]{keys [4][headDim][8], values [headDim/8][32][8]}, zeros after the last. */
 function cacheOf(given: Case, keys: ArrayLike<number>, values: ArrayLike<number>, tokens: number, pages: number): Float32Array {
   const { headDim } = given, heads = keyHeadsOf(given), ring = ringOf(given);
-  const page = (heads * headBytes(headDim)) / 4, half = headBytes(headDim) / 8, out = new Float32Array(pages * page);
+  const page = (heads * headBytes(headDim)) / 4, keysAt = headDim * CACHE_PAGE, out = new Float32Array(pages * page);
   for (let t = 0; t < tokens; t++) {
     const token = t % CACHE_PAGE, number = Math.floor(t / CACHE_PAGE), start = (ring ? number % ring : number) * page;
     // a page that is used again begins empty
     if (token === 0) out.fill(0, start, start + page);
     for (let h = 0; h < heads; h++) {
-      const at = start + 2 * h * half;
+      const at = start + (h * headBytes(headDim)) / 4;
       for (let c = 0; c < headDim; c++) {
         const from = (t * heads + h) * headDim + c;
         out[at + ((token >> 3) * headDim + c) * 8 + (token & 7)] = keys[from]!;
-        out[at + half + ((c >> 3) * CACHE_PAGE + token) * 8 + (c & 7)] = values[from]!;
+        out[at + keysAt + ((c >> 3) * CACHE_PAGE + token) * 8 + (c & 7)] = values[from]!;
       }
     }
   }
@@ -132,17 +132,17 @@ function padTo(values: Float32Array, columns: number, stride: number): Float32Ar
   return out;
 }
 
-const sequences: Case[] = [8, 16, 24, 40, 64, 128].flatMap((headDim, a) => [0, 1, 7, 31, 32, 33, 64, 100].flatMap((before, b) => {
+const sequences: Case[] = [8, 16, 24, 40, 64, 128, 12, 38].flatMap((headDim, a) => [0, 1, 7, 31, 32, 33, 64, 100].flatMap((before, b) => {
   const rows = [1, 2, 6, 13, 24, 25, 32, 60][(a + 3 * b) % 8]!;
   return [{ headDim, before, rows, heads: 1 + ((a + b) % 3) }];
 }));
 /** One row each, of timelines of other lengths. */
-const batches: Case[][] = [8, 24, 64, 128].flatMap((headDim, a) => [1, 2, 5].map((count) =>
+const batches: Case[][] = [8, 24, 64, 128, 6, 36].flatMap((headDim, a) => [1, 2, 5].map((count) =>
   Array.from({ length: count }, (_, i) => ({ headDim, heads: 1 + (a % 3), rows: 1, before: [31, 0, 64, 95, 12][i]! }))));
 /** Grouped queries, some channels turned or none, windows within rings. */
 const wide: Case[] = [
   { heads: 4, headDim: 16, sharing: 2, before: 33, rows: 25 }, { heads: 6, headDim: 8, sharing: 3, before: 0, rows: 60, turned: 0 },
-  { heads: 2, headDim: 32, turned: 8, before: 31, rows: 32 }, { heads: 2, headDim: 24, turned: 16, before: 100, rows: 1 },
+  { heads: 2, headDim: 32, turned: 8, before: 31, rows: 32 }, { heads: 2, headDim: 24, turned: 16, before: 100, rows: 1 }, { heads: 6, headDim: 10, turned: 4, sharing: 2, before: 40, rows: 33 },
   ...[1, 7, 32, 33, 64, 100].flatMap((window) => [0, 5, 64, 130, 300].map((before, i): Case =>
     ({ heads: 2, headDim: 16, sharing: 1 + (i % 2), turned: 8, window, before, rows: [1, 40, 2, 60, 33][(i + window) % 5]! }))),
 ];
