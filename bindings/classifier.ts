@@ -1,10 +1,10 @@
 // Image models: pixels to logits, pictures to labels.
 import type { ImageModelConfig } from "../models/config.ts";
+import { describe } from "./describe.ts";
 import type { Image } from "./image/index.ts";
 import { decodeImage, preprocess } from "./image/index.ts";
 import type { Tensor } from "./plan.ts";
 import type { Runtime } from "./runtime.ts";
-import { describe } from "./runtime.ts";
 
 export interface Label {
   readonly label: string;

@@ -1,8 +1,8 @@
 // slab-wasm/core: load() for the architectures that an app names, so that it carries nothing of the others.
 import type { Architecture } from "./architecture.ts";
+import { describe } from "./describe.ts";
 import type { Load } from "./load.ts";
 import { loadOf } from "./load.ts";
-import { describe } from "./runtime.ts";
 
 export * from "./architectures.ts";
 export type { Architecture } from "./architecture.ts";

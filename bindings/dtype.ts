@@ -1,6 +1,7 @@
 // How weights are kept in memory: f32, or quantised. Sizes must agree with assembly/int8.ts and int4.ts.
 import { PANEL } from "../assembly/header.ts";
 import { WEIGHTS_F32, WEIGHTS_INT4, WEIGHTS_INT8 } from "../assembly/opcodes.ts";
+import { alignUp } from "./align.ts";
 
 /**
  * f32: as trained. int8: one scale for each output channel, activations quantised row by row. int4: blocks of 32 weights with a scale,
@@ -12,7 +13,6 @@ export const WEIGHT_TYPES: readonly WeightType[] = ["f32", "int8", "int4"];
 
 export const KINDS: Readonly<Record<WeightType, number>> = { f32: WEIGHTS_F32, int8: WEIGHTS_INT8, int4: WEIGHTS_INT4 };
 
-const alignUp = (n: number, to: number): number => Math.ceil(n / to) * to;
 const blocks = (k: number): number => Math.ceil(k / 32);
 
 /** Bytes of one packed panel of eight output channels; relaxed builds group four k, the others two. */

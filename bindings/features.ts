@@ -1,10 +1,10 @@
 // Backbones: pixels of any size to a map of features from every stage, for a detector's neck.
 import type { BackboneConfig } from "../models/config.ts";
 import type { FeatureMap as Tokens } from "../models/slab-swin.ts";
+import { describe } from "./describe.ts";
 import type { ModelMemory } from "./memory.ts";
 import type { Plan } from "./plan.ts";
 import type { Runtime } from "./runtime.ts";
-import { describe } from "./runtime.ts";
 
 /** Sides in pixels. */
 export interface ImageSize {

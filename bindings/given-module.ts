@@ -1,8 +1,8 @@
 // load()'s option `wasm`: one of the package's own modules, handed over where a host or bundler cannot find it by itself.
 import { platform } from "#platform";
+import { describe } from "./describe.ts";
 import { instantiate } from "./kernels.ts";
 import { compileResponse } from "./platform/compile.ts";
-import { describe } from "./runtime.ts";
 
 /** A compiled module, its bytes, where it is, or the answer of a fetch. */
 export type WasmSource = WebAssembly.Module | Uint8Array | ArrayBuffer | URL | Response | Promise<Response>;

@@ -1,8 +1,8 @@
 // Looking inside a pass: where in a picture a label was seen, and tensors at named places.
 import { PANEL } from "../assembly/header.ts";
 import type { Classifier, Evidence } from "./classifier.ts";
+import { describe } from "./describe.ts";
 import { tensorOf } from "./plan-record.ts";
-import { describe } from "./runtime.ts";
 
 /**
  * The last layers are a mean over places and a linear layer, so every place's share of a logit is exact: the class activation map of

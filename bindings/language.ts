@@ -2,10 +2,11 @@
 // There are as many slots as were asked for at load; a session that has none is parked in ordinary memory and comes back when used.
 import type { LanguageModelConfig } from "../models/config.ts";
 import type { LanguageTensors } from "../models/decoder.ts";
+import { describe } from "./describe.ts";
 import type { Timelines } from "./ops/language.ts";
+import { fnv1a } from "./fingerprint.ts";
 import type { StateLayout } from "./plan-state.ts";
 import type { Runtime } from "./runtime.ts";
-import { describe } from "./runtime.ts";
 import { Session } from "./session.ts";
 import { HEADER_BYTES, newSnapshot, readSnapshot } from "./snapshot.ts";
 import type { Tokenizer } from "./tokenizer/index.ts";
@@ -34,9 +35,7 @@ export class Language {
   constructor(config: LanguageModelConfig, runtime: Runtime, tensors: LanguageTensors, slots: number, tokenizer: Tokenizer | undefined) {
     [this.config, this.runtime, this.#tensors, this.tokenizer] = [config, runtime, tensors, tokenizer];
     this.#slots = Array.from({ length: slots }, () => undefined);
-    let hash = runtime.memory.fingerprint;
-    for (const character of JSON.stringify(config.network)) hash = Math.imul(hash ^ character.charCodeAt(0), 16777619);
-    this.#fingerprint = hash >>> 0;
+    this.#fingerprint = fnv1a(JSON.stringify(config.network), runtime.memory.fingerprint);
   }
 
   /** @internal by which the programs are fed and read */

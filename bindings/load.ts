@@ -2,6 +2,7 @@
 import { platform } from "#platform";
 import type { Known } from "../models/family.ts";
 import type { Architecture } from "./architecture.ts";
+import { describe } from "./describe.ts";
 import type { WeightType } from "./dtype.ts";
 import { WEIGHT_TYPES } from "./dtype.ts";
 import type { Download } from "./folder.ts";
@@ -17,7 +18,7 @@ import type { ModelParts } from "./parts.ts";
 import { openParts } from "./parts.ts";
 import { Plan } from "./plan.ts";
 import type { Build } from "./platform/platform.ts";
-import { describe, Runtime } from "./runtime.ts";
+import { Runtime } from "./runtime.ts";
 
 export interface Progress {
   readonly stage: "weights";

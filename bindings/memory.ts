@@ -1,7 +1,9 @@
 // One WebAssembly.Memory per model: header | plan | weights | state | scratch, sized before it is made, never grown.
 import { HEADER_BYTES, PATIENCE, THREAD_SCRATCH, THREAD_SCRATCH_BYTES, TILE_ROWS } from "../assembly/header.ts";
 import { OP_BYTES } from "../assembly/opcodes.ts";
+import { alignUp } from "./align.ts";
 import { breathe } from "./breathe.ts";
+import { fnv1a } from "./fingerprint.ts";
 import type { Caps, Kernels } from "./kernels.ts";
 import { instantiate } from "./kernels.ts";
 import type { Plan, Tensor } from "./plan.ts";
@@ -11,7 +13,6 @@ import type { Arena } from "./weights.ts";
 const PAGE = 65536;
 /** Of 2 ms: some ten seconds, hundreds of times what a thread keeps a chunk for on a crowded machine. */
 const SLEEPS_BEFORE_GIVING_UP = 5000;
-const alignUp = (n: number, to: number): number => Math.ceil(n / to) * to;
 
 /** Bytes of every region of a model's memory. */
 export interface MemoryReport {
@@ -117,7 +118,7 @@ export async function materialise(
   new Uint8Array(memory.buffer).set(plan.encode(), planAddress);
 
   // of the checkpoint alone: sessions move between builds and number formats of one model
-  let fingerprint = 0x811c9dc5 | 0;
+  let fingerprint = fnv1a([]);
   const arena: Arena = {
     stage: stageAddress,
     floats: (address, count) => new Float32Array(memory.buffer, address, count),
@@ -126,7 +127,7 @@ export async function materialise(
     packPanels: (...args) => kernels.packPanels(...args),
     unpackTable: (...args) => kernels.unpackTable(...args),
     sample(bytes) {
-      for (let i = 0; i < Math.min(bytes.length, 256); i++) fingerprint = Math.imul(fingerprint ^ bytes[i]!, 16777619);
+      fingerprint = fnv1a(bytes.subarray(0, 256), fingerprint);
     },
   };
   for (const { tensor, make } of plan.madeTables) {
@@ -150,7 +151,7 @@ export async function materialise(
     onWeight?.(i + 1, plan.weights.length, weight.name);
   }
   return {
-    memory, module, kernels, planAddress, weightsAddress, weightsBytes, stateAddress, slotBytes, fingerprint: fingerprint >>> 0,
+    memory, module, kernels, planAddress, weightsAddress, weightsBytes, stateAddress, slotBytes, fingerprint,
     report: {
       header: HEADER_BYTES, plan: planBytes, weights: stateAddress - weightsAddress, state: stateBytes, scratch: memory.buffer.byteLength - stateAddress - stateBytes,
       total: memory.buffer.byteLength,

@@ -3,6 +3,7 @@
 import type { Checkpoint, TensorRef, Tensors } from "./checkpoint/index.ts";
 import type { WeightType } from "./dtype.ts";
 import { WEIGHT_TYPES } from "./dtype.ts";
+import { fnv1a } from "./fingerprint.ts";
 import type { Fold, Plan } from "./plan.ts";
 
 export const WEIGHTS = "slab.weights", VERSION = "4";
@@ -21,11 +22,7 @@ export interface Packed {
 
 /** What tells one way of laying weights out from another. */
 export function planKey(plan: Plan): string {
-  let hash = 0x811c9dc5;
-  for (const { name, bytes } of plan.weightTensors) {
-    for (const c of `${name}:${bytes};`) hash = Math.imul(hash ^ c.codePointAt(0)!, 16777619);
-  }
-  return (hash >>> 0).toString(16);
+  return plan.weightTensors.reduce((hash, { name, bytes }) => fnv1a(`${name}:${bytes};`, hash), fnv1a([])).toString(16);
 }
 
 /** A network's tensors where there are none to read: every name and shape asked for is there. */

@@ -4,9 +4,9 @@ import { configOf } from "../models/family.ts";
 import type { ByteSource } from "./checkpoint/index.ts";
 import { Checkpoint } from "./checkpoint/checkpoint.ts";
 import { blobSource, bytesSource, streamSource } from "./checkpoint/source.ts";
+import { describe } from "./describe.ts";
 import type { OpenedModel } from "./folder.ts";
 import { described, openFile, parseJson } from "./folder.ts";
-import { describe } from "./runtime.ts";
 
 /** What to load when there is no folder: objects, bytes or streams. */
 export interface ModelParts {

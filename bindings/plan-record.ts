@@ -2,6 +2,7 @@
 // are decided at the end. A tensor's rows are padded to whole panels of eight floats, so that no kernel ever meets a ragged column.
 import { PANEL } from "../assembly/header.ts";
 import { OP_ARGS, OP_BYTES } from "../assembly/opcodes.ts";
+import { alignUp } from "./align.ts";
 import type { WeightType } from "./dtype.ts";
 import type { StateLayout } from "./plan-state.ts";
 import type { TableSource, Weight } from "./weights.ts";
@@ -88,7 +89,6 @@ export interface Fold {
 /** The tensor from a byte on. */
 export const part = (tensor: Tensor, offset: number): Tensor | Place => (offset ? { tensor, offset } : tensor);
 
-export const alignUp = (n: number, to: number): number => Math.ceil(n / to) * to;
 /** The tensor that an argument points into. */
 export const tensorOf = (a: Argument): Tensor | undefined =>
   typeof a === "object" ? ("tensor" in a ? a.tensor : "f32" in a || "live" in a ? undefined : a) : undefined;

@@ -2,6 +2,7 @@
 // pages. They may be asked for in any order; where each is, is decided at the end: fixed parts first, then pages that hold every cache's
 // share of the same tokens, so that what a timeline has used of its state is one run of bytes from its beginning.
 import { CACHE_PAGE } from "../assembly/header.ts";
+import { alignUp } from "./align.ts";
 
 /** A part of a fixed size. Its offset is known once the plan is laid out. */
 export interface StatePart {
@@ -25,7 +26,7 @@ export interface Cache {
   ring: number;
 }
 
-const padded = (bytes: number): number => Math.ceil(bytes / 64) * 64;
+const padded = (bytes: number): number => alignUp(bytes, 64);
 const pagesOf = (tokens: number): number => Math.ceil(tokens / CACHE_PAGE);
 
 export class StateLayout {

@@ -1,13 +1,14 @@
 // The plan builder: a model's forward pass, recorded once as flat ops. Linear layers, which every model has, are recorded here; all other
 // ops are functions of ops/, so that an app carries those of its own models. Each makes the op's output, says how the work divides between
 // threads, and how many floating-point operations it is.
+import { alignUp } from "./align.ts";
 import { PANEL } from "../assembly/header.ts";
 import * as opcodes from "../assembly/opcodes.ts";
 import type { WeightType } from "./dtype.ts";
 import { rowBytes } from "./dtype.ts";
 import * as kernels from "./op-table.ts";
 import type { Address, Tensor } from "./plan-record.ts";
-import { alignUp, grainFor, part, PlanRecord, rowGrain } from "./plan-record.ts";
+import { grainFor, part, PlanRecord, rowGrain } from "./plan-record.ts";
 import type { Linear, PackedLinear } from "./weights.ts";
 import { packedLinear } from "./weights.ts";
 

@@ -123,7 +123,3 @@ export class Runtime {
     this.#memory = this.#member = undefined;
   }
 }
-
-/** What a value is, for an error message. */
-export const describe = (value: unknown): string =>
-  value === null || value === undefined ? String(value) : typeof value === "object" ? (value.constructor?.name ?? "an object") : typeof value === "string" ? JSON.stringify(value.slice(0, 40)) : `${typeof value} ${String(value)}`;

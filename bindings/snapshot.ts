@@ -1,6 +1,7 @@
 // A session on paper: 64 bytes of header, then the used part of the state as it is. Little-endian on every host that WebAssembly runs on.
 //   0 magic "SLABSESS" | 8 version | 12 header bytes | 16 model fingerprint | 20 state bytes | 24 position (f64) | 32 checksum of the state
 //   | 36 … zero | 60 checksum of bytes 0 … 59
+import { fnv1a } from "./fingerprint.ts";
 
 export const HEADER_BYTES = 64;
 export const VERSION = 1;
@@ -13,11 +14,7 @@ export interface SnapshotHeader {
   readonly checksum: number;
 }
 
-function headerChecksum(bytes: Uint8Array): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < 60; i++) hash = Math.imul(hash ^ bytes[i]!, 16777619);
-  return hash >>> 0;
-}
+const headerChecksum = (bytes: Uint8Array): number => fnv1a(bytes.subarray(0, 60));
 
 /** A snapshot with its header written and room for the state behind it. */
 export function newSnapshot({ fingerprint, stateBytes, position, checksum }: SnapshotHeader): Uint8Array {

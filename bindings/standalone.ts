@@ -2,16 +2,16 @@
 // that slab-wasi runs it in. assembly/slab-file.ts says where everything is.
 import { THREAD_SCRATCH, THREAD_SCRATCH_BYTES } from "../assembly/header.ts";
 import * as file from "../assembly/slab-file.ts";
+import { alignUp } from "./align.ts";
 import type { Classifier } from "./classifier.ts";
 import { KINDS } from "./dtype.ts";
+import { instantiate } from "./kernels.ts";
 import type { Language } from "./language.ts";
 import type { Tensor } from "./plan.ts";
 
-const alignUp = (n: number, to: number): number => Math.ceil(n / to) * to;
-
 /** The file. The plan's addresses are those of the file's own memory, so the model that it is taken from stays as it is. */
 export function standaloneFile(task: Classifier | Language): Uint8Array<ArrayBuffer> {
-  const { runtime } = task, { plan, memory: { planAddress, stateAddress, slotBytes, memory } } = runtime;
+  const { runtime } = task, { plan, memory: { planAddress, stateAddress, slotBytes, memory, module } } = runtime;
   const encoder = new TextEncoder(), name = encoder.encode(task.config.name);
   const labels = encoder.encode(task.kind === "images" ? task.config.image.labels.map((label) => `${label.replaceAll("\0", " ")}\0`).join("") : "");
   const programs = task.kind === "images" ? [{ first: 0, last: plan.ops.length, capacity: undefined }] : ["prefill", "decode", "head"].map((wanted) => plan.programs.find((p) => p.name === wanted)!);
@@ -25,7 +25,9 @@ export function standaloneFile(task: Classifier | Language): Uint8Array<ArrayBuf
   const planAt = alignUp(labelsAt + labels.length, 64), weightsEnd = planAt + stateAddress - planAddress;
   /** From an address in the model's memory to the same thing in the file's. */
   const shift = file.FILE_BASE + planAt - planAddress;
-  const bytes = new Uint8Array(weightsEnd), view = new DataView(bytes.buffer), words = new DataView(memory.buffer);
+  // in a memory of its own, so that the kernels can read it
+  const pages = Math.ceil(weightsEnd / 65536), own = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: runtime.caps.build.endsWith("threads") });
+  const bytes = new Uint8Array(own.buffer, 0, weightsEnd), view = new DataView(own.buffer), words = new DataView(memory.buffer);
   bytes.set(name, nameAt);
   bytes.set(labels, labelsAt);
   bytes.set(runtime.bytes(planAddress, stateAddress - planAddress), planAt);
@@ -79,20 +81,6 @@ export function standaloneFile(task: Classifier | Language): Uint8Array<ArrayBuf
     put(file.EOS, eos ?? -1);
     put(file.CONTEXT, Number.isFinite(plan.state!.mostTokens) ? plan.state!.mostTokens : -1);
   }
-  put(file.CHECKSUM, checksum(new Int32Array(bytes.buffer, file.CHECKED_FROM)));
-  return bytes;
-}
-
-/** checksum() of assembly/elementwise.ts, where there is no memory of the right place for it. */
-function checksum(words: Int32Array): number {
-  const lanes = new Int32Array(4).fill(0x2545f491);
-  for (let i = 0; i < words.length; i += 4) {
-    for (let j = 0; j < 4; j++) {
-      const mixed = Math.imul(lanes[j]! ^ words[i + j]!, 0x9e3779b1);
-      lanes[j] = mixed ^ (mixed >>> 15);
-    }
-  }
-  let hash = lanes[0]!;
-  for (let j = 1; j < 4; j++) hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35) + lanes[j]!;
-  return hash ^ (hash >>> 16);
+  put(file.CHECKSUM, instantiate(module, own).checksum(file.CHECKED_FROM, weightsEnd - file.CHECKED_FROM));
+  return bytes.slice();
 }

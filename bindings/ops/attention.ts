@@ -1,9 +1,10 @@
 // Ops of attention within a picture: linear, through scores, and inside windows.
 import { PANEL } from "../../assembly/header.ts";
 import { WEIGH_LINEAR, WEIGH_SOFTMAX } from "../../assembly/opcodes.ts";
+import { alignUp } from "../align.ts";
 import * as kernels from "../op-table.ts";
 import type { Address } from "../plan-record.ts";
-import { alignUp, headWidth, part, rowGrain } from "../plan-record.ts";
+import { headWidth, part, rowGrain } from "../plan-record.ts";
 import type { Plan, Tensor } from "../plan.ts";
 import type { RowGroups } from "./rows.ts";
 

@@ -2,9 +2,10 @@
 // its pass which of its forms to take, and keeps what it carries from token to token in the pass's state, under a name.
 import { CACHE_PAGE, PANEL } from "../../assembly/header.ts";
 import { DECAY_KEY, DECAY_NONE, DECAY_SCALAR, DECAY_VALUE, NORMALISE, READ_BEFORE } from "../../assembly/opcodes.ts";
+import { alignUp } from "../align.ts";
 import type { TensorRef } from "../checkpoint/index.ts";
 import * as kernels from "../op-table.ts";
-import { alignUp, headWidth, rowGrain } from "../plan-record.ts";
+import { headWidth, rowGrain } from "../plan-record.ts";
 import type { StateLayout } from "../plan-state.ts";
 import type { Plan, Tensor } from "../plan.ts";
 import { rawTable } from "../weights.ts";

@@ -11,7 +11,7 @@ import type { MemoryReport } from "../memory.ts";
 import type { Model } from "../model.ts";
 import type { ModelParts } from "../parts.ts";
 import type { Profile } from "../profile.ts";
-import { describe } from "../runtime.ts";
+import { describe } from "../describe.ts";
 import type { Generated, GeneratedToken, GenerateOptions } from "../session.ts";
 import { Connection } from "./connection.ts";
 import type { Loaded } from "./protocol.ts";

@@ -1,0 +1,2 @@
+/** The next multiple of `to`. */
+export const alignUp = (n: number, to: number): number => Math.ceil(n / to) * to;
