@@ -8,7 +8,6 @@ import { WEIGHT_TYPES } from "./dtype.ts";
 import type { Download } from "./folder.ts";
 import { openFolder } from "./folder.ts";
 import type { WasmSource } from "./given-module.ts";
-import { givenModule } from "./given-module.ts";
 import { chooseBuild, trustedBytes } from "./kernels.ts";
 import type { MaterialiseOptions } from "./memory.ts";
 import { materialise } from "./memory.ts";
@@ -71,7 +70,7 @@ export const loadOf = (architectures: readonly Architecture[], remedy?: string):
   const { dtype, signal, onProgress } = options;
   signal?.throwIfAborted();
   if (dtype !== undefined && !WEIGHT_TYPES.includes(dtype)) throw new RangeError(`dtype is ${describe(dtype)}, expected one of ${WEIGHT_TYPES.join(", ")}`);
-  const given = options.wasm === undefined ? undefined : await givenModule(options.wasm), module = given?.module;
+  const given = options.wasm === undefined ? undefined : await (await import("./given-module.ts")).givenModule(options.wasm), module = given?.module;
   const chosen = chooseBuild(platform, options, given);
   const known: Known = { families: architectures.map(({ family }) => family), ...(remedy === undefined ? {} : { remedy }) };
   const opened = typeof source === "string" || source instanceof URL ? await openFolder(source, options, known) : await openParts(source, options, known);

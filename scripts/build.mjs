@@ -14,7 +14,10 @@ const MODULES = ["slab-simd", "slab-relaxed", "slab-simd-threads", "slab-relaxed
 const CODECS = { jpeg: "jpeg/codec/dec/mozjpeg_dec.wasm", png: "png/codec/pkg/squoosh_png_bg.wasm", webp: "webp/codec/dec/webp_dec.wasm" };
 const TOKENIZER = { tokenizer: "bindings/tokenizer/index.ts" };
 /** Modules that are loaded when they are first needed, with a file each. */
-const APART = { pth: "bindings/checkpoint/pth.ts", shards: "bindings/checkpoint/shards.ts", extras: "bindings/extras.ts", recognise: "models/recognise.ts" };
+const APART = {
+  pth: "bindings/checkpoint/pth.ts", shards: "bindings/checkpoint/shards.ts", extras: "bindings/extras.ts", recognise: "models/recognise.ts",
+  given: "bindings/given-module.ts",
+};
 const what = process.argv[2] ?? "all";
 
 async function compile(args) {
