@@ -3,6 +3,9 @@
 // The cache is pages of CACHE_PAGE tokens, every layer's part of a page beside the others', so what a timeline has used of it is one run
 // of bytes from its beginning. A head's part of a page is keys [CACHE_PAGE/8][headDim][8 tokens], rotated by their positions, then values
 // [headDim/8][CACHE_PAGE][8 channels]: both are panels of the matrix product, for one query row and for many.
+import {
+  cacheInState, eachPosition, floats, good, reads, scratchHolds, small, span, timelines, updates, writes,
+} from "./extents";
 import { CACHE_PAGE, PANEL, ZEROS } from "./header";
 import { scaleRow } from "./linear-attention";
 import { fourPanels, panelProduct } from "./matmul";
@@ -63,6 +66,19 @@ export function cacheTokens(
       }
     }
   }
+}
+
+/** What cacheTokens touches. */
+export function cacheTokensFits(
+  units: i32, q: usize, qRow: usize, k: usize, kRow: usize, v: usize, vRow: usize, states: usize, positions: usize,
+  cacheOffset: usize, pageBytes: usize, angles: usize, rows: i32, heads: i32, headDim: i32, sequence: i32,
+): bool {
+  if (!good(rows) || !small(heads) || !small(headDim) || headDim % PANEL) return false;
+  const row = floats(heads, headDim);
+  return units == (sequence ? heads : <i64>rows * heads) && timelines(states, positions, sequence ? 1 : rows)
+    && cacheInState(cacheOffset, pageBytes, heads, headDim)
+    && updates(q, span(rows, qRow, row)) && reads(k, span(rows, kRow, row)) && reads(v, span(rows, vRow, row))
+    && reads(angles, eachPosition(floats(headDim)));
 }
 
 /**
@@ -135,4 +151,16 @@ export function cachedAttention(
     );
     unit += count;
   }
+}
+
+/** What cachedAttention touches. */
+export function cachedAttentionFits(
+  units: i32, out: usize, outRow: usize, q: usize, qRow: usize, states: usize, positions: usize, cacheOffset: usize,
+  pageBytes: usize, rows: i32, heads: i32, headDim: i32, sequence: i32,
+): bool {
+  if (!good(rows) || !small(heads) || !small(headDim) || headDim % PANEL) return false;
+  const row = floats(heads, headDim);
+  return units == <i64>rows * heads && timelines(states, positions, sequence ? 1 : rows)
+    && cacheInState(cacheOffset, pageBytes, heads, headDim) && writes(out, span(rows, outRow, row))
+    && reads(q, span(rows, qRow, row)) && scratchHolds(floats(BLOCK, CACHE_PAGE + 2));
 }
