@@ -1,4 +1,5 @@
 // Causal depthwise convolution over tokens: the short convolution of language models. The state holds the last taps − 1 inputs.
+import { floats, good, inState, reads, span, statesOf, updates, woven } from "./extents";
 import { PANEL } from "./header";
 import { madd } from "./simd";
 
@@ -38,6 +39,17 @@ export function causalConv(
     }
     if (sequence) remember(<usize>load<i32>(states) + stateOffset + column, row, past, input, xRow, rows);
   }
+}
+
+/** What causalConv touches. */
+export function causalConvFits(
+  units: i32, out: usize, outRow: usize, x: usize, xRow: usize, xPanel: usize, w: usize, states: usize,
+  stateOffset: usize, rows: i32, channels: i32, taps: i32, sequence: i32,
+): bool {
+  if (!good(rows) || !good(channels) || !good(taps)) return false;
+  const row = floats((channels + PANEL - 1) & -PANEL), own = floats(units, PANEL);
+  return own <= row && updates(out, span(rows, outRow, own)) && reads(x, woven(units, xPanel, span(rows, xRow, 32)))
+    && reads(w, row * taps) && statesOf(states, sequence ? 1 : rows) && inState(stateOffset, row * (taps - 1));
 }
 
 /** The cache after `rows` more inputs: its last `past` of old and new together. */

@@ -1,4 +1,5 @@
 // Depthwise convolution 5×5 over head panels.
+import { floats, goodProduct, reads, scratchHolds, small, span, updates, wholeHeads } from "./extents";
 import { PANEL } from "./header";
 import { madd } from "./simd";
 
@@ -126,4 +127,15 @@ export function depthwiseConv(
       }
     }
   }
+}
+
+/** What depthwiseConv touches. */
+export function depthwiseConvFits(
+  units: i32, out: usize, outRow: usize, map: usize, w: usize, height: i32, side: i32, headDim: i32, width: i32,
+): bool {
+  if (!small(height) || !small(side) || !goodProduct(height, side)) return false;
+  if (!small(headDim) || headDim > width || !wholeHeads(units, width)) return false;
+  const heads = units / (width / PANEL), pixels = height * side;
+  return updates(out, span(pixels, outRow, floats(heads, headDim))) && reads(map, floats(units, PANEL) * pixels)
+    && reads(w, floats(width, 25)) && scratchHolds(floats(height + 4, side + 4) * PANEL);
 }

@@ -1,7 +1,8 @@
 // Depthwise convolution 3×3 or 5×5 with taps of every channel's own: the channel mixers of pyramids, positions inside stripes.
+import { floats, good, goodProduct, reads, scratchHolds, small, span, woven, writes } from "./extents";
 import { PANEL } from "./header";
 import { finishPanel } from "./matmul";
-import { ACT_NONE } from "./opcodes";
+import { ACT_NONE, ACT_SILU } from "./opcodes";
 import { madd } from "./simd";
 
 /** Bytes of a pixel in a window: two panels. */
@@ -178,4 +179,21 @@ export function depthwiseConvChannels(
       }
     }
   }
+}
+
+/** What depthwiseConvChannels touches. */
+export function depthwiseConvChannelsFits(
+  units: i32, out: usize, outRow: usize, outPanel: usize, x: usize, xRow: usize, xPanel: usize, w: usize, bias: usize,
+  addend: usize, addendRow: usize, addendPanel: usize, height: i32, side: i32, panels: i32, taps: i32, act: i32,
+  across: i32, group: i32,
+): bool {
+  if (!small(height) || !small(side) || !small(panels) || !small(across) || !small(group) || group & 1) return false;
+  if (!good(height * across) || units % (height * across) || !goodProduct(units, side)) return false;
+  if ((taps != 3 && taps != 5) || <u32>act > <u32>ACT_SILU) return false;
+  const pixels = units * side;
+  return writes(out, woven(panels, outPanel, span(pixels, outRow, 32)))
+    && reads(x, woven(panels, xPanel, span(pixels, xRow, 32)))
+    && (!addend || reads(addend, woven(panels, addendPanel, span(pixels, addendRow, 32))))
+    && reads(w, floats(panels, PANEL) * (taps * taps)) && reads(bias, floats(panels, PANEL))
+    && scratchHolds(floats(group, PANEL) * taps * (side + taps - 1));
 }

@@ -1,4 +1,5 @@
 // Reductions and moves over rows.
+import { floats, good, reads, span, writes } from "./extents";
 import { PANEL } from "./header";
 
 /**
@@ -21,6 +22,11 @@ export function meanRows(begin: i32, end: i32, out: usize, x: usize, xRow: usize
   }
 }
 
+/** What meanRows touches. */
+export function meanRowsFits(units: i32, out: usize, x: usize, xRow: usize, rows: i32): bool {
+  return good(rows) && writes(out, floats(units, PANEL)) && reads(x, span(rows, xRow, floats(units, PANEL)));
+}
+
 /**
  * Copies blocks [begin, end) of `bytes` each.
  *
@@ -29,6 +35,11 @@ export function meanRows(begin: i32, end: i32, out: usize, x: usize, xRow: usize
 export function copyBlocks(begin: i32, end: i32, out: usize, from: usize, bytes: usize): void {
   const offset = <usize>begin * bytes;
   memory.copy(out + offset, from + offset, <usize>(end - begin) * bytes);
+}
+
+/** What copyBlocks touches. */
+export function copyBlocksFits(units: i32, out: usize, from: usize, bytes: usize): bool {
+  return writes(out, <u64>units * bytes) && reads(from, <u64>units * bytes);
 }
 
 /** Checksum of `bytes` (a multiple of 16): any single changed word changes it. Not a signature. */

@@ -1,4 +1,5 @@
 // Rows in another order: neighbours side by side (patch merging), maps cut into windows and put together again.
+import { floats, good, largestIndex, negative, reads, small, span, woven, writes } from "./extents";
 import { PANEL } from "./header";
 import { ACT_RELU } from "./opcodes";
 
@@ -40,4 +41,18 @@ export function gatherRows(
       source += PANEL * 4; target += outPanel;
     }
   }
+}
+
+/** What gatherRows touches: rows of `from` up to the largest index. */
+export function gatherRowsFits(
+  units: i32, out: usize, outGroup: usize, outRow: usize, outPanel: usize, from: usize, fromRow: usize, padding: usize,
+  members: usize, group: i32, table: usize, tableRow: usize, columns: i32, act: i32,
+): bool {
+  if (!small(group) || !good(columns) || columns % PANEL || <u32>act > <u32>ACT_RELU) return false;
+  const groups = (units + group - 1) / group, row = floats(columns);
+  const count = <u64>groups * ((group + PANEL - 1) & -PANEL), rows = largestIndex(members, count) + 1;
+  if (rows < 0 || (rows > 0 && !reads(from, span(rows, fromRow, row)))) return false;
+  if (negative(members, count) && !reads(padding, row)) return false;
+  if (table && !reads(table, span(group, tableRow, row))) return false;
+  return writes(out, woven(groups, outGroup, woven(group, outRow, span(columns / PANEL, outPanel, 32))));
 }

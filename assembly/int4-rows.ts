@@ -1,7 +1,8 @@
 // A linear layer on four-bit weights for any number of rows: decode reads the nibbles as they are, prefill unpacks a panel at a time.
+import { floats, reads, scratchHolds, span } from "./extents";
 import { PANEL } from "./header";
-import { linearInt4, unpackPanelInt4 } from "./int4";
-import { finishPanel, panelProduct } from "./matmul";
+import { int4PanelBytes, int4ParamBytes, int4VectorBytes, linearInt4, unpackPanelInt4 } from "./int4";
+import { finishPanel, layerTouches, panelProduct } from "./matmul";
 import { ACT_GATE } from "./opcodes";
 
 /**
@@ -29,4 +30,14 @@ export function linearInt4Rows(
     panelProduct(target, outRow, x, xRow, scratch, m, k, bias + p * (PANEL * 4), added ? by : 0, addendRow);
     finishPanel(target, outRow, by, addendRow, m, act);
   }
+}
+
+/** What linearInt4Rows touches. */
+export function linearInt4RowsFits(
+  units: i32, out: usize, outRow: usize, outPanel: usize, x: usize, xRow: usize, q: usize, params: usize, w: usize,
+  bias: usize, addend: usize, addendRow: usize, addendPanel: usize, m: i32, k: i32, act: i32,
+): bool {
+  return layerTouches(units, out, outRow, outPanel, addend, addendRow, addendPanel, m, k, act)
+    && reads(x, span(m, xRow, floats(k))) && reads(q, int4VectorBytes(k)) && reads(params, int4ParamBytes(k))
+    && reads(w, <u64>units * int4PanelBytes(k)) && reads(bias, floats(units, PANEL)) && scratchHolds(floats(k, PANEL));
 }

@@ -6,6 +6,7 @@
 // of the bytes and 16 + 4v … 16 + 4v + 3 in the high ones, so that a product broadcasts four activations and the sums of channels come out side by
 // side. Scales of channels c and c + 4 share a lane: one in its low half, the other in its high one. 4.5 bits a weight, all in one stream. A bfloat16
 // has the range of an f32, and its coarse steps cost nothing, because the scale is chosen before the nibbles are. Value: (nibble − 8) · scale.
+import { floats, good, reads, writes } from "./extents";
 import { PANEL } from "./header";
 import { finishPanel } from "./matmul";
 import { ACT_GATE } from "./opcodes";
@@ -38,6 +39,11 @@ export function int4PanelBytes(k: i32): usize {
 /** Bytes of one quantised vector of activations. */
 export function int4VectorBytes(k: i32): usize {
   return <usize>blocksOf(k) * X_BYTES;
+}
+
+/** Bytes of its scales and offsets. */
+export function int4ParamBytes(k: i32): usize {
+  return <usize>blocksOf(k) * 8;
 }
 
 /** Four floats, of which the first `left` are read and the others are 0. */
@@ -194,6 +200,11 @@ export function quantizeVectorInt8(out: usize, params: usize, x: usize, k: i32):
     out += X_BYTES;
     x += BLOCK * 4;
   }
+}
+
+/** What quantizeVectorInt8 touches. */
+export function quantizeVectorInt8Fits(units: i32, out: usize, params: usize, x: usize, k: i32): bool {
+  return good(k) && writes(out, int4VectorBytes(k)) && writes(params, int4ParamBytes(k)) && reads(x, floats(k));
 }
 
 /** round(x · inverse) as integers. */

@@ -4,8 +4,9 @@
 // Relaxed builds multiply bytes: w in −127 … 127, x in 0 … 127 with a zero point; panels are [⌈k/4⌉][8][4] bytes. Narrow weights are within
 // −63 … 63: then the products of eight bytes add up in i16 before they are widened, which is faster where arithmetic is the bound.
 // Plain builds multiply i16: x within ±2047, no zero point; panels are [⌈k/2⌉][8][2] bytes, widened as they are loaded.
+import { floats, good, reads, span, writes } from "./extents";
 import { PANEL, TILE_ROWS } from "./header";
-import { finishPanel, quarterOf } from "./matmul";
+import { finishPanel, layerTouches, quarterOf } from "./matmul";
 import { ACT_GATE } from "./opcodes";
 import { BYTE_DOT, bytePairs, constantAt, madd, max4, ONES, ROUND, sum4 } from "./simd";
 
@@ -103,6 +104,14 @@ export function quantizePanelInt8(out: usize, scales: usize, sums: usize, rows: 
  */
 export function quantizeRows(begin: i32, end: i32, out: usize, outRow: usize, params: usize, x: usize, xRow: usize, k: i32): void {
   for (let r = <usize>begin; r < <usize>end; ++r) quantizeRow(out + r * outRow, params + r * 8, x + r * xRow, k);
+}
+
+/** What quantizeRows touches. */
+export function quantizeRowsFits(
+  units: i32, out: usize, outRow: usize, params: usize, x: usize, xRow: usize, k: i32,
+): bool {
+  return good(k) && writes(out, span(units, outRow, int8RowBytes(k))) && writes(params, floats(units, 2))
+    && reads(x, span(units, xRow, floats(k)));
 }
 
 function quantizeRow(out: usize, params: usize, x: usize, k: i32): void {
@@ -336,6 +345,18 @@ export function linearInt8(
     if (m > 1) finishPanel(out + p * outPanel, outRow, addend + p * addendPanel, addendRow, m, act);
   }
   if (m == 1) for (p = begin; p < <usize>end; ++p) finishPanel(out + p * outPanel, outRow, addend + p * addendPanel, addendRow, 1, act);
+}
+
+/** What linearInt8 touches. */
+export function linearInt8Fits(
+  units: i32, out: usize, outRow: usize, outPanel: usize, q: usize, qRow: usize, params: usize, w: usize, scales: usize,
+  sums: usize, bias: usize, addend: usize, addendRow: usize, addendPanel: usize, m: i32, k: i32, act: i32, narrow: i32,
+): bool {
+  const columns = floats(units, PANEL);
+  return layerTouches(units, out, outRow, outPanel, addend, addendRow, addendPanel, m, k, act)
+    && reads(q, span(m, qRow, int8RowBytes(k))) && reads(params, floats(m, 2))
+    && reads(w, <u64>units * int8PanelBytes(k)) && reads(scales, columns)
+    && reads(sums, columns) && reads(bias, columns);
 }
 
 /** One panel, all rows. */

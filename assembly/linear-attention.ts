@@ -1,6 +1,7 @@
 // Linear attention: softmax(q·kᵀ)·v becomes φ(q)·(φ(k)ᵀ·v), so a head's keys and values fit in one headDim × headDim state.
 // Bidirectional form (images): one state over all tokens, then one product per token. φ is applied where q and k are produced.
 // Keys and values come in head panels, f32 [heads][width/8][tokens][8], width = headDim padded to 8 with zeros.
+import { floats, good, reads, small, span, wholeHeads, writes } from "./extents";
 import { PANEL, ZEROS } from "./header";
 import { panelProduct } from "./matmul";
 import { madd, sum4 } from "./simd";
@@ -77,6 +78,13 @@ export function keyValueState(begin: i32, end: i32, state: usize, k: usize, v: u
   }
 }
 
+/** What keyValueState touches. */
+export function keyValueStateFits(units: i32, state: usize, k: usize, v: usize, tokens: i32, width: i32): bool {
+  if (!good(tokens) || !wholeHeads(units, width)) return false;
+  const heads = units / (width / PANEL), panels = floats(units, PANEL) * tokens;
+  return writes(state, heads * floats(width, width + 1)) && reads(k, panels) && reads(v, panels);
+}
+
 /** Multiplies `count` floats by `factor`. */
 export function scaleRow(at: usize, count: i32, factor: f32): void {
   const f = f32x4.splat(factor);
@@ -145,4 +153,22 @@ export function linearAttention(
       normaliseRows(target, outRow, queries, qRow, sums, rows, headDim, eps);
     }
   }
+}
+
+/** What linearAttention touches. */
+export function linearAttentionFits(
+  units: i32, out: usize, outRow: usize, q: usize, qRow: usize, state: usize, heads: i32, headDim: i32, width: i32,
+  eps: f32,
+): bool {
+  return attentionTouches(units, out, outRow, q, qRow, heads, headDim, width)
+    && reads(state, heads * floats(width, width + 1));
+}
+
+/** What attention kernels have in common: queries, and outputs of whole panels a head. */
+export function attentionTouches(
+  units: i32, out: usize, outRow: usize, q: usize, qRow: usize, heads: i32, headDim: i32, width: i32,
+): bool {
+  if (!small(heads) || !small(headDim) || !small(width) || width % PANEL || headDim > width) return false;
+  return writes(out, span(units, outRow, floats(heads - 1, headDim) + floats(width)))
+    && reads(q, span(units, qRow, floats(heads, headDim)));
 }

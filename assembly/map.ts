@@ -1,7 +1,8 @@
 // Element-wise formulas over rows, as short programs: gates, decays, interpolations. A row passes in blocks that stay in the first-level
 // cache, and every instruction works on a whole block, so that reading the program costs little beside the arithmetic.
+import { floats, good, isTable, reads, scratchHolds, span, woven, writes } from "./extents";
 import {
-  MAP_ADD, MAP_CONSTANT, MAP_DIV, MAP_EXP, MAP_GELU, MAP_INPUTS, MAP_MAX, MAP_MIN, MAP_MUL, MAP_NEG, MAP_PUSH, MAP_RELU, MAP_SIGMOID, MAP_SILU,
+  MAP_ADD, MAP_CONSTANT, MAP_DEPTH, MAP_DIV, MAP_EXP, MAP_GELU, MAP_INPUTS, MAP_MAX, MAP_MIN, MAP_MUL, MAP_NEG, MAP_PUSH, MAP_RELU, MAP_SIGMOID, MAP_SILU,
   MAP_SOFTPLUS, MAP_SQRT, MAP_STACK, MAP_SUB, MAP_TANH,
 } from "./opcodes";
 import { exp4, gelu, madd, silu } from "./simd";
@@ -9,11 +10,11 @@ import { exp4, gelu, madd, silu } from "./simd";
 /** Floats of a block, and bytes. */
 const BLOCK: i32 = 64, BLOCK_BYTES: usize = 256;
 
-/** Where a leaf's numbers lie that go with channels [column, column + n): in place, or spread out in `copy`. */
-function leafAt(input: usize, mode: i32, column: i32, n: i32, copy: usize): usize {
+/** Where a leaf's numbers lie that go with n channels from `column` on: in place, or spread out in `copy`, the last again past the end. */
+function leafAt(input: usize, mode: i32, column: i32, columns: i32, n: i32, copy: usize): usize {
   if (mode == 0) return input + <usize>column * 4;
   for (let i = 0; i < n; ++i) {
-    const c = column + i, from = mode > 0 ? c / mode : c % -mode;
+    const c = min(column + i, columns - 1), from = mode > 0 ? c / mode : c % -mode;
     store<f32>(copy + <usize>i * 4, load<f32>(input + <usize>from * 4));
   }
   return copy;
@@ -103,7 +104,7 @@ export function map(
   const leaf = scratch + 8 * BLOCK_BYTES, first = program + MAP_INPUTS * 4, last = first + <usize>length * 4;
   for (let row = <usize>begin; row < <usize>end; ++row) {
     for (let column = 0; column < columns; column += BLOCK) {
-      const live = min(BLOCK, columns - column), n = (live + 3) & ~3;
+      const n = (min(BLOCK, columns - column) + 3) & ~3;
       // the top block's slot, and where its numbers are: a leaf is not copied until something else is put over it
       let top = scratch - BLOCK_BYTES, held: usize = 0;
       for (let at = first; at < last; at += 4) {
@@ -116,7 +117,7 @@ export function map(
         } else if (source != MAP_STACK) {
           const input = source == 1 ? a + row * aRow : source == 2 ? b + row * bRow : source == 3 ? c + row * cRow
             : source == 4 ? d + row * dRow : source == 5 ? e + row * eRow : f + row * fRow;
-          from = leafAt(input, load<i32>(program + <usize>(source - 1) * 4), column, live, leaf);
+          from = leafAt(input, load<i32>(program + <usize>(source - 1) * 4), column, columns, n, leaf);
         } else if (op < MAP_NEG) {
           from = held;
           top -= BLOCK_BYTES;
@@ -138,4 +139,45 @@ export function map(
       if (held != into) memory.copy(into, held, <usize>n * 4);
     }
   }
+}
+
+/** What map touches: of its inputs, those that the program names. */
+export function mapFits(
+  units: i32, out: usize, outRow: usize, program: usize, length: i32, columns: i32, a: usize, aRow: usize, b: usize,
+  bRow: usize, c: usize, cRow: usize, d: usize, dRow: usize, e: usize, eRow: usize, f: usize, fRow: usize,
+): bool {
+  const whole = (columns + 3) & ~3;
+  if (!good(length) || !good(columns) || !isTable(program, floats(MAP_INPUTS + length))) return false;
+  const used = programInputs(program + MAP_INPUTS * 4, length);
+  return used >= 0 && writes(out, span(units, outRow, floats(whole))) && scratchHolds((MAP_DEPTH + 1) * BLOCK_BYTES)
+    && inputFits(used & 1, units, a, aRow, load<i32>(program), columns) && inputFits(used & 2, units, b, bRow, load<i32>(program, 4), columns)
+    && inputFits(used & 4, units, c, cRow, load<i32>(program, 8), columns) && inputFits(used & 8, units, d, dRow, load<i32>(program, 12), columns)
+    && inputFits(used & 16, units, e, eRow, load<i32>(program, 16), columns) && inputFits(used & 32, units, f, fRow, load<i32>(program, 20), columns);
+}
+
+function inputFits(used: i32, units: i32, at: usize, row: usize, mode: i32, columns: i32): bool {
+  if (!used) return true;
+  if (mode == i32.MIN_VALUE) return false;
+  const numbers = mode == 0 ? (columns + 3) & ~3 : mode > 0 ? (columns - 1) / mode + 1 : min(columns, -mode);
+  return reads(at, woven(units, row, floats(numbers)));
+}
+
+/** The inputs that a program of known instructions reads, a bit each, whose stack never runs over or dry; −1: it is none. */
+function programInputs(at: usize, length: i32): i32 {
+  let depth = 0, used = 0;
+  for (const end = at + <usize>length * 4; at < end; at += 4) {
+    const word = load<i32>(at), op = word & 255, source = word >> 8, oneSided = op >= MAP_NEG;
+    if (op < MAP_PUSH || op > MAP_GELU || (op > MAP_MIN && op < MAP_NEG) || source < 0) return -1;
+    if (oneSided ? source != MAP_STACK : op == MAP_PUSH && source == MAP_STACK) return -1;
+    if (source == MAP_CONSTANT) {
+      at += 4;
+      if (at >= end) return -1;
+    } else if (source > MAP_INPUTS) return -1;
+    else if (source != MAP_STACK) used |= 1 << (source - 1);
+    if (op == MAP_PUSH) {
+      if (++depth > MAP_DEPTH) return -1;
+    } else if (depth < (!oneSided && source == MAP_STACK ? 2 : 1)) return -1;
+    else if (!oneSided && source == MAP_STACK) --depth;
+  }
+  return depth == 1 ? used : -1;
 }

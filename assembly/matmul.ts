@@ -1,6 +1,7 @@
 // Linear layers: y = act(x·Wᵀ + bias + addend), W packed once into panels [N/8][K][8], x read in place, y written once.
 // The register tile is 6×8 (12 accumulators); an engine with a weaker register allocator gets 4×8 from the same panels.
 // Every output is one chain ordered by k, so tile shape, row split and thread count never change its bits.
+import { floats, good, reads, span, woven, writes } from "./extents";
 import { PANEL, TILE_ROWS } from "./header";
 import { ACT_GATE, ACT_GELU, ACT_NONE, ACT_RELU } from "./opcodes";
 import { addProduct, gelu, geluTwoRows, madd, product, silu } from "./simd";
@@ -337,6 +338,25 @@ export function linear(
     first += rows;
   }
   if (m == 1) for (let q = begin; q < end; ++q) finishPanel(out + <usize>q * outPanel, outRow, addend + <usize>q * addendPanel, addendRow, 1, act);
+}
+
+/** What linear touches. */
+export function linearFits(
+  units: i32, out: usize, outRow: usize, outPanel: usize, x: usize, xRow: usize, w: usize, bias: usize, addend: usize,
+  addendRow: usize, addendPanel: usize, m: i32, k: i32, act: i32,
+): bool {
+  return layerTouches(units, out, outRow, outPanel, addend, addendRow, addendPanel, m, k, act)
+    && reads(x, span(m, xRow, floats(k))) && reads(w, floats(units, PANEL) * k) && reads(bias, floats(units, PANEL));
+}
+
+/** What linear layers have in common: panels of outputs, and an addend or a gate. */
+export function layerTouches(
+  units: i32, out: usize, outRow: usize, outPanel: usize, addend: usize, addendRow: usize, addendPanel: usize, m: i32,
+  k: i32, act: i32,
+): bool {
+  if (!good(m) || !good(k) || <u32>act > <u32>ACT_GATE) return false;
+  if (addend ? !reads(addend, woven(units, addendPanel, span(m, addendRow, 32))) : act == ACT_GATE) return false;
+  return writes(out, woven(units, outPanel, span(m, outRow, 32)));
 }
 
 /** The activation or the gate of one panel. */

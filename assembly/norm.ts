@@ -1,4 +1,6 @@
 // Per-row norms, and the per-channel affine map, for networks whose norms do not fold.
+import { floats, good, reads, span, writes } from "./extents";
+import { PANEL } from "./header";
 import { madd, sum4 } from "./simd";
 
 /**
@@ -42,6 +44,18 @@ export function layerNorm(
   }
 }
 
+/** What layerNorm touches. */
+export function layerNormFits(
+  units: i32, out: usize, outRow: usize, x: usize, xRow: usize, weight: usize, bias: usize, dim: i32, eps: f32,
+): bool {
+  return normTouches(units, out, outRow, x, xRow, dim) && reads(weight, floats(dim)) && reads(bias, floats(dim));
+}
+
+/** What norms have in common. */
+function normTouches(units: i32, out: usize, outRow: usize, x: usize, xRow: usize, dim: i32): bool {
+  return good(dim) && writes(out, span(units, outRow, floats(dim))) && reads(x, span(units, xRow, floats(dim)));
+}
+
 /**
  * Per-channel affine map, rows [begin, end): y = x ⊙ weight + bias, over whole panels of eight channels.
  * An unfolded RepBN at inference (SLAB, arXiv:2405.11582).
@@ -60,6 +74,15 @@ export function affine(
       v128.store(target + at, madd(v128.load(row + at), v128.load(weight + at), v128.load(bias + at)));
     }
   }
+}
+
+/** What affine touches. */
+export function affineFits(
+  units: i32, out: usize, outRow: usize, x: usize, xRow: usize, weight: usize, bias: usize, dim: i32,
+): bool {
+  const padded = (dim + PANEL - 1) & -PANEL;
+  return normTouches(units, out, outRow, x, xRow, padded)
+    && reads(weight, floats(padded)) && reads(bias, floats(padded));
 }
 
 /**
@@ -94,4 +117,11 @@ export function rmsNorm(begin: i32, end: i32, out: usize, outRow: usize, x: usiz
       store<f32>(target + at, load<f32>(row + at) * scale * load<f32>(weight + at));
     }
   }
+}
+
+/** What rmsNorm touches. */
+export function rmsNormFits(
+  units: i32, out: usize, outRow: usize, x: usize, xRow: usize, weight: usize, dim: i32, eps: f32,
+): bool {
+  return normTouches(units, out, outRow, x, xRow, dim) && reads(weight, floats(dim));
 }

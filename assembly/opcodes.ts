@@ -1,37 +1,9 @@
-// Op numbers and the shape of an op record. Plain constants, imported by bindings/plan.ts too.
+// The shape of an op record, and what kernels' arguments may be. Plain constants, imported by bindings/ too. The ops' own numbers stand
+// in the tags over their kernels.
 // Record: i32 opcode, i32 units, i32 units per chunk, then the kernel's arguments after (begin, end), in order.
 
 export const OP_BYTES = 104;
 export const OP_ARGS = 12;
-
-export const LINEAR = 1;
-export const KEY_VALUE_STATE = 2;
-export const LINEAR_ATTENTION = 3;
-export const TRANSPOSE_KEYS = 4;
-export const SCORE_ATTENTION = 5;
-export const DEPTHWISE_CONV = 6;
-export const GATHER_PATCHES = 7;
-export const MEAN_ROWS = 8;
-export const AFFINE = 9;
-export const LAYER_NORM = 10;
-export const COPY = 11;
-export const EMBED = 12;
-export const RECURRENT_STEP = 13;
-export const RECURRENT_CHUNKS = 14;
-export const CAUSAL_CONV = 15;
-export const RMS_NORM = 16;
-export const RECURRENT_CHUNKS_BY_CHANNEL = 17;
-export const QUANTIZE_ROWS = 18;
-export const LINEAR_INT8 = 19;
-export const QUANTIZE_VECTOR = 20;
-export const LINEAR_INT4 = 21;
-export const DEPTHWISE_CONV_CHANNELS = 22;
-export const WINDOW_ATTENTION = 23;
-export const GATHER_ROWS = 24;
-export const GATHER_WINDOWS = 29;
-export const STRETCH_ROWS = 30;
-export const CACHE_TOKENS = 33;
-export const CACHED_ATTENTION = 34;
 
 /** Activation of a linear layer. */
 export const ACT_NONE = 0;

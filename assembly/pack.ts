@@ -1,4 +1,5 @@
 // Load time: raw checkpoint bytes → folded, packed panels. Folding is done in float64 and rounded once.
+import { eachId, floats, good, idsOf, reads, span, writes } from "./extents";
 import { PANEL } from "./header";
 import { int4PanelBytes, quantizePanelInt4 } from "./int4";
 import { int8PanelBytes, quantizePanelInt8 } from "./int8";
@@ -266,4 +267,12 @@ export function embed(begin: i32, end: i32, out: usize, outRow: usize, ids: usiz
     else if (format == RAW_BF16) copyRowBF16(target, source, dim);
     else copyRowF64(target, source, dim);
   }
+}
+
+/** What embed touches: any row of the table. */
+export function embedFits(
+  units: i32, out: usize, outRow: usize, ids: usize, table: usize, format: i32, dim: i32,
+): bool {
+  return good(dim) && <u32>format <= <u32>RAW_F64 && idsOf(ids, units)
+    && writes(out, span(units, outRow, floats(dim))) && reads(table, eachId(<u64>dim * bytesOf(format)));
 }

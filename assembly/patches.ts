@@ -1,5 +1,6 @@
 // Convolutions over windows become matrix products: the windows of an image, or of a map whose rows are pixels, as rows of a matrix.
 // Windows may overlap and reach over the border, where they read zeros.
+import { floats, good, goodProduct, reads, small, span, writes } from "./extents";
 import { PANEL } from "./header";
 
 /** Copies `count` floats; short runs are too many for calls. */
@@ -43,6 +44,22 @@ export function gatherPatches(
   }
 }
 
+/** What gatherPatches touches. */
+export function gatherPatchesFits(
+  units: i32, out: usize, outRow: usize, image: usize, channels: i32, height: i32, side: i32, kernel: i32, stride: i32,
+  pad: i32, across: i32,
+): bool {
+  return small(channels) && windowsReach(height, side, kernel, stride, pad, across)
+    && writes(out, span(units, outRow, floats(kernel, kernel) * channels))
+    && reads(image, floats(height, side) * channels);
+}
+
+/** Whether the last window in a line begins inside the map, and no pad is as wide as a window. */
+function windowsReach(height: i32, side: i32, kernel: i32, stride: i32, pad: i32, across: i32): bool {
+  return small(height) && small(side) && small(kernel) && small(stride) && small(across) && pad >= 0 && pad < kernel
+    && <u64>(across - 1) * stride < <u64>(side + pad);
+}
+
 /**
  * Windows of a map, a pixel's channels side by side, as matrix rows: windows [begin, end).
  *
@@ -70,6 +87,16 @@ export function gatherWindows(
   }
 }
 
+/** What gatherWindows touches. */
+export function gatherWindowsFits(
+  units: i32, out: usize, outRow: usize, map: usize, mapRow: usize, channels: i32, height: i32, side: i32, kernel: i32,
+  stride: i32, pad: i32, across: i32,
+): bool {
+  return small(channels) && windowsReach(height, side, kernel, stride, pad, across) && goodProduct(height, side)
+    && writes(out, span(units, outRow, floats(kernel, kernel) * channels))
+    && reads(map, span(height * side, mapRow, floats(channels)));
+}
+
 /**
  * Panels of `from` rows stretched to `to` rows by linear interpolation between the nearest two, panels [begin, end).
  *
@@ -92,4 +119,9 @@ export function stretchRows(begin: i32, end: i32, out: usize, x: usize, from: i3
       v128.store(out, f32x4.add(a1, f32x4.mul(weight, f32x4.sub(v128.load(b, 16), a1))), 16);
     }
   }
+}
+
+/** What stretchRows touches. */
+export function stretchRowsFits(units: i32, out: usize, x: usize, from: i32, to: i32): bool {
+  return good(from) && good(to) && writes(out, floats(units, PANEL) * to) && reads(x, floats(units, PANEL) * from);
 }

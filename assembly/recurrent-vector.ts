@@ -1,12 +1,13 @@
 // Prefill of the additive recurrence where channels decay each at their own pace (GLA, RWKV-6, GSA, HGRN2, Mamba-2 with many groups), or
 // where a token is read before it is written. Chunks of sixteen tokens: inside one, keys (or values) are decayed step by step, which is
 // exact whatever the factors; the state is touched once a chunk, by matrix products.
+import { floats, reads, scratchHolds } from "./extents";
 import { PANEL, ZEROS } from "./header";
 import { addOuter, scaleRow } from "./linear-attention";
 import { panelProduct } from "./matmul";
 import { DECAY_KEY, DECAY_NONE, DECAY_VALUE, NORMALISE, READ_BEFORE } from "./opcodes";
 import { transposeRows } from "./pack";
-import { dotStride, headBytes, panelsToRows } from "./recurrent";
+import { decayTouches, dotStride, headBytes, panelsToRows, recurrenceTouches, chunksTouch } from "./recurrent";
 import { madd, sum4 } from "./simd";
 
 const CHUNK: i32 = 16;
@@ -134,6 +135,19 @@ export function recurrentChunksByChannel(
     }
     panelsToRows(state, panels, valueDim, keyDim, keyDim);
   }
+}
+
+/** What recurrentChunksByChannel touches. */
+export function recurrentChunksByChannelFits(
+  units: i32, out: usize, outRow: usize, q: usize, qRow: usize, k: usize, kRow: usize, v: usize, vRow: usize,
+  tokens: i32, states: usize, stateOffset: usize, keyDim: i32, valueDim: i32, decayKind: i32, decay: usize,
+  decayRow: usize, bonus: usize, flags: i32, eps: f32, sharing: i32,
+): bool {
+  return recurrenceTouches(1, states, stateOffset, units, keyDim, valueDim, flags)
+    && chunksTouch(units, out, outRow, q, qRow, k, kRow, v, vRow, tokens, keyDim, valueDim, sharing)
+    && decayTouches(tokens, units / sharing, keyDim, valueDim, decayKind, decay, decayRow)
+    && (!bonus || reads(bonus, floats(units, keyDim)))
+    && scratchHolds(floats(keyDim, valueDim) + floats(33, keyDim) + floats(33, valueDim) + 1152);
 }
 
 /**

@@ -3,6 +3,7 @@
 //
 // State of one head: S as f32 [valueDim][keyStride], one row per value channel, so that a step passes over it once with q, k and
 // the decay as vectors that stay in cache; then, with a normaliser, z as f32 [keyStride]. keyStride is keyDim padded to 4, with zeros.
+import { floats, good, inState, reads, scratchHolds, small, span, statesOf, woven, writes } from "./extents";
 import { PANEL } from "./header";
 import { DECAY_KEY, DECAY_NONE, DECAY_SCALAR, DECAY_VALUE, READ_BEFORE, NORMALISE } from "./opcodes";
 import { transposeRows } from "./pack";
@@ -191,6 +192,44 @@ export function recurrentStep(
   }
 }
 
+/** What recurrentStep touches. */
+export function recurrentStepFits(
+  units: i32, out: usize, outRow: usize, q: usize, qRow: usize, k: usize, kRow: usize, v: usize, vRow: usize,
+  states: usize, stateOffset: usize, heads: i32, keyDim: i32, valueDim: i32, decayKind: i32, decay: usize,
+  decayRow: usize, bonus: usize, flags: i32, eps: f32, sharing: i32,
+): bool {
+  if (!small(heads) || units % heads || !inGroups(heads, sharing)) return false;
+  const rows = units / heads, keyHeads = heads / sharing, keys = floats(heads, keyDim);
+  return recurrenceTouches(rows, states, stateOffset, heads, keyDim, valueDim, flags)
+    && decayTouches(rows, keyHeads, keyDim, valueDim, decayKind, decay, decayRow) && (!bonus || reads(bonus, keys))
+    && writes(out, span(rows, outRow, floats(heads, valueDim))) && reads(q, span(rows, qRow, keys))
+    && reads(k, span(rows, kRow, floats(keyHeads, keyDim))) && reads(v, span(rows, vRow, floats(keyHeads, valueDim)))
+    && scratchHolds(floats(strideOf(keyDim), 4));
+}
+
+/** Whether heads share keys and values in whole groups. */
+export function inGroups(heads: i32, sharing: i32): bool {
+  return small(sharing) && heads % sharing == 0;
+}
+
+/** What recurrences have in common: the states of `timelines` timelines. */
+export function recurrenceTouches(
+  timelines: i32, states: usize, stateOffset: usize, heads: i32, keyDim: i32, valueDim: i32, flags: i32,
+): bool {
+  if (!small(heads) || !small(keyDim) || !small(valueDim) || <u32>flags > <u32>(NORMALISE | READ_BEFORE)) return false;
+  const state = floats(strideOf(keyDim), valueDim + (flags & NORMALISE ? 1 : 0));
+  return state < 0x80000000 && statesOf(states, timelines) && inState(stateOffset, heads * state);
+}
+
+/** Factors of any kind, one row or one for each of `rows`. */
+export function decayTouches(
+  rows: i32, heads: i32, keyDim: i32, valueDim: i32, decayKind: i32, decay: usize, decayRow: usize,
+): bool {
+  if (<u32>decayKind > <u32>DECAY_VALUE) return false;
+  const factors = decayKind == DECAY_SCALAR ? 1 : decayKind == DECAY_KEY ? keyDim : valueDim;
+  return decayKind == DECAY_NONE || reads(decay, woven(rows, decayRow, floats(heads, factors)));
+}
+
 /** Tokens of one chunk: what they bring stays in the first-level cache while the state passes by. */
 const CHUNK: i32 = 32;
 /** Less than this a chunk's factors may not multiply up to: keys are divided by their product. 2⁻³² */
@@ -308,6 +347,29 @@ export function recurrentChunks(
     }
     panelsToRows(state, panels, valueDim, keyDim, keyDim);
   }
+}
+
+/** What recurrentChunks touches. */
+export function recurrentChunksFits(
+  units: i32, out: usize, outRow: usize, q: usize, qRow: usize, k: usize, kRow: usize, v: usize, vRow: usize,
+  tokens: i32, states: usize, stateOffset: usize, keyDim: i32, valueDim: i32, decay: usize, decayRow: usize,
+  flags: i32, eps: f32, sharing: i32,
+): bool {
+  return recurrenceTouches(1, states, stateOffset, units, keyDim, valueDim, flags)
+    && chunksTouch(units, out, outRow, q, qRow, k, kRow, v, vRow, tokens, keyDim, valueDim, sharing)
+    && (!decay || reads(decay, woven(tokens, decayRow, floats(units / sharing))))
+    && scratchHolds(floats(keyDim, valueDim + 64) + 1664);
+}
+
+/** What the recurrence in chunks has in common: `tokens` rows. */
+export function chunksTouch(
+  heads: i32, out: usize, outRow: usize, q: usize, qRow: usize, k: usize, kRow: usize, v: usize, vRow: usize,
+  tokens: i32, keyDim: i32, valueDim: i32, sharing: i32,
+): bool {
+  if (keyDim & 3 || valueDim % PANEL || !good(tokens) || !inGroups(heads, sharing)) return false;
+  const keyHeads = heads / sharing;
+  return writes(out, span(tokens, outRow, floats(heads, valueDim))) && reads(q, span(tokens, qRow, floats(heads, keyDim)))
+    && reads(k, span(tokens, kRow, floats(keyHeads, keyDim))) && reads(v, span(tokens, vRow, floats(keyHeads, valueDim)));
 }
 
 /** One token's keys · forKeys and queries · forQueries, four of each in turn, a tile apart. */

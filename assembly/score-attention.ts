@@ -1,7 +1,8 @@
 // Attention through an explicit row of scores q·kᵀ: softmax, and linear attention with fewer tokens than channels, where
 // (q·kᵀ)·v is cheaper than q·(kᵀ·v). Both products run on the matrix product's panels.
+import { floats, good, reads, scratchHolds, span, writes } from "./extents";
 import { PANEL, ZEROS } from "./header";
-import { scaleRow } from "./linear-attention";
+import { attentionTouches, scaleRow } from "./linear-attention";
 import { panelProduct } from "./matmul";
 import { WEIGH_SOFTMAX } from "./opcodes";
 import { transposeRows } from "./pack";
@@ -97,6 +98,18 @@ export function scoreAttention(
   }
 }
 
+/** What scoreAttention touches. */
+export function scoreAttentionFits(
+  units: i32, out: usize, outRow: usize, q: usize, qRow: usize, k: usize, v: usize, heads: i32, headDim: i32,
+  width: i32, tokens: i32, weigh: i32, eps: f32,
+): bool {
+  if (!good(tokens)) return false;
+  const padded = (tokens + PANEL - 1) & -PANEL;
+  return attentionTouches(units, out, outRow, q, qRow, heads, headDim, width)
+    && reads(k, floats(heads, headDim) * padded) && reads(v, floats(heads, width) * tokens)
+    && scratchHolds(floats(BLOCK, padded));
+}
+
 /**
  * Keys as panels of eight tokens, units [begin, end); a unit is one panel of one head. Tokens past the end become zeros.
  *
@@ -121,4 +134,12 @@ export function transposeKeys(begin: i32, end: i32, out: usize, k: usize, kRow: 
       target += PANEL * 4;
     }
   }
+}
+
+/** What transposeKeys touches. */
+export function transposeKeysFits(units: i32, out: usize, k: usize, kRow: usize, tokens: i32, headDim: i32): bool {
+  if (!good(tokens) || !good(headDim)) return false;
+  const panels = (tokens + PANEL - 1) / PANEL;
+  return units % panels == 0 && writes(out, floats(units, PANEL) * headDim)
+    && reads(k, span(tokens, kRow, floats(units / panels, headDim)));
 }

@@ -3,6 +3,9 @@
 // The cache is pages of CACHE_PAGE tokens, every layer's part of a page beside the others', so what a timeline has used of it is one run
 // of bytes from its beginning. A head's part of a page is keys [CACHE_PAGE/8][headDim][8 tokens], rotated by their positions, then values
 // [⌈headDim/8⌉][CACHE_PAGE][8 channels]: both are panels of the matrix product, for one query row and for many.
+import {
+  acrossPositions, cacheInState, floats, good, reads, scratchHolds, small, span, timelines, updates, writes,
+} from "./extents";
 import { CACHE_PAGE, PANEL, ZEROS } from "./header";
 import { scaleRow } from "./linear-attention";
 import { fourPanels, panelProduct } from "./matmul";
@@ -84,6 +87,26 @@ export function cacheTokens(
       }
     }
   }
+}
+
+/** What cacheTokens touches. */
+export function cacheTokensFits(
+  units: i32, q: usize, qRow: usize, k: usize, kRow: usize, v: usize, vRow: usize, states: usize, positions: usize,
+  cacheOffset: usize, pageBytes: usize, angles: usize, anglesRow: usize, rows: i32, heads: i32, headDim: i32,
+  sequence: i32, sharing: i32, rotary: i32, ring: i32,
+): bool {
+  if (!cacheable(rows, heads, headDim, sharing, ring) || rotary < 0 || rotary & 1 || rotary > headDim) return false;
+  const keys = floats(heads / sharing, headDim);
+  return units == (sequence ? heads : <i64>rows * heads) && timelines(states, positions, sequence ? 1 : rows)
+    && cacheInState(cacheOffset, pageBytes, <u64>(heads / sharing) * pageHeadBytes(headDim), ring)
+    && (rotary ? updates(q, span(rows, qRow, floats(heads, headDim))) : true)
+    && reads(k, span(rows, kRow, keys)) && reads(v, span(rows, vRow, keys))
+    && (!rotary || reads(angles, acrossPositions(anglesRow, floats(rotary))));
+}
+
+/** Sizes of a layer with a cache. */
+function cacheable(rows: i32, heads: i32, headDim: i32, sharing: i32, ring: i32): bool {
+  return good(rows) && small(heads) && small(headDim) && small(sharing) && heads % sharing == 0 && (ring == 0 || good(ring));
 }
 
 /**
@@ -181,4 +204,17 @@ export function cachedAttention(
     );
     unit += count;
   }
+}
+
+/** What cachedAttention touches. */
+export function cachedAttentionFits(
+  units: i32, out: usize, outRow: usize, q: usize, qRow: usize, states: usize, positions: usize, cacheOffset: usize,
+  pageBytes: usize, rows: i32, heads: i32, headDim: i32, sequence: i32, sharing: i32, window: i32, ring: i32,
+): bool {
+  if (!cacheable(rows, heads, headDim, sharing, ring) || window < 0) return false;
+  const row = floats(heads, headDim);
+  return units == <i64>rows * heads && timelines(states, positions, sequence ? 1 : rows)
+    && cacheInState(cacheOffset, pageBytes, <u64>(heads / sharing) * pageHeadBytes(headDim), ring)
+    && writes(out, span(rows, outRow, row)) && reads(q, span(rows, qRow, row))
+    && scratchHolds(floats(BLOCK, CACHE_PAGE + 2 + PANEL));
 }

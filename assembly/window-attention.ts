@@ -1,6 +1,7 @@
 // Softmax attention inside windows of a map: shifted squares (Swin), stripes (CSWin). Which tokens form a window is a table of
 // indices, so the kernel knows nothing of maps. A window's rows are gathered into the thread's scratch, where they stay in the
 // first-level cache, and results are written in the map's order: nothing is rearranged in memory.
+import { floats, largestIndex, negative, reads, scratchHolds, small, span, writes } from "./extents";
 import { PANEL, ZEROS } from "./header";
 import { panelProduct } from "./matmul";
 import { exp4, exp8, sum4 } from "./simd";
@@ -179,4 +180,19 @@ export function windowAttention(
       }
     }
   }
+}
+
+/** What windowAttention touches: rows of the map up to the largest index. */
+export function windowAttentionFits(
+  units: i32, out: usize, outRow: usize, q: usize, k: usize, v: usize, row: usize, padKey: usize, padValue: usize,
+  members: usize, regions: usize, bias: usize, tokens: i32, heads: i32, headDim: i32,
+): bool {
+  if (!small(tokens) || !small(heads) || !small(headDim) || headDim % PANEL || units % heads) return false;
+  const padded = (tokens + PANEL - 1) & -PANEL, count = <u64>(units / heads) * padded, bytes = floats(heads, headDim);
+  const rows = largestIndex(members, count) + 1, map = span(rows, row, bytes);
+  if (rows < 0 || (rows > 0 && !writes(out, span(rows, outRow, bytes)))) return false;
+  if (rows > 0 && !(reads(q, map) && reads(k, map) && reads(v, map))) return false;
+  if (negative(members, count) && !(reads(padKey, bytes) && reads(padValue, bytes))) return false;
+  return (!regions || reads(regions, count * 4)) && (!bias || reads(bias, floats(heads, tokens) * padded))
+    && scratchHolds(floats(headDim, padded + tokens + LARGEST) + floats(padded, LARGEST) + floats(4, LARGEST));
 }

@@ -100,6 +100,8 @@ if (what === "all" || what === "wasm") {
     await compile(["assembly/index.ts", "--target", target]);
     await compile(["assembly/threads.ts", "--target", `${target}-threads`]);
     await compile(["assembly/peak.ts", "--target", target, "--outFile", `wasm/peak-${target}.wasm`]);
+    // for tests alone
+    await compile(["assembly/extents-test.ts", "--target", target, "--outFile", `wasm/extents-${target}.wasm`]);
   }
   for (const target of ["wasi", "wasi-relaxed"]) await compile(["assembly/wasi/index.ts", "--target", target]);
   for (const [name, file] of Object.entries(CODECS)) cpSync(join("node_modules/@jsquash", file), `wasm/codec-${name}.wasm`);

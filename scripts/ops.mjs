@@ -164,8 +164,7 @@ ${ops.filter(({ takes }) => takes.some((p) => p.name === "positions")).map(({ nu
 }
 `;
 
-const tables = { "assembly/dispatch.ts": dispatch(), "bindings/op-table.ts": table() };
-void checks;
+const tables = { "assembly/dispatch.ts": dispatch(), "bindings/op-table.ts": table(), "assembly/wasi/checks.ts": checks() };
 const read = (file) => {
   try {
     return readFileSync(join(root, file), "utf8");

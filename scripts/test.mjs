@@ -43,7 +43,11 @@ function build(what) {
 }
 
 const isSource = (path) => /\.[jt]s$/.test(path) && !path.endsWith(".d.ts");
-const modules = [...[...BUILDS, "wasi", "wasi-relaxed"].map((build) => `wasm/slab-${build}.wasm`), ...["jpeg", "png", "webp"].map((codec) => `wasm/codec-${codec}.wasm`)];
+const modules = [
+  ...[...BUILDS, "wasi", "wasi-relaxed"].map((build) => `wasm/slab-${build}.wasm`),
+  ...["simd", "relaxed"].map((build) => `wasm/extents-${build}.wasm`),
+  ...["jpeg", "png", "webp"].map((codec) => `wasm/codec-${codec}.wasm`),
+];
 if (stale(modules, ["assembly", "asconfig.json"], (path) => isSource(path) || path === "asconfig.json")) build("wasm");
 const javascript = ["dist/js/node/index.js", "dist/js/node/slab.js", "dist/js/node/demo.js", ...["browser", "workerd", "inline"].map((host) => `dist/js/${host}/index.js`), ...BUILDS.map((build) => `dist/wasm/slab-${build}.wasm`), "dist/slab-wasi.wasm"];
 const javascriptSources = ["bindings", "cli", "models", "assembly/header.ts", "assembly/opcodes.ts", "assembly/slab-file.ts", "tsconfig.json", ...modules];

@@ -1,5 +1,6 @@
 // Reads a model's file to where it belongs, and checks all of it before anything in it is used: sizes, order, checksum, every op.
 import { checksum } from "../elementwise";
+import { allowDecode, allowMemory, allowPrompt, allowStates } from "../extents";
 import { THREAD_SCRATCH, THREAD_SCRATCH_BYTES, TILE_ROWS } from "../header";
 import { OP_BYTES, WEIGHTS_INT4 } from "../opcodes";
 import { runPlan } from "../plan";
@@ -154,7 +155,18 @@ function checkTask(): void {
   } else refuse(DAMAGED);
 }
 
+/** What ops may touch. */
+function allow(): void {
+  const own = field(file.PRIVATE_SCRATCH_BYTES);
+  allowMemory(FILE_BASE, field(file.STATE), field(file.SCRATCH), field(file.MEMORY_END), own);
+  if (field(file.TASK) != file.TASK_LANGUAGE) return;
+  allowStates(field(file.STATE_BYTES), field(file.CONTEXT), field(file.OUTPUTS));
+  allowPrompt(capacity(file.PREFILL), field(file.PREFILL_IDS), field(file.PREFILL_STATE), field(file.PREFILL_POSITION));
+  allowDecode(capacity(file.DECODE), field(file.DECODE_IDS), field(file.DECODE_STATES), field(file.DECODE_POSITIONS));
+}
+
 function checkPrograms(): void {
+  allow();
   for (let i: u32 = 0; i < field(file.OPS); ++i) {
     if (checkOp(field(file.PLAN) + i * OP_BYTES)) continue;
     complain();

@@ -1,0 +1,22 @@
+// For tests alone: every kernel beside what it touches, and the limits that it is held to.
+export { allowDecode, allowMemory, allowPrompt, allowStates, listExtents } from "./extents";
+export { initialise } from "./simd";
+export * from "./causal-conv";
+export * from "./conv";
+export * from "./depthwise";
+export * from "./elementwise";
+export * from "./gather";
+export * from "./int4";
+export * from "./int4-rows";
+export * from "./int8";
+export * from "./linear-attention";
+export * from "./map";
+export * from "./matmul";
+export * from "./norm";
+export * from "./pack";
+export * from "./patches";
+export * from "./recurrent";
+export * from "./recurrent-vector";
+export * from "./score-attention";
+export * from "./softmax-attention";
+export * from "./window-attention";
