@@ -1,25 +1,25 @@
 // Made by scripts/ops.mjs from the kernels: do not edit.
 import { THREAD_SCRATCH, THREAD_SCRATCH_BYTES } from "./header";
 import { OP_ARGS } from "./opcodes";
-import { causalConv } from "./causal-conv";
-import { depthwiseConv } from "./conv";
-import { depthwiseConvChannels } from "./depthwise";
-import { copyBlocks, meanRows } from "./elementwise";
-import { gatherRows } from "./gather";
-import { quantizeVectorInt8 } from "./int4";
-import { linearInt4Rows } from "./int4-rows";
-import { linearInt8, quantizeRows } from "./int8";
-import { keyValueState, linearAttention } from "./linear-attention";
-import { map } from "./map";
-import { linear } from "./matmul";
-import { affine, layerNorm, rmsNorm } from "./norm";
-import { embed } from "./pack";
-import { gatherPatches, gatherWindows, stretchRows } from "./patches";
-import { recurrentChunks, recurrentStep } from "./recurrent";
-import { recurrentChunksByChannel } from "./recurrent-vector";
-import { scoreAttention, transposeKeys } from "./score-attention";
-import { cacheTokens, cachedAttention } from "./softmax-attention";
-import { windowAttention } from "./window-attention";
+import { causalConv } from "./kernels/causal-conv";
+import { depthwiseConv } from "./kernels/conv";
+import { depthwiseConvChannels } from "./kernels/depthwise";
+import { copyBlocks, meanRows } from "./kernels/elementwise";
+import { gatherRows } from "./kernels/gather";
+import { quantizeVectorInt8 } from "./kernels/int4";
+import { linearInt4Rows } from "./kernels/int4-rows";
+import { linearInt8, quantizeRows } from "./kernels/int8";
+import { keyValueState, linearAttention } from "./kernels/linear-attention";
+import { map } from "./kernels/map";
+import { linear } from "./kernels/matmul";
+import { affine, layerNorm, rmsNorm } from "./kernels/norm";
+import { embed } from "./kernels/pack";
+import { gatherPatches, gatherWindows, stretchRows } from "./kernels/patches";
+import { recurrentChunks, recurrentStep } from "./kernels/recurrent";
+import { recurrentChunksByChannel } from "./kernels/recurrent-vector";
+import { scoreAttention, transposeKeys } from "./kernels/score-attention";
+import { cacheTokens, cachedAttention } from "./kernels/softmax-attention";
+import { windowAttention } from "./kernels/window-attention";
 
 // @ts-ignore: decorator
 @inline

@@ -1,4 +1,4 @@
-// How weights are kept in memory: f32, or quantised. Sizes must agree with assembly/int8.ts and int4.ts.
+// How weights are kept in memory: f32, or quantised. Sizes must agree with assembly/kernels/int8.ts and int4.ts.
 import { PANEL } from "../assembly/header.ts";
 import { WEIGHTS_F32, WEIGHTS_INT4, WEIGHTS_INT8 } from "../assembly/opcodes.ts";
 import { alignUp } from "./align.ts";

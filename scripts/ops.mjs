@@ -8,7 +8,7 @@ import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const root = join(dirname(fileURLToPath(import.meta.url)), ".."), KERNELS = "assembly";
+const root = join(dirname(fileURLToPath(import.meta.url)), ".."), KERNELS = "assembly/kernels";
 const MADE = "// Made by scripts/ops.mjs from the kernels: do not edit.";
 /** A comment with the tag, the function under it, and its parameters. */
 const KERNEL = /\/\*\*((?:(?!\*\/)[^])*@op (\d+) (\w+)(?: (\w+))?\n(?:(?!\*\/)[^])*)\*\/\s*export function (\w+)\(([^)]*)\): void/g;
@@ -55,7 +55,7 @@ const reads = ({ takes }) => takes.map(({ type }, i) => `${type === "f32" ? "arg
 const dispatch = () => `${MADE}
 import { THREAD_SCRATCH, THREAD_SCRATCH_BYTES } from "./header";
 import { OP_ARGS } from "./opcodes";
-${imports(ops.map(({ file, kernel }) => ({ file, name: kernel })), "./")}
+${imports(ops.map(({ file, kernel }) => ({ file, name: kernel })), "./kernels/")}
 
 // @ts-ignore: decorator
 @inline
@@ -111,7 +111,7 @@ ${typesOf(takes).map((type) => `  ${type};`).join("\n")}
 
 const checks = () => `${MADE}
 import { OP_ARGS } from "../opcodes";
-${imports(ops.map(({ file, kernel }) => ({ file, name: `${kernel}Fits` })), "../")}
+${imports(ops.map(({ file, kernel }) => ({ file, name: `${kernel}Fits` })), "../kernels/")}
 
 // @ts-ignore: decorator
 @inline

@@ -1,24 +1,24 @@
 // Made by scripts/ops.mjs from the kernels: do not edit.
 import { OP_ARGS } from "../opcodes";
-import { causalConvFits } from "../causal-conv";
-import { depthwiseConvFits } from "../conv";
-import { depthwiseConvChannelsFits } from "../depthwise";
-import { copyBlocksFits, meanRowsFits } from "../elementwise";
-import { gatherRowsFits } from "../gather";
-import { quantizeVectorInt8Fits } from "../int4";
-import { linearInt4RowsFits } from "../int4-rows";
-import { linearInt8Fits, quantizeRowsFits } from "../int8";
-import { keyValueStateFits, linearAttentionFits } from "../linear-attention";
-import { mapFits } from "../map";
-import { linearFits } from "../matmul";
-import { affineFits, layerNormFits, rmsNormFits } from "../norm";
-import { embedFits } from "../pack";
-import { gatherPatchesFits, gatherWindowsFits, stretchRowsFits } from "../patches";
-import { recurrentChunksFits, recurrentStepFits } from "../recurrent";
-import { recurrentChunksByChannelFits } from "../recurrent-vector";
-import { scoreAttentionFits, transposeKeysFits } from "../score-attention";
-import { cacheTokensFits, cachedAttentionFits } from "../softmax-attention";
-import { windowAttentionFits } from "../window-attention";
+import { causalConvFits } from "../kernels/causal-conv";
+import { depthwiseConvFits } from "../kernels/conv";
+import { depthwiseConvChannelsFits } from "../kernels/depthwise";
+import { copyBlocksFits, meanRowsFits } from "../kernels/elementwise";
+import { gatherRowsFits } from "../kernels/gather";
+import { quantizeVectorInt8Fits } from "../kernels/int4";
+import { linearInt4RowsFits } from "../kernels/int4-rows";
+import { linearInt8Fits, quantizeRowsFits } from "../kernels/int8";
+import { keyValueStateFits, linearAttentionFits } from "../kernels/linear-attention";
+import { mapFits } from "../kernels/map";
+import { linearFits } from "../kernels/matmul";
+import { affineFits, layerNormFits, rmsNormFits } from "../kernels/norm";
+import { embedFits } from "../kernels/pack";
+import { gatherPatchesFits, gatherWindowsFits, stretchRowsFits } from "../kernels/patches";
+import { recurrentChunksFits, recurrentStepFits } from "../kernels/recurrent";
+import { recurrentChunksByChannelFits } from "../kernels/recurrent-vector";
+import { scoreAttentionFits, transposeKeysFits } from "../kernels/score-attention";
+import { cacheTokensFits, cachedAttentionFits } from "../kernels/softmax-attention";
+import { windowAttentionFits } from "../kernels/window-attention";
 
 // @ts-ignore: decorator
 @inline

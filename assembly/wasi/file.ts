@@ -1,5 +1,5 @@
 // Reads a model's file to where it belongs, and checks all of it before anything in it is used: sizes, order, checksum, every op.
-import { checksum } from "../elementwise";
+import { checksum } from "../kernels/elementwise";
 import { allowDecode, allowMemory, allowPrompt, allowStates } from "../extents";
 import { THREAD_SCRATCH, THREAD_SCRATCH_BYTES, TILE_ROWS } from "../header";
 import { OP_BYTES, WEIGHTS_INT4 } from "../opcodes";

@@ -129,7 +129,7 @@ function load(build: string) {
 
 // a kernel and its pieces of memory
 
-const directory = new URL("../../assembly/", import.meta.url);
+const directory = new URL("../../assembly/kernels/", import.meta.url);
 const sources = readdirSync(directory).filter((name) => name.endsWith(".ts"))
   .map((name) => readFileSync(new URL(name, directory), "utf8")).join("\n");
 

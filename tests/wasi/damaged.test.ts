@@ -1,5 +1,4 @@
 // Files that are cut off, damaged, of another version, or made by someone who means harm: one line on stderr and exit code 1, never a trap.
-import { readFileSync } from "node:fs";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as format from "../../assembly/slab-file.ts";

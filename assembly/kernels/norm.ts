@@ -1,7 +1,7 @@
 // Per-row norms, and the per-channel affine map, for networks whose norms do not fold.
-import { floats, good, reads, span, writes } from "./extents";
-import { PANEL } from "./header";
-import { madd, sum4 } from "./simd";
+import { floats, good, reads, span, writes } from "../extents";
+import { PANEL } from "../header";
+import { madd, sum4 } from "../simd";
 
 /**
  * Layer norm, rows [begin, end): y = (x − mean)/√(var + eps) · weight + bias, variance over the row (biased).

@@ -1,14 +1,14 @@
 // Prefill of the additive recurrence where channels decay each at their own pace (GLA, RWKV-6, GSA, HGRN2, Mamba-2 with many groups), or
 // where a token is read before it is written. Chunks of sixteen tokens: inside one, keys (or values) are decayed step by step, which is
 // exact whatever the factors; the state is touched once a chunk, by matrix products.
-import { floats, reads, scratchHolds } from "./extents";
-import { PANEL, ZEROS } from "./header";
+import { floats, reads, scratchHolds } from "../extents";
+import { PANEL, ZEROS } from "../header";
 import { addOuter, scaleRow } from "./linear-attention";
 import { panelProduct } from "./matmul";
-import { DECAY_KEY, DECAY_NONE, DECAY_VALUE, NORMALISE, READ_BEFORE } from "./opcodes";
+import { DECAY_KEY, DECAY_NONE, DECAY_VALUE, NORMALISE, READ_BEFORE } from "../opcodes";
 import { transposeRows } from "./pack";
 import { decayTouches, dotStride, headBytes, panelsToRows, recurrenceTouches, chunksTouch } from "./recurrent";
-import { madd, sum4 } from "./simd";
+import { madd, sum4 } from "../simd";
 
 const CHUNK: i32 = 16;
 

@@ -6,11 +6,11 @@
 // of the bytes and 16 + 4v … 16 + 4v + 3 in the high ones, so that a product broadcasts four activations and the sums of channels come out side by
 // side. Scales of channels c and c + 4 share a lane: one in its low half, the other in its high one. 4.5 bits a weight, all in one stream. A bfloat16
 // has the range of an f32, and its coarse steps cost nothing, because the scale is chosen before the nibbles are. Value: (nibble − 8) · scale.
-import { floats, good, reads, writes } from "./extents";
-import { PANEL } from "./header";
+import { floats, good, reads, writes } from "../extents";
+import { PANEL } from "../header";
 import { finishPanel } from "./matmul";
-import { ACT_GATE } from "./opcodes";
-import { BYTE_DOT, BYTE_NIBBLES, bytePairs, constantAt, madd, max4, NIBBLE_HIGH, NIBBLE_LOW, ONES, ROUND, sum4, WORD_NIBBLES } from "./simd";
+import { ACT_GATE } from "../opcodes";
+import { BYTE_DOT, BYTE_NIBBLES, bytePairs, constantAt, madd, max4, NIBBLE_HIGH, NIBBLE_LOW, ONES, ROUND, sum4, WORD_NIBBLES } from "../simd";
 
 /** Weights that share a scale. */
 const BLOCK: i32 = 32;

@@ -1,11 +1,11 @@
 // Element-wise formulas over rows, as short programs: gates, decays, interpolations. A row passes in blocks that stay in the first-level
 // cache, and every instruction works on a whole block, so that reading the program costs little beside the arithmetic.
-import { floats, good, isTable, reads, scratchHolds, span, woven, writes } from "./extents";
+import { floats, good, isTable, reads, scratchHolds, span, woven, writes } from "../extents";
 import {
   MAP_ADD, MAP_CONSTANT, MAP_DEPTH, MAP_DIV, MAP_EXP, MAP_GELU, MAP_INPUTS, MAP_MAX, MAP_MIN, MAP_MUL, MAP_NEG, MAP_PUSH, MAP_RELU, MAP_SIGMOID, MAP_SILU,
   MAP_SOFTPLUS, MAP_SQRT, MAP_STACK, MAP_SUB, MAP_TANH,
-} from "./opcodes";
-import { exp4, gelu, madd, silu } from "./simd";
+} from "../opcodes";
+import { exp4, gelu, madd, silu } from "../simd";
 
 /** Floats of a block, and bytes. */
 const BLOCK: i32 = 64, BLOCK_BYTES: usize = 256;

@@ -1,6 +1,6 @@
 // Reductions and moves over rows.
-import { floats, good, reads, span, writes } from "./extents";
-import { PANEL } from "./header";
+import { floats, good, reads, span, writes } from "../extents";
+import { PANEL } from "../header";
 
 /**
  * Mean over rows, column panels [begin, end): out[c] = Σ_r x[r, c] / rows.

@@ -1,7 +1,7 @@
 // Causal depthwise convolution over tokens: the short convolution of language models. The state holds the last taps − 1 inputs.
-import { floats, good, inState, reads, span, statesOf, updates, woven } from "./extents";
-import { PANEL } from "./header";
-import { madd } from "./simd";
+import { floats, good, inState, reads, span, statesOf, updates, woven } from "../extents";
+import { PANEL } from "../header";
+import { madd } from "../simd";
 
 /**
  * Adds a causal depthwise convolution to `out`, units [begin, end); a unit is eight channels.

@@ -1,10 +1,10 @@
 // Linear layers: y = act(x·Wᵀ + bias + addend), W packed once into panels [N/8][K][8], x read in place, y written once.
 // The register tile is 6×8 (12 accumulators); an engine with a weaker register allocator gets 4×8 from the same panels.
 // Every output is one chain ordered by k, so tile shape, row split and thread count never change its bits.
-import { floats, good, reads, span, woven, writes } from "./extents";
-import { PANEL, TILE_ROWS } from "./header";
-import { ACT_GATE, ACT_GELU, ACT_NONE, ACT_RELU } from "./opcodes";
-import { addProduct, gelu, geluTwoRows, madd, product, silu } from "./simd";
+import { floats, good, reads, span, woven, writes } from "../extents";
+import { PANEL, TILE_ROWS } from "../header";
+import { ACT_GATE, ACT_GELU, ACT_NONE, ACT_RELU } from "../opcodes";
+import { addProduct, gelu, geluTwoRows, madd, product, silu } from "../simd";
 
 /** Bytes of one row that a turn of the tile's loop takes: eight k, sixteen in the tile of plain builds, which is near the limit of instructions a cycle. */
 // @ts-ignore: decorator

@@ -3,11 +3,11 @@
 //
 // State of one head: S as f32 [valueDim][keyStride], one row per value channel, so that a step passes over it once with q, k and
 // the decay as vectors that stay in cache; then, with a normaliser, z as f32 [keyStride]. keyStride is keyDim padded to 4, with zeros.
-import { floats, good, inState, reads, scratchHolds, small, span, statesOf, woven, writes } from "./extents";
-import { PANEL } from "./header";
-import { DECAY_KEY, DECAY_NONE, DECAY_SCALAR, DECAY_VALUE, READ_BEFORE, NORMALISE } from "./opcodes";
+import { floats, good, inState, reads, scratchHolds, small, span, statesOf, woven, writes } from "../extents";
+import { PANEL } from "../header";
+import { DECAY_KEY, DECAY_NONE, DECAY_SCALAR, DECAY_VALUE, READ_BEFORE, NORMALISE } from "../opcodes";
 import { transposeRows } from "./pack";
-import { madd, sum4 } from "./simd";
+import { madd, sum4 } from "../simd";
 
 // @ts-ignore: decorator
 @inline

@@ -1,12 +1,12 @@
 // Attention through an explicit row of scores q·kᵀ: softmax, and linear attention with fewer tokens than channels, where
 // (q·kᵀ)·v is cheaper than q·(kᵀ·v). Both products run on the matrix product's panels.
-import { floats, good, reads, scratchHolds, span, writes } from "./extents";
-import { PANEL, ZEROS } from "./header";
+import { floats, good, reads, scratchHolds, span, writes } from "../extents";
+import { PANEL, ZEROS } from "../header";
 import { attentionTouches, scaleRow } from "./linear-attention";
 import { panelProduct } from "./matmul";
-import { WEIGH_SOFTMAX } from "./opcodes";
+import { WEIGH_SOFTMAX } from "../opcodes";
 import { transposeRows } from "./pack";
-import { exp4, max4, sum4 } from "./simd";
+import { exp4, max4, sum4 } from "../simd";
 
 /** Query rows that share a pass over the keys: two register tiles. */
 const BLOCK: i32 = 12;

@@ -1,9 +1,9 @@
 // A linear layer on four-bit weights for any number of rows: decode reads the nibbles as they are, prefill unpacks a panel at a time.
-import { floats, reads, scratchHolds, span } from "./extents";
-import { PANEL } from "./header";
+import { floats, reads, scratchHolds, span } from "../extents";
+import { PANEL } from "../header";
 import { int4PanelBytes, int4ParamBytes, int4VectorBytes, linearInt4, unpackPanelInt4 } from "./int4";
 import { finishPanel, layerTouches, panelProduct } from "./matmul";
-import { ACT_GATE } from "./opcodes";
+import { ACT_GATE } from "../opcodes";
 
 /**
  * Linear layer on four-bit weights, output panels [begin, end) of eight columns; everything else as in `linear`.

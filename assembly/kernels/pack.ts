@@ -1,10 +1,10 @@
 // Load time: raw checkpoint bytes → folded, packed panels. Folding is done in float64 and rounded once.
-import { eachId, floats, good, idsOf, reads, span, writes } from "./extents";
-import { PANEL } from "./header";
+import { eachId, floats, good, idsOf, reads, span, writes } from "../extents";
+import { PANEL } from "../header";
 import { int4PanelBytes, quantizePanelInt4 } from "./int4";
 import { int8PanelBytes, quantizePanelInt8 } from "./int8";
-import { RAW_BF16, RAW_F16, RAW_F32, RAW_F64, WEIGHTS_INT4, WEIGHTS_INT8, WEIGHTS_INT8_NARROW } from "./opcodes";
-import { BYTE_DOT, max4, sum4 } from "./simd";
+import { RAW_BF16, RAW_F16, RAW_F32, RAW_F64, WEIGHTS_INT4, WEIGHTS_INT8, WEIGHTS_INT8_NARROW } from "../opcodes";
+import { BYTE_DOT, max4, sum4 } from "../simd";
 
 // @ts-ignore: decorator
 @inline

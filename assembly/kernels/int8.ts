@@ -4,11 +4,11 @@
 // Relaxed builds multiply bytes: w in −127 … 127, x in 0 … 127 with a zero point; panels are [⌈k/4⌉][8][4] bytes. Narrow weights are within
 // −63 … 63: then the products of eight bytes add up in i16 before they are widened, which is faster where arithmetic is the bound.
 // Plain builds multiply i16: x within ±2047, no zero point; panels are [⌈k/2⌉][8][2] bytes, widened as they are loaded.
-import { floats, good, reads, span, writes } from "./extents";
-import { PANEL, TILE_ROWS } from "./header";
+import { floats, good, reads, span, writes } from "../extents";
+import { PANEL, TILE_ROWS } from "../header";
 import { finishPanel, layerTouches, quarterOf } from "./matmul";
-import { ACT_GATE } from "./opcodes";
-import { BYTE_DOT, bytePairs, constantAt, madd, max4, ONES, ROUND, sum4 } from "./simd";
+import { ACT_GATE } from "../opcodes";
+import { BYTE_DOT, bytePairs, constantAt, madd, max4, ONES, ROUND, sum4 } from "../simd";
 
 /** Numbers of k that a 32-bit lane holds. */
 // @ts-ignore: decorator

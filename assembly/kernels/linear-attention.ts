@@ -1,10 +1,10 @@
 // Linear attention: softmax(q·kᵀ)·v becomes φ(q)·(φ(k)ᵀ·v), so a head's keys and values fit in one headDim × headDim state.
 // Bidirectional form (images): one state over all tokens, then one product per token. φ is applied where q and k are produced.
 // Keys and values come in head panels, f32 [heads][width/8][tokens][8], width = headDim padded to 8 with zeros.
-import { floats, good, reads, small, span, wholeHeads, writes } from "./extents";
-import { PANEL, ZEROS } from "./header";
+import { floats, good, reads, small, span, wholeHeads, writes } from "../extents";
+import { PANEL, ZEROS } from "../header";
 import { panelProduct } from "./matmul";
-import { madd, sum4 } from "./simd";
+import { madd, sum4 } from "../simd";
 
 /** Bytes of one head's state: kᵀv as f32 [width/8][width][8], then Σk as f32 [width]. */
 // @ts-ignore: decorator

@@ -1,9 +1,9 @@
 // Depthwise convolution 3×3 or 5×5 with taps of every channel's own: the channel mixers of pyramids, positions inside stripes.
-import { floats, good, goodProduct, reads, scratchHolds, small, span, woven, writes } from "./extents";
-import { PANEL } from "./header";
+import { floats, good, goodProduct, reads, scratchHolds, small, span, woven, writes } from "../extents";
+import { PANEL } from "../header";
 import { finishPanel } from "./matmul";
-import { ACT_NONE, ACT_SILU } from "./opcodes";
-import { madd } from "./simd";
+import { ACT_NONE, ACT_SILU } from "../opcodes";
+import { madd } from "../simd";
 
 /** Bytes of a pixel in a window: two panels. */
 const PIXEL: usize = 64;

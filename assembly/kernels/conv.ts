@@ -1,7 +1,7 @@
 // Depthwise convolution 5×5 over head panels.
-import { floats, goodProduct, reads, scratchHolds, small, span, updates, wholeHeads } from "./extents";
-import { PANEL } from "./header";
-import { madd } from "./simd";
+import { floats, goodProduct, reads, scratchHolds, small, span, updates, wholeHeads } from "../extents";
+import { PANEL } from "../header";
+import { madd } from "../simd";
 
 /** Copies an [height][side] map of eight channels into the middle of a zeroed map that is two wider on every side. */
 function padMap(out: usize, map: usize, height: i32, side: i32): void {

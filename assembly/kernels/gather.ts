@@ -1,7 +1,7 @@
 // Rows in another order: neighbours side by side (patch merging), maps cut into windows and put together again.
-import { floats, good, largestIndex, negative, reads, small, span, woven, writes } from "./extents";
-import { PANEL } from "./header";
-import { ACT_RELU } from "./opcodes";
+import { floats, good, largestIndex, negative, reads, small, span, woven, writes } from "../extents";
+import { PANEL } from "../header";
+import { ACT_RELU } from "../opcodes";
 
 /**
  * Rows by a table of indices, [begin, end): out_i = act(from[members_i] + table[i mod group]).

@@ -1,10 +1,10 @@
 // Softmax attention inside windows of a map: shifted squares (Swin), stripes (CSWin). Which tokens form a window is a table of
 // indices, so the kernel knows nothing of maps. A window's rows are gathered into the thread's scratch, where they stay in the
 // first-level cache, and results are written in the map's order: nothing is rearranged in memory.
-import { floats, largestIndex, negative, reads, scratchHolds, small, span, writes } from "./extents";
-import { PANEL, ZEROS } from "./header";
+import { floats, largestIndex, negative, reads, scratchHolds, small, span, writes } from "../extents";
+import { PANEL, ZEROS } from "../header";
 import { panelProduct } from "./matmul";
-import { exp4, exp8, sum4 } from "./simd";
+import { exp4, exp8, sum4 } from "../simd";
 
 /** Query rows that share a pass over the keys; the last block of a window takes up to LARGEST. */
 const BLOCK: i32 = 12;

@@ -5,12 +5,12 @@
 // [⌈headDim/8⌉][CACHE_PAGE][8 channels]: both are panels of the matrix product, for one query row and for many.
 import {
   acrossPositions, cacheInState, floats, good, reads, scratchHolds, small, span, timelines, updates, writes,
-} from "./extents";
-import { CACHE_PAGE, PANEL, ZEROS } from "./header";
+} from "../extents";
+import { CACHE_PAGE, PANEL, ZEROS } from "../header";
 import { scaleRow } from "./linear-attention";
 import { fourPanels, panelProduct } from "./matmul";
 import { exponentiate, peakOf } from "./score-attention";
-import { exp4 } from "./simd";
+import { exp4 } from "../simd";
 
 /** Query rows of one timeline that share a pass over the cache: four register tiles. */
 const BLOCK: i32 = 24;
