@@ -1,22 +1,8 @@
 // What the WebAssembly module exports: the executor, the packing of weights, and every kernel, for tests and benchmarks.
 export { initialise, relaxedSimd } from "./simd";
-export { embed, packPanel, packPanels, unpackTable } from "./kernels/pack";
+export { packPanel, packPanels, unpackTable } from "./kernels/pack";
 export { runPlan } from "./plan";
-export { linear } from "./kernels/matmul";
-export { int8PanelBytes, int8RowBytes, linearInt8, probeInt8, quantizePanelInt8, quantizeRows } from "./kernels/int8";
-export { int4PanelBytes, int4VectorBytes, linearInt4, quantizePanelInt4, quantizeVectorInt8, unpackPanelInt4 } from "./kernels/int4";
-export { keyValueState, linearAttention } from "./kernels/linear-attention";
-export { scoreAttention, transposeKeys } from "./kernels/score-attention";
-export { gatherRows } from "./kernels/gather";
-export { windowAttention } from "./kernels/window-attention";
-export { depthwiseConv } from "./kernels/conv";
-export { cachedAttention, cacheTokens } from "./kernels/softmax-attention";
-export { depthwiseConvChannels } from "./kernels/depthwise";
-export { gatherPatches, gatherWindows, stretchRows } from "./kernels/patches";
-export { affine, layerNorm, rmsNorm } from "./kernels/norm";
-export { linearInt4Rows } from "./kernels/int4-rows";
-export { checksum, copyBlocks, meanRows } from "./kernels/elementwise";
-export { recurrentChunks, recurrentStep } from "./kernels/recurrent";
-export { recurrentChunksByChannel } from "./kernels/recurrent-vector";
-export { causalConv } from "./kernels/causal-conv";
-export { map } from "./kernels/map";
+export { int8PanelBytes, int8RowBytes, probeInt8, quantizePanelInt8 } from "./kernels/int8";
+export { int4PanelBytes, int4VectorBytes, linearInt4, quantizePanelInt4, unpackPanelInt4 } from "./kernels/int4";
+export { checksum } from "./kernels/elementwise";
+export * from "./kernels";

@@ -2,7 +2,9 @@
 import type { Address, Count, OpKind } from "./plan-record.ts";
 
 /** Units: panels. */
-export const linear = "1 linear out: x. w bias addend: m k act" as OpKind<{
+export const linear = (
+  "1 linear out: x. w bias addend: m k act"
+) as OpKind<{
   out: Address;
   outRow?: number;
   outPanel?: number;
@@ -19,7 +21,9 @@ export const linear = "1 linear out: x. w bias addend: m k act" as OpKind<{
 }>;
 
 /** Units: panels. */
-export const keyValueState = "2 keyValueState state k v tokens width" as OpKind<{
+export const keyValueState = (
+  "2 keyValueState state k v tokens width"
+) as OpKind<{
   state: Address;
   k: Address;
   v: Address;
@@ -28,7 +32,9 @@ export const keyValueState = "2 keyValueState state k v tokens width" as OpKind<
 }>;
 
 /** Units: tokens. */
-export const linearAttention = "3 linearAttention out. q. state heads headDim width eps=" as OpKind<{
+export const linearAttention = (
+  "3 linearAttention out. q. state heads headDim width eps="
+) as OpKind<{
   out: Address;
   outRow?: number;
   q: Address;
@@ -41,7 +47,9 @@ export const linearAttention = "3 linearAttention out. q. state heads headDim wi
 }>;
 
 /** Units: panels. */
-export const transposeKeys = "4 transposeKeys out k. tokens headDim" as OpKind<{
+export const transposeKeys = (
+  "4 transposeKeys out k. tokens headDim"
+) as OpKind<{
   out: Address;
   k: Address;
   kRow?: number;
@@ -50,7 +58,9 @@ export const transposeKeys = "4 transposeKeys out k. tokens headDim" as OpKind<{
 }>;
 
 /** Units: queries. */
-export const scoreAttention = "5 scoreAttention out. q. k v heads headDim width tokens weigh eps=" as OpKind<{
+export const scoreAttention = (
+  "5 scoreAttention out. q. k v heads headDim width tokens weigh eps="
+) as OpKind<{
   out: Address;
   outRow?: number;
   q: Address;
@@ -66,7 +76,9 @@ export const scoreAttention = "5 scoreAttention out. q. k v heads headDim width 
 }>;
 
 /** Units: panels. */
-export const depthwiseConv = "6 depthwiseConv out. map w height side headDim width" as OpKind<{
+export const depthwiseConv = (
+  "6 depthwiseConv out. map w height side headDim width"
+) as OpKind<{
   out: Address;
   outRow?: number;
   map: Address;
@@ -78,7 +90,9 @@ export const depthwiseConv = "6 depthwiseConv out. map w height side headDim wid
 }>;
 
 /** Units: windows. */
-export const gatherPatches = "7 gatherPatches out. image channels height side kernel stride pad across" as OpKind<{
+export const gatherPatches = (
+  "7 gatherPatches out. image channels height side kernel stride pad across"
+) as OpKind<{
   out: Address;
   outRow?: number;
   image: Address;
@@ -92,7 +106,9 @@ export const gatherPatches = "7 gatherPatches out. image channels height side ke
 }>;
 
 /** Units: panels. */
-export const meanRows = "8 meanRows out x. rows" as OpKind<{
+export const meanRows = (
+  "8 meanRows out x. rows"
+) as OpKind<{
   out: Address;
   x: Address;
   xRow?: number;
@@ -100,7 +116,9 @@ export const meanRows = "8 meanRows out x. rows" as OpKind<{
 }>;
 
 /** Units: rows. */
-export const affine = "9 affine out. x. weight bias dim" as OpKind<{
+export const affine = (
+  "9 affine out. x. weight bias dim"
+) as OpKind<{
   out: Address;
   outRow?: number;
   x: Address;
@@ -111,7 +129,9 @@ export const affine = "9 affine out. x. weight bias dim" as OpKind<{
 }>;
 
 /** Units: rows. */
-export const layerNorm = "10 layerNorm out. x. weight bias dim eps=" as OpKind<{
+export const layerNorm = (
+  "10 layerNorm out. x. weight bias dim eps="
+) as OpKind<{
   out: Address;
   outRow?: number;
   x: Address;
@@ -123,14 +143,18 @@ export const layerNorm = "10 layerNorm out. x. weight bias dim eps=" as OpKind<{
 }>;
 
 /** Units: blocks. */
-export const copyBlocks = "11 copy out from bytes" as OpKind<{
+export const copyBlocks = (
+  "11 copy out from bytes"
+) as OpKind<{
   out: Address;
   from: Address;
   bytes: Address;
 }>;
 
 /** Units: rows. */
-export const embed = "12 embed out. ids table format dim" as OpKind<{
+export const embed = (
+  "12 embed out. ids table format dim"
+) as OpKind<{
   out: Address;
   outRow?: number;
   ids: Address;
@@ -140,7 +164,10 @@ export const embed = "12 embed out. ids table format dim" as OpKind<{
 }>;
 
 /** Units: heads. */
-export const recurrentStep = "13 recurrentStep out. q. k. v. states stateOffset heads keyDim valueDim decayKind decay. bonus flags eps= sharing" as OpKind<{
+export const recurrentStep = (
+  "13 recurrentStep out. q. k. v. states stateOffset heads keyDim valueDim decayKind decay. bonus flags "
+  + "eps= sharing"
+) as OpKind<{
   out: Address;
   outRow?: number;
   q: Address;
@@ -164,7 +191,9 @@ export const recurrentStep = "13 recurrentStep out. q. k. v. states stateOffset 
 }>;
 
 /** Units: heads. */
-export const recurrentChunks = "14 recurrentChunks out. q. k. v. tokens states stateOffset keyDim valueDim decay. flags eps= sharing" as OpKind<{
+export const recurrentChunks = (
+  "14 recurrentChunks out. q. k. v. tokens states stateOffset keyDim valueDim decay. flags eps= sharing"
+) as OpKind<{
   out: Address;
   outRow?: number;
   q: Address;
@@ -186,7 +215,9 @@ export const recurrentChunks = "14 recurrentChunks out. q. k. v. tokens states s
 }>;
 
 /** Units: panels. */
-export const causalConv = "15 causalConv out. x: w states stateOffset rows channels taps sequence" as OpKind<{
+export const causalConv = (
+  "15 causalConv out. x: w states stateOffset rows channels taps sequence"
+) as OpKind<{
   out: Address;
   outRow?: number;
   x: Address;
@@ -202,7 +233,9 @@ export const causalConv = "15 causalConv out. x: w states stateOffset rows chann
 }>;
 
 /** Units: rows. */
-export const rmsNorm = "16 rmsNorm out. x. weight dim eps=" as OpKind<{
+export const rmsNorm = (
+  "16 rmsNorm out. x. weight dim eps="
+) as OpKind<{
   out: Address;
   outRow?: number;
   x: Address;
@@ -213,7 +246,10 @@ export const rmsNorm = "16 rmsNorm out. x. weight dim eps=" as OpKind<{
 }>;
 
 /** Units: heads. */
-export const recurrentChunksByChannel = "17 recurrentChunksByChannel out. q. k. v. tokens states stateOffset keyDim valueDim decayKind decay. bonus flags eps= sharing" as OpKind<{
+export const recurrentChunksByChannel = (
+  "17 recurrentChunksByChannel out. q. k. v. tokens states stateOffset keyDim valueDim decayKind decay. "
+  + "bonus flags eps= sharing"
+) as OpKind<{
   out: Address;
   outRow?: number;
   q: Address;
@@ -237,7 +273,9 @@ export const recurrentChunksByChannel = "17 recurrentChunksByChannel out. q. k. 
 }>;
 
 /** Units: rows. */
-export const quantizeRows = "18 quantizeRows out. params x. k" as OpKind<{
+export const quantizeRows = (
+  "18 quantizeRows out. params x. k"
+) as OpKind<{
   out: Address;
   outRow?: number;
   params: Address;
@@ -247,7 +285,9 @@ export const quantizeRows = "18 quantizeRows out. params x. k" as OpKind<{
 }>;
 
 /** Units: panels. */
-export const linearInt8 = "19 linearInt8 out: q. params w scales sums bias addend: m k act narrow" as OpKind<{
+export const linearInt8 = (
+  "19 linearInt8 out: q. params w scales sums bias addend: m k act narrow"
+) as OpKind<{
   out: Address;
   outRow?: number;
   outPanel?: number;
@@ -268,7 +308,9 @@ export const linearInt8 = "19 linearInt8 out: q. params w scales sums bias adden
 }>;
 
 /** Units: vectors. */
-export const quantizeVectorInt8 = "20 quantizeVector out params x k" as OpKind<{
+export const quantizeVectorInt8 = (
+  "20 quantizeVector out params x k"
+) as OpKind<{
   out: Address;
   params: Address;
   x: Address;
@@ -276,7 +318,9 @@ export const quantizeVectorInt8 = "20 quantizeVector out params x k" as OpKind<{
 }>;
 
 /** Units: panels. */
-export const linearInt4Rows = "21 linearInt4 out: x. q params w bias addend: m k act" as OpKind<{
+export const linearInt4Rows = (
+  "21 linearInt4 out: x. q params w bias addend: m k act"
+) as OpKind<{
   out: Address;
   outRow?: number;
   outPanel?: number;
@@ -295,7 +339,9 @@ export const linearInt4Rows = "21 linearInt4 out: x. q params w bias addend: m k
 }>;
 
 /** Units: lines. */
-export const depthwiseConvChannels = "22 depthwiseChannels out: x: w bias addend: height side panels taps act across group" as OpKind<{
+export const depthwiseConvChannels = (
+  "22 depthwiseChannels out: x: w bias addend: height side panels taps act across group"
+) as OpKind<{
   out: Address;
   outRow?: number;
   outPanel?: number;
@@ -317,7 +363,9 @@ export const depthwiseConvChannels = "22 depthwiseChannels out: x: w bias addend
 }>;
 
 /** Units: heads. */
-export const windowAttention = "23 windowAttention out. q k v row padKey padValue members regions bias tokens heads headDim" as OpKind<{
+export const windowAttention = (
+  "23 windowAttention out. q k v row padKey padValue members regions bias tokens heads headDim"
+) as OpKind<{
   out: Address;
   outRow?: number;
   q: Address;
@@ -335,7 +383,9 @@ export const windowAttention = "23 windowAttention out. q k v row padKey padValu
 }>;
 
 /** Units: rows. */
-export const gatherRows = "24 gatherRows out outGroup outRow outPanel from. padding members group table. columns act" as OpKind<{
+export const gatherRows = (
+  "24 gatherRows out outGroup outRow outPanel from. padding members group table. columns act"
+) as OpKind<{
   out: Address;
   outGroup: Address;
   outRow: Address;
@@ -352,7 +402,9 @@ export const gatherRows = "24 gatherRows out outGroup outRow outPanel from. padd
 }>;
 
 /** Units: windows. */
-export const gatherWindows = "29 gatherWindows out. map. channels height side kernel stride pad across" as OpKind<{
+export const gatherWindows = (
+  "29 gatherWindows out. map. channels height side kernel stride pad across"
+) as OpKind<{
   out: Address;
   outRow?: number;
   map: Address;
@@ -367,7 +419,9 @@ export const gatherWindows = "29 gatherWindows out. map. channels height side ke
 }>;
 
 /** Units: panels. */
-export const stretchRows = "30 stretchRows out x from to" as OpKind<{
+export const stretchRows = (
+  "30 stretchRows out x from to"
+) as OpKind<{
   out: Address;
   x: Address;
   from: Count;
@@ -375,7 +429,10 @@ export const stretchRows = "30 stretchRows out x from to" as OpKind<{
 }>;
 
 /** Units: heads. */
-export const cacheTokens = "33 cacheTokens q. k. v. states positions cacheOffset pageBytes angles. rows heads headDim sequence sharing rotary ring" as OpKind<{
+export const cacheTokens = (
+  "33 cacheTokens q. k. v. states positions cacheOffset pageBytes angles. rows heads headDim sequence "
+  + "sharing rotary ring"
+) as OpKind<{
   q: Address;
   qRow?: number;
   k: Address;
@@ -398,7 +455,10 @@ export const cacheTokens = "33 cacheTokens q. k. v. states positions cacheOffset
 }>;
 
 /** Units: heads. */
-export const cachedAttention = "34 cachedAttention out. q. states positions cacheOffset pageBytes rows heads headDim sequence sharing window ring" as OpKind<{
+export const cachedAttention = (
+  "34 cachedAttention out. q. states positions cacheOffset pageBytes rows heads headDim sequence "
+  + "sharing window ring"
+) as OpKind<{
   out: Address;
   outRow?: number;
   q: Address;
@@ -417,7 +477,9 @@ export const cachedAttention = "34 cachedAttention out. q. states positions cach
 }>;
 
 /** Units: rows. */
-export const map = "35 map out. program length columns a. b. c. d. e. f." as OpKind<{
+export const map = (
+  "35 map out. program length columns a. b. c. d. e. f."
+) as OpKind<{
   out: Address;
   outRow?: number;
   program: Address;

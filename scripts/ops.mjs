@@ -43,12 +43,20 @@ function call(start, args, end) {
   return lines.map((line) => line.trimEnd()).join("\n");
 }
 
-/** One import a file, in their order. */
-function imports(names, path) {
-  const files = [...new Set(names.map(({ file }) => file))].sort();
-  const from = (file) => names.filter((n) => n.file === file).map(({ name }) => name).sort().join(", ");
-  return files.map((file) => `import { ${from(file)} } from "${path}${file}";`).join("\n");
+/** One import a file, in their order; several where the names are many. */
+function imports(names, path, word = "import") {
+  return [...new Set(names.map(({ file }) => file))].sort().flatMap((file) => {
+    const lines = [[]];
+    for (const name of names.filter((n) => n.file === file).map(({ name }) => name).sort()) {
+      if ([...lines.at(-1), name].join(", ").length > 110 - path.length - file.length) lines.push([]);
+      lines.at(-1).push(name);
+    }
+    return lines.map((list) => `${word} { ${list.join(", ")} } from "${path}${file}";`);
+  }).join("\n");
 }
+
+/** A string, over several lines where it is long. */
+const text = (words) => words.match(/.{1,100}(?:\s|$)/g).map((piece) => `"${piece}"`).join("\n  + ");
 
 const reads = ({ takes }) => takes.map(({ type }, i) => `${type === "f32" ? "argF32" : "arg"}(r, ${i})`);
 
@@ -104,7 +112,9 @@ const table = () => `${MADE}
 import type { Address, Count, OpKind } from "./plan-record.ts";
 
 ${ops.map(({ kernel, number, unit, name, takes }) => `/** Units: ${unit}. */
-export const ${kernel} = "${number} ${name} ${order(takes)}" as OpKind<{
+export const ${kernel} = (
+  ${text(`${number} ${name} ${order(takes)}`)}
+) as OpKind<{
 ${typesOf(takes).map((type) => `  ${type};`).join("\n")}
 }>;`).join("\n\n")}
 `;
@@ -155,7 +165,7 @@ export function liveTogether(code: i32): bool {
   return ${ops.filter(({ together }) => together).map(({ number }) => `code == ${number}`).join(" || ") || "false"};
 }
 
-/** Of an op that writes or reads at positions: the argument that says whether its rows are successive tokens; −1 for others. */
+/** Of an op that goes by positions: the argument that says whether its rows are successive tokens; −1 for others. */
 export function sequenceArgument(code: i32): i32 {
   switch (code) {
 ${ops.filter(({ takes }) => takes.some((p) => p.name === "positions")).map(({ number, takes }) => `    case ${number}: return ${takes.findIndex((p) => p.name === "sequence")};`).join("\n")}
@@ -164,7 +174,23 @@ ${ops.filter(({ takes }) => takes.some((p) => p.name === "positions")).map(({ nu
 }
 `;
 
-const tables = { "assembly/dispatch.ts": dispatch(), "bindings/op-table.ts": table(), "assembly/wasi/checks.ts": checks() };
+const exported = (names) => imports(names, "./kernels/", "export");
+
+const kernels = () => `${MADE}
+${exported(ops.map(({ file, kernel }) => ({ file, name: kernel })))}
+`;
+
+const touched = () => `${MADE}
+// For tests alone: every kernel beside what it touches, and the limits that it is held to.
+export { allowDecode, allowMemory, allowPrompt, allowStates, listExtents } from "./extents";
+export { initialise } from "./simd";
+${exported(ops.flatMap(({ file, kernel }) => [kernel, `${kernel}Fits`].map((name) => ({ file, name }))))}
+`;
+
+const tables = {
+  "assembly/dispatch.ts": dispatch(), "assembly/kernels.ts": kernels(), "assembly/extents-test.ts": touched(), "assembly/wasi/checks.ts": checks(),
+  "bindings/op-table.ts": table(),
+};
 const read = (file) => {
   try {
     return readFileSync(join(root, file), "utf8");

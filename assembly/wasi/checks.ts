@@ -151,7 +151,7 @@ export function liveTogether(code: i32): bool {
   return code == 34;
 }
 
-/** Of an op that writes or reads at positions: the argument that says whether its rows are successive tokens; −1 for others. */
+/** Of an op that goes by positions: the argument that says whether its rows are successive tokens; −1 for others. */
 export function sequenceArgument(code: i32): i32 {
   switch (code) {
     case 33: return 15;

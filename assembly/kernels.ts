@@ -1,0 +1,20 @@
+// Made by scripts/ops.mjs from the kernels: do not edit.
+export { causalConv } from "./kernels/causal-conv";
+export { depthwiseConv } from "./kernels/conv";
+export { depthwiseConvChannels } from "./kernels/depthwise";
+export { copyBlocks, meanRows } from "./kernels/elementwise";
+export { gatherRows } from "./kernels/gather";
+export { quantizeVectorInt8 } from "./kernels/int4";
+export { linearInt4Rows } from "./kernels/int4-rows";
+export { linearInt8, quantizeRows } from "./kernels/int8";
+export { keyValueState, linearAttention } from "./kernels/linear-attention";
+export { map } from "./kernels/map";
+export { linear } from "./kernels/matmul";
+export { affine, layerNorm, rmsNorm } from "./kernels/norm";
+export { embed } from "./kernels/pack";
+export { gatherPatches, gatherWindows, stretchRows } from "./kernels/patches";
+export { recurrentChunks, recurrentStep } from "./kernels/recurrent";
+export { recurrentChunksByChannel } from "./kernels/recurrent-vector";
+export { scoreAttention, transposeKeys } from "./kernels/score-attention";
+export { cacheTokens, cachedAttention } from "./kernels/softmax-attention";
+export { windowAttention } from "./kernels/window-attention";
