@@ -98,7 +98,8 @@ async function readAll(file: string, bytes: Uint8Array): Promise<void> {
   recognise(ckpt, KNOWN);
 }
 
-const small = writeEntries(deitEntries({ dim: 8, heads: 1, mixer: "linear", layout: "FULL", depth: 1, tokens: 4, patch: 2, classes: 3 }));
+const sizes = { dim: 8, heads: 1, mixer: "linear", depth: 1, tokens: 4, patch: 2, classes: 3 } as const;
+const small = writeEntries(deitEntries(sizes));
 const floats = new Uint8Array(96);
 const strided = { shape: [4, 6], strides: [1, 4] }, pair = { shape: [2], offset: 3, length: 24 };
 
