@@ -98,12 +98,15 @@ async function readAll(file: string, bytes: Uint8Array): Promise<void> {
   recognise(ckpt, KNOWN);
 }
 
-const small = writeEntries(deitEntries({ dim: 8, heads: 1, mixer: "linear", layout: "FULL", depth: 1, tokens: 4, patch: 2, classes: 3 }));
+const sizes = { dim: 8, heads: 1, mixer: "linear", depth: 1, tokens: 4, patch: 2, classes: 3 } as const;
+const small = writeEntries(deitEntries(sizes));
 const floats = new Uint8Array(96);
 const strided = { shape: [4, 6], strides: [1, 4] }, pair = { shape: [2], offset: 3, length: 24 };
 
 test("4000 PyTorch files", async () => {
-  const random = seeded(20240611), golden = ["training-zip", "training-legacy", "mixed-zip", "mixed-legacy", "mixed-protocol4"].map((name) => readFileSync(new URL(`../golden/pth/${name}.pth`, import.meta.url)));
+  const random = seeded(20240611);
+  const names = ["training-zip", "training-legacy", "mixed-zip", "mixed-legacy", "mixed-protocol4"];
+  const golden = names.map((name) => readFileSync(new URL(`checkpoint/pth/${name}.pth`, import.meta.url)));
   const files: Uint8Array[] = [...golden, pthOf(small), pthOf(small, { legacy: true })];
   const odd = (legacy: boolean) => ({ model: orderedDict({ a: tensorCall("0", "F32", strided, legacy), b: tensorCall("0", "F32", pair, legacy) }), config: new Call("yacs.config.CfgNode", [], { TAG: "x", LIST: [1, -2, 3n] }) });
   const pickled = pickle(odd(false)), old = legacyPth(odd(true), { 0: { bytes: floats, length: 24 } });

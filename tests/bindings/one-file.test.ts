@@ -39,7 +39,8 @@ test("a .pth file is the network that it was saved from, whatever lies around it
 });
 
 test("what PyTorch saved gives what PyTorch computes", async () => {
-  const golden = new URL("../golden/pth/", import.meta.url), expected = JSON.parse(readFileSync(new URL("expected.json", golden), "utf8")).deit as number[];
+  const golden = new URL("checkpoint/pth/", import.meta.url);
+  const expected = JSON.parse(readFileSync(new URL("expected.json", golden), "utf8")).deit as number[];
   const pixels = Float32Array.from({ length: 3 * 32 * 32 }, (_, i) => ((i * 37) % 101) / 50 - 1), largest = Math.max(...expected.map(Math.abs));
   for (const name of ["deit-zip.pth", "deit-legacy.pth"]) {
     for (const deterministic of [false, true]) {

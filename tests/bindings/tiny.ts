@@ -13,7 +13,8 @@ export const tinyConfig = {
   model_type: "slab_deit", image_size: 32, patch_size: 8, hidden_size: 24, num_hidden_layers: 2, num_attention_heads: 2, num_labels: 5,
   id2label: { 0: "ant", 1: "bee", 2: "cow", 3: "dog", 4: "elk" },
 };
-export const tinyEntries: Readonly<Entries> = deitEntries({ dim: 24, heads: 2, mixer: "linear", layout: "FULL", depth: 2, tokens: 16, patch: 8, classes: 5 });
+const sizes = { dim: 24, heads: 2, mixer: "linear", depth: 2, tokens: 16, patch: 8, classes: 5 } as const;
+export const tinyEntries: Readonly<Entries> = deitEntries(sizes);
 export const tinyPixels = syntheticInput("input", 3 * 32 * 32);
 
 /** The little-endian bytes of floats; halves are exact for values that they hold. */

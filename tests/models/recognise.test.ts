@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from "node:fs";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
@@ -74,6 +75,38 @@ for (const [name, entries, shapes, config] of networks) {
     assert.equal(askedFor(shapes, found.config), leftOver([...shapes.keys()]).sort());
   });
 }
+
+// trained numbers of the official modules
+const PARAMETERS: Readonly<Record<string, number>> = {
+  deit_t_prepbn: 5_717_441, deit_s_prepbn: 22_069_889, slab_deit_t: 6_198_401, slab_deit_s: 22_992_641,
+  swin_t_prepbn: 28_288_383, slab_swin_t: 29_216_605, slab_swin_s: 50_552_965, slab_swin_b: 89_029_373,
+  slab_cswin_t: 21_227_807, slab_cswin_s: 35_494_205, slab_pvt_v2_b0: 3_599_968, slab_pvt_t: 12_157_692,
+  pvt_t_prepbn: 13_239_554, slab_pvt_s: 21_683_788, pvt_s_prepbn: 24_507_801, slab_pvt_m: 37_267_300,
+  pvt_m_prepbn: 44_253_117, slab_pvt_v2_b1: 12_941_504, slab_pvt_v2_b2: 22_564_880, slab_pvt_v2_b3: 38_301_992,
+  slab_pvt_v2_b4: 51_875_330, slab_pvt_v2_b5: 67_111_640,
+};
+const BACKBONES = { slab_swin_t_backbone: 28_447_412, swin_t_prepbn_backbone: 27_543_958 };
+
+const trained = (shapes: Shapes): number => {
+  const buffer = /running_|num_batches|attn_mask|relative_position_index|\.(warm|iter|total_step)$/;
+  const sizes = [...shapes].map(([name, shape]) => (buffer.test(name) ? 0 : shape.reduce((a, b) => a * b, 1)));
+  return sizes.reduce((a, b) => a + b, 0);
+};
+
+test("the state dicts have the sizes of the official ones", () => {
+  for (const [name, , shapes] of networks) if (name in PARAMETERS) assert.is(trained(shapes), PARAMETERS[name], name);
+  for (const [name, parameters] of Object.entries(BACKBONES)) {
+    const shapes = swinShapes({ depths: [2, 2, 6, 2], linear: name.startsWith("slab"), detection: true });
+    assert.is(trained(shapes), parameters, name);
+  }
+});
+
+test("a golden folder's config is the one recognised", () => {
+  const fileOf = (name: string): URL => new URL(`../golden/${name}/config.json`, import.meta.url);
+  const found = networks.filter(([name]) => existsSync(fileOf(name)));
+  assert.ok(found.length > 0);
+  for (const [name, , , config] of found) assert.equal(JSON.parse(readFileSync(fileOf(name), "utf8")), config, name);
+});
 
 test("detection backbones are told apart from classifiers", () => {
   const slab = swinShapes({ depths: [2, 2, 6, 2], linear: true, detection: true }), plain = swinShapes({ depths: [2, 2, 6, 2], linear: false, detection: true });

@@ -1,27 +1,10 @@
+// What is special to CSWin beside its folders in tests/golden.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { parseConfig } from "../../models/config.ts";
-import type { SlabCswinConfig } from "../../models/slab-cswin.ts";
 import { mergedTaps } from "../../models/slab-cswin.ts";
 import { assertClose, uniform } from "../harness.ts";
 import * as naive from "../naive.ts";
-import { entriesOf } from "../golden/synthetic.ts";
-import { every, once } from "./builds.ts";
-import { allButFeatures, testPyramid } from "./parity.ts";
-import { cswinShapes } from "./state-dicts.ts";
-
-const networkOf = (name: string): SlabCswinConfig => {
-  const config = parseConfig(name);
-  if (config.architecture !== "slab_cswin") throw new Error(`${name} is no CSWin`);
-  return config.network;
-};
-
-const CASES = { slab_cswin_t: every, slab_cswin_s: once };
-
-for (const [name, cases] of Object.entries(CASES)) {
-  const { dims, depths } = networkOf(name);
-  testPyramid(name, cases, () => entriesOf(cswinShapes({ dim: dims[0]!, depths })), allButFeatures);
-}
 
 test("the two depthwise convolutions of a linear block are one", () => {
   const [height, side, headDim, heads] = [4, 5, 3, 2], dim = heads * headDim, map = uniform("map", height * side * dim);

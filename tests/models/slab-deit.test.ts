@@ -1,45 +1,33 @@
+// What is special to DeiT beside its folders in tests/golden.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { CONFIGS, forget, syntheticCheckpoint, syntheticEntries, vectors } from "../golden/synthetic.ts";
-import type { ConfigName } from "../golden/synthetic.ts";
-import { runs } from "./builds.ts";
-import { checkFolds, checkKeys, checkLogits, checkTrace, pixels, withModel } from "./parity.ts";
+import { memoryCheckpoint } from "../../bindings/checkpoint/index.ts";
+import { load } from "../../bindings/index.ts";
+import type { Entries } from "../golden/synthetic.ts";
+import { deitEntries } from "../golden/synthetic.ts";
+import { tinyConfig, tinyPixels } from "../bindings/tiny.ts";
 
-for (const name of Object.keys(CONFIGS) as ConfigName[]) {
-  const expected = vectors.models[name]!;
-  const logitsOf = new Map<string, Float32Array>();
+const sizes = { dim: 24, heads: 2, depth: 2, tokens: 16, patch: 8, classes: 5 };
+const types = [["slab_deit", "linear"], ["deit_prepbn", "softmax"]] as const;
 
-  test(`${name}: the checkpoint is the official one in every key and size`, () => checkKeys(syntheticEntries(name), expected));
+/** RepBN without the LayerNorm beside it and its schedule: the same values under other names. */
+function bare(entries: Entries): Entries {
+  const dead = /norm[12]?\.(warm|iter|total_step|norm1\.(weight|bias))$/, repbn = /(norm[12]?)\.norm2\.(alpha|bn\.)/;
+  const kept = Object.entries(entries).filter(([key]) => !dead.test(key));
+  return Object.fromEntries(kept.map(([key, entry]) => [key.replace(repbn, "$1.$2"), entry]));
+}
 
-  for (const { build, threads } of runs) {
-    test(`${name} matches the official network: ${build}, threads=${threads}`, () =>
-      withModel(name, syntheticCheckpoint(name), { build, threads }, async (model) => {
-        assert.is(model.caps.build, build);
-        const logits = await model.forward(pixels);
-        checkLogits(build, logits, expected);
-        logitsOf.set(`${build} ${threads}`, logits);
-        // a thread split may change nothing, so one count a build is enough
-        if (threads === 1) for (const trace of expected.trace) if (model.plan.marks.has(trace.at)) await checkTrace(build, model, trace);
-      }));
-  }
-
-  test(`${name}: the same bits with and without threads, for any number of them`, () => {
-    for (const [run, logits] of logitsOf) assert.equal(logits, logitsOf.get(run.startsWith("simd") ? "simd 1" : "relaxed 1"), run);
+for (const [type, mixer] of types) {
+  test(`${type}: either layout of its norms is accepted`, async () => {
+    const full = deitEntries({ ...sizes, mixer }), logits: Float32Array[] = [];
+    for (const entries of [full, bare(full)]) {
+      assert.is("norm.norm2.alpha" in entries, entries === full);
+      const config = { ...tinyConfig, model_type: type }, weights = memoryCheckpoint(entries);
+      using model = await load({ config, weights }, { threads: 1 });
+      logits.push(await model.forward(tinyPixels));
+    }
+    assert.equal(logits[1], logits[0]);
   });
-
-  test(`${name}: either layout of its norms is accepted`, () => {
-    const layout = CONFIGS[name].layout === "FULL" ? "BARE" : "FULL";
-    const checkpoint = syntheticCheckpoint(name, layout);
-    assert.is(checkpoint.has("norm.norm2.alpha"), layout === "FULL");
-    return withModel(name, checkpoint, { build: "simd" }, async (model) => assert.equal(await model.forward(pixels), logitsOf.get("simd 1")));
-  });
-
-  test(`${name}: no norm is left, all 25 are folded`, () =>
-    withModel(name, syntheticCheckpoint(name), { build: "simd" }, (model) => {
-      checkFolds(model, syntheticEntries(name));
-      assert.is(new Set(model.plan.folds.map((fold) => fold.norm)).size, 25);
-      forget(name);
-    }));
 }
 
 test.run();

@@ -1,21 +1,7 @@
+// What is special to Swin beside its folders in tests/golden.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { parseConfig } from "../../models/config.ts";
-import type { SlabSwinConfig } from "../../models/slab-swin.ts";
-import type { Layout } from "../golden/synthetic.ts";
-import { swinEntries } from "../golden/synthetic-swin.ts";
-import { every, once } from "./builds.ts";
-import { allButFeatures, testPyramid } from "./parity.ts";
-
-const networkOf = (name: string): SlabSwinConfig => {
-  const config = parseConfig(name);
-  if (config.architecture !== "slab_swin") throw new Error(`${name} is no Swin`);
-  return config.network;
-};
-
-const CASES: readonly [string, Layout, typeof every][] = [["slab_swin_t", "FULL", every], ["swin_t_prepbn", "BARE", every], ["slab_swin_s", "FULL", once], ["slab_swin_b", "FULL", once]];
-
-for (const [name, layout, cases] of CASES) testPyramid(name, cases, () => swinEntries(networkOf(name), layout, false), allButFeatures);
 
 test("configs that no Swin can have are refused", () => {
   const refused = (fields: object, message: RegExp): void => {

@@ -5,12 +5,12 @@ import * as format from "../../assembly/slab-file.ts";
 import { OP_BYTES } from "../../assembly/opcodes.ts";
 import type { LoadOptions, ModelParts } from "../../bindings/index.ts";
 import { load } from "../../bindings/index.ts";
+import { foldersIn, GOLDEN, readGolden } from "../golden/folders.ts";
 import { tinyLm } from "../golden/tiny-lm.ts";
 import { uniform } from "../harness.ts";
 import { checksum } from "../naive-language.ts";
 import { runInShim } from "./hosts.ts";
 import type { Ran } from "./hosts.ts";
-import { imageNetworks, languageNetworks } from "./networks.ts";
 
 async function standalone(source: ModelParts, options: LoadOptions = {}): Promise<Uint8Array> {
   using model = await load(source, { threads: 1, build: "simd", sessions: 2, ...options });
@@ -25,8 +25,15 @@ const files: Record<string, { readonly bytes: Uint8Array; readonly side?: number
   "int8 language model": { bytes: await standalone(tinyLm(wide), { dtype: "int8" }) },
   "int4 language model": { bytes: await standalone(tinyLm(wide), { dtype: "int4" }) },
 };
-for (const [name, { side, parts }] of Object.entries(imageNetworks)) files[name] = { bytes: await standalone(parts()), side };
-for (const [name, parts] of Object.entries(languageNetworks)) files[name] = { bytes: await standalone(parts(), { context: 40 }) };
+// a small network of every architecture, with weights that need no files
+for (const name of foldersIn(GOLDEN)) {
+  const golden = await readGolden(name);
+  if ("absent" in golden || golden.like !== undefined || "features" in golden.task) continue;
+  const source = golden.source(golden.small);
+  if (typeof source === "string") continue;
+  const { image_size: side } = source.config as { image_size?: number };
+  files[name] = { bytes: await standalone(source, side ? {} : { context: 40 }), ...(side ? { side } : {}) };
+}
 
 /** Runs the model on a picture of this side, or on a prompt. */
 const run = (bytes: Uint8Array, side?: number): Ran =>

@@ -12,7 +12,6 @@ import { builds } from "../harness.ts";
 import { tinyLlama } from "../golden/tiny-llama.ts";
 import { tinyLm } from "../golden/tiny-lm.ts";
 import { hosts, node, runInShim } from "./hosts.ts";
-import { imageNetworks, languageNetworks } from "./networks.ts";
 
 const pretrained = (name: string): string => fileURLToPath(new URL(`../../models/pretrained/${name}`, import.meta.url));
 const cifar = pretrained("slab-deit-cifar10"), books = pretrained("slab-lm-books");
@@ -119,32 +118,6 @@ for (const host of hosts) {
     assert.match(host.run(["classify", "model.slab", "model.slab"], { folder }).stderr, /model\.slab has \d+ bytes, expected 3072/);
     assert.match(host.run(["classify", "model.slab"], { folder }).stderr, /picture 1 on standard input has 0 bytes/);
   }));
-}
-
-for (const [name, { side, parts }] of Object.entries(imageNetworks)) {
-  test(`${name}: the same bits`, async () => {
-    using model = await load(parts(), { threads: 1, build: "simd" });
-    const data = Uint8Array.from({ length: 3 * side * side }, (_, i) => (i * 7919 + (i >> 7) * 31) % 256);
-    const { preprocessing } = (model.config as ImageModelConfig).image;
-    const { code, stdout, stderr } = runInShim(["classify", "m.slab", "--logits"], { "m.slab": await model.standalone() }, data);
-    assert.equal([code, stderr], [0, ""]);
-    assert.equal(floats(stdout), await model.forward(preprocess({ data, width: side, height: side }, { ...preprocessing, resize: side })));
-  });
-}
-
-for (const [name, parts] of Object.entries(languageNetworks)) {
-  for (const sessions of [1, 3]) {
-    test(`${name}: the same ids after one token and after several blocks, with room for ${sessions}`, async () => {
-      using model = await load(parts(), { threads: 1, build: "simd", sessions });
-      const file = { "m.slab": await model.standalone() };
-      for (const length of [1, 2, 31, 256, 257, 300]) {
-        const ids = Array.from({ length }, (_, i) => (i * 29 + 3) % 61), expected = await idsOf(model, ids, { maxTokens: 20, temperature: 0.9, topK: 7, seed: length });
-        const { stdout, stderr } = runInShim(["generate", "m.slab", ...ids.map(String), "--max", "20", "--temperature", "0.9", "--top-k", "7", "--seed", String(length)], file);
-        assert.is(stderr, "");
-        assert.equal(numbers(stdout), expected, String(length));
-      }
-    });
-  }
 }
 
 test("a full context ends the text; a prompt without room beside it is refused", async () => {

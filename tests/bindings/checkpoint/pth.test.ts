@@ -11,7 +11,7 @@ interface Expected {
   readonly shape: readonly number[];
   readonly values: readonly (number | boolean)[];
 }
-const golden = new URL("../../golden/pth/", import.meta.url);
+const golden = new URL("pth/", import.meta.url);
 const expected = JSON.parse(readFileSync(new URL("expected.json", golden), "utf8")) as Readonly<Record<string, Readonly<Record<string, Expected>>>>;
 const open = (bytes: Uint8Array, options = {}): Promise<Checkpoint> => Checkpoint.open(bytesSource("m.pth", bytes), options);
 

@@ -2,7 +2,7 @@
 import argparse, collections, json, os, sys, types
 import torch
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "models", "train"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "..", "models", "train"))
 from vision import SlabDeit
 
 out = os.path.dirname(os.path.abspath(__file__))
