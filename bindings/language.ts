@@ -1,7 +1,7 @@
 // Language models: timelines in state slots, read and continued by the programs prefill, decode and head.
 // There are as many slots as were asked for at load; a session that has none is parked in ordinary memory and comes back when used.
 import type { LanguageModelConfig } from "../models/config.ts";
-import type { LanguageTensors, Timelines } from "../models/decoder.ts";
+import type { LanguageTensors, Timelines } from "../models/parts/decoder.ts";
 import type { Runtime } from "./runtime.ts";
 import { describe } from "./runtime.ts";
 import { Session } from "./session.ts";

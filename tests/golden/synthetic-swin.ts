@@ -1,6 +1,6 @@
 // State dicts of Swin in all its kinds, as the official modules lay them out.
 import type { MemoryEntry } from "../../bindings/checkpoint/index.ts";
-import type { SlabSwinConfig } from "../../models/slab-swin.ts";
+import type { SlabSwinConfig } from "../../models/vision/slab-swin.ts";
 import type { Entries, Layout } from "./synthetic.ts";
 import { stateDict, synthetic } from "./synthetic.ts";
 

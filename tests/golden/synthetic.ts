@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { memoryCheckpoint } from "../../bindings/checkpoint/index.ts";
 import type { Checkpoint, MemoryEntry } from "../../bindings/checkpoint/index.ts";
-import { syntheticValues, uniform01 } from "./generator.ts";
+import { syntheticValues, uniform01 } from "../../cli/synthetic.ts";
 
 /** FULL: PRepBN with its dead LayerNorm and its schedule. BARE: RepBN alone. */
 export type Layout = "FULL" | "BARE";

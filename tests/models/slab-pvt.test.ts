@@ -1,10 +1,10 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { memoryCheckpoint } from "../../bindings/checkpoint/index.ts";
-import { parseConfig } from "../../models/config.ts";
-import { repBN } from "../../models/prepbn.ts";
-import type { SlabPvtConfig } from "../../models/slab-pvt.ts";
-import { pvtAttention } from "../../models/slab-pvt.ts";
+import { parseConfig } from "../../models/all.ts";
+import { repBN } from "../../models/parts/prepbn.ts";
+import type { SlabPvtConfig } from "../../models/vision/slab-pvt.ts";
+import { pvtAttention } from "../../models/vision/slab-pvt.ts";
 import { entriesOf, stateDict, syntheticInput, vectors } from "../golden/synthetic.ts";
 import type { Entries } from "../golden/synthetic.ts";
 import { every, once, runs } from "./builds.ts";
@@ -13,11 +13,7 @@ import { checkKeys, testPyramid } from "./parity.ts";
 import type { Shapes } from "./state-dicts.ts";
 import { pvtShapes } from "./state-dicts.ts";
 
-const networkOf = (name: string): SlabPvtConfig => {
-  const config = parseConfig(name);
-  if (config.architecture !== "slab_pvt") throw new Error(`${name} is no PVT`);
-  return config.network;
-};
+const networkOf = (name: string): SlabPvtConfig => parseConfig(name).network as SlabPvtConfig;
 
 const shapesOf = ({ dims, depths, heads, mlpRatios: ratios, mixer, overlapping }: SlabPvtConfig): Shapes =>
   pvtShapes({ dims, depths, heads, ratios, kind: overlapping ? "v2" : mixer });

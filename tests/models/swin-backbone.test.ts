@@ -3,7 +3,8 @@ import * as assert from "uvu/assert";
 import { load } from "../../bindings/index.ts";
 import type { FeatureMap, Model } from "../../bindings/index.ts";
 import { memoryCheckpoint } from "../../bindings/checkpoint/index.ts";
-import { isBackbone, parseConfig } from "../../models/config.ts";
+import { parseConfig } from "../../models/all.ts";
+import type { SlabSwinConfig } from "../../models/vision/slab-swin.ts";
 import { syntheticInput, vectors } from "../golden/synthetic.ts";
 import { swinEntries } from "../golden/synthetic-swin.ts";
 import { runs } from "./builds.ts";
@@ -16,11 +17,7 @@ const CASES = {
 };
 const pixelsOf = ({ height, width }: { height: number; width: number }): Float32Array => syntheticInput("input", 3 * height * width);
 
-const entriesOf = (name: string) => {
-  const config = parseConfig(name);
-  if (!isBackbone(config)) throw new Error(`${name} is no backbone`);
-  return swinEntries(config.network, "FULL", true);
-};
+const entriesOf = (config: unknown) => swinEntries(parseConfig(config).network as SlabSwinConfig, "FULL", true);
 
 function checkMap(where: string, { shape, data }: FeatureMap, expected: (typeof vectors.detection)[string][number]): void {
   assert.equal([1, ...shape], expected.shape, where);
@@ -61,15 +58,11 @@ for (const [name, { vector, params, keys }] of Object.entries(CASES)) {
 }
 
 const tiny = { model_type: "slab_swin_backbone", hidden_size: 8, depths: [2, 2, 2, 2], num_attention_heads: [1, 1, 2, 2], mlp_ratio: 1 };
-const tinyModel = (): Promise<Model> => {
-  const config = parseConfig(tiny);
-  if (!isBackbone(config)) throw new Error("no backbone");
-  return load({ config: tiny, weights: memoryCheckpoint(swinEntries(config.network, "FULL", true)) }, { threads: 1 });
-};
+const tinyModel = (): Promise<Model> => load({ config: tiny, weights: memoryCheckpoint(entriesOf(tiny)) }, { threads: 1 });
 
 /** With layers wide enough to be quantised. */
 const wide = { ...tiny, hidden_size: 64, num_attention_heads: [2, 2, 2, 2], depths: [2, 1, 1, 1] };
-const wideConfig = parseConfig(wide), wideEntries = isBackbone(wideConfig) ? swinEntries(wideConfig.network, "FULL", true) : {};
+const wideEntries = entriesOf(wide);
 
 test("sizes may alternate, and calls overlap", async () => {
   using model = await tinyModel();

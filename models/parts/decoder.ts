@@ -1,12 +1,15 @@
-// What decoder-only language models share: three programs over timelines, and SwiGLU. A model adds its token mixer.
-import type { TensorRef, Tensors } from "../bindings/checkpoint/index.ts";
-import { embedTokens } from "../bindings/ops/language.ts";
-import type { Plan, Tensor } from "../bindings/plan.ts";
-import type { Linear } from "../bindings/weights.ts";
-import { linearOf } from "../bindings/weights.ts";
-import { foldPRepBN } from "./prepbn.ts";
+// What decoder-only language models share: sizes, and three programs over timelines. A model adds its token mixer.
+import type { TensorRef } from "../../bindings/checkpoint/index.ts";
+import { embedTokens } from "../../bindings/ops/language.ts";
+import type { Plan, Tensor } from "../../bindings/plan.ts";
+import type { Linear } from "../../bindings/weights.ts";
+import type { Fields } from "./fields.ts";
+import { headDim, only, size } from "./fields.ts";
 
-/** What the session layer fills before a run: i32, one row a timeline; of a sequence, one for all its tokens but the ids. */
+/**
+ * What the session layer fills before a run: i32, one row a timeline; of a sequence, one for all its tokens but the
+ * ids.
+ */
 export interface Timelines {
   readonly ids: Tensor;
   /** Addresses of their states. */
@@ -32,22 +35,43 @@ export interface Rows {
   readonly prefillRows: number;
   /** Most timelines of one decode run, and rows of one head run. */
   readonly batch: number;
+  /** Most tokens of a timeline, where its state grows. */
+  readonly context?: number | undefined;
+}
+
+interface Usual {
+  readonly vocab: number;
+  readonly dim: number;
+  readonly depth: number;
+  readonly heads: number;
+}
+
+/** Sizes of a decoder with SwiGLU; `usual`: those of a config that says nothing. */
+export function decoderSizes(fields: Fields, usual: Usual) {
+  only(fields, "hidden_act", "silu");
+  const heads = size(fields, "num_attention_heads", usual.heads, 1024);
+  const dim = size(fields, "hidden_size", usual.dim, 16384), vocab = size(fields, "vocab_size", usual.vocab, 1 << 20);
+  const depth = size(fields, "num_hidden_layers", usual.depth, 1024);
+  headDim(fields, dim, heads);
+  return { vocab, dim, depth, heads, hidden: size(fields, "intermediate_size", 4 * dim, 1 << 18) };
 }
 
 /**
- * Records three programs: `prefill` (tokens of one timeline, by chunks), `decode` (one token of each of several timelines, with logits)
- * and `head` (hidden rows to logits).
+ * Records three programs: `prefill` (tokens of one timeline, by chunks), `decode` (one token of each of several
+ * timelines, with logits) and `head` (hidden rows to logits).
  *
  * @param output  hidden rows to logits, the final norm folded in
  * @param layer   records layer i, which adds to x [rows, dim]; `sequence`: rows are successive tokens of one timeline
  */
 export function decoder(
-  plan: Plan, { embedding, output, depth }: { embedding: TensorRef; output: Linear; depth: number }, { prefillRows, batch }: Rows,
+  plan: Plan, { embedding, output, depth }: { embedding: TensorRef; output: Linear; depth: number },
+  { prefillRows, batch }: Rows,
   layer: (i: number, x: Tensor, timelines: Timelines, sequence: boolean) => void,
 ): LanguageTensors {
   const dim = output.inDim, lastHidden = plan.state("last hidden", dim * 4);
   const timelines = (name: string, tokens: number, count: number): Timelines => ({
-    ids: plan.inputRows(`${name} ids`, tokens, 1), states: plan.inputRows(`${name} states`, count, 1), positions: plan.inputRows(`${name} positions`, count, 1),
+    ids: plan.inputRows(`${name} ids`, tokens, 1), states: plan.inputRows(`${name} states`, count, 1),
+    positions: plan.inputRows(`${name} positions`, count, 1),
   });
   const prefill = timelines("prefill", prefillRows, 1), decode = timelines("decode", batch, batch);
   const hidden = plan.rows("hidden", batch, dim), logits = plan.rows("logits", batch, output.outDim);
@@ -73,13 +97,4 @@ export function decoder(
   plan.program("head", batch);
   plan.linear(hidden, output, { out: logits });
   return { prefill: { ...prefill, hidden: x }, decode, hidden, logits, lastHidden };
-}
-
-/** x += down(silu(gate·u) ⊙ up·u), u the norm of x. */
-export function swiGlu(plan: Plan, x: Tensor, norm: Tensors, mlp: Tensors, hidden: number, normEps: number): void {
-  const dim = x.columns;
-  const gated = (name: string): Linear => foldPRepBN(norm, normEps, linearOf(mlp, name, dim, hidden, { bias: false }));
-  const gate = plan.linear(x, gated("gate_proj"), { act: "silu" });
-  const product = plan.linear(x, gated("up_proj"), { act: "gate", add: gate });
-  plan.linear(product, linearOf(mlp, "down_proj", hidden, dim, { bias: false }), { add: x, out: x });
 }
