@@ -3,9 +3,8 @@
 import { load } from "../bindings/index.ts";
 import type { Model, WeightType } from "../bindings/index.ts";
 import { Plan } from "../bindings/plan.ts";
-import { build } from "../bindings/all.ts";
 import { randomCheckpoint } from "../cli/random-checkpoint.ts";
-import { parseConfig } from "../models/config.ts";
+import { build, parseConfig } from "../models/all.ts";
 import { loadPeak } from "./limits.ts";
 import { timeInTurn } from "./measure.ts";
 import { openPeer } from "./peers.ts";
@@ -51,11 +50,9 @@ const MODELS = [
 /** The first of a model's peers is the network itself, as ONNX, where we can write it. */
 async function writeNetwork(config: string): Promise<Uint8Array> {
   const { network, architecture } = parseConfig(config);
-  if (architecture === "slab_deit") return (await slabDeitNetwork(randomCheckpoint(config), network)).encode();
-  if (architecture === "slab_pvt") return (await slabPvtNetwork(randomCheckpoint(config), network)).encode();
-  if (architecture === "slab_swin") return (await slabSwinNetwork(randomCheckpoint(config), network)).encode();
-  if (architecture === "slab_cswin") return (await slabCswinNetwork(randomCheckpoint(config), network)).encode();
-  throw new RangeError(`${config} is not written as ONNX here`);
+  const writers = { slab_deit: slabDeitNetwork, slab_pvt: slabPvtNetwork, slab_swin: slabSwinNetwork, slab_cswin: slabCswinNetwork };
+  if (!(architecture in writers)) throw new RangeError(`${config} is not written as ONNX here`);
+  return (await writers[architecture as keyof typeof writers](randomCheckpoint(config), network as never)).encode();
 }
 
 const flopsOf = (config: string): number => {

@@ -53,7 +53,8 @@ const CODECS: Readonly<Record<string, string>> = { "@jsquash/jpeg": "jpeg", "@js
 
 /** What an app consists of, by path; the first that fits. */
 const PARTS = [
-  [/^models\//, "networks and their configs"], [/^bindings\/ops\//, "their ops"], [/^bindings\/(checkpoint\/|folder|parts|packed)/, "folders and checkpoints"], [/node_modules\//, "dependencies"],
+  [/^models\/|^bindings\/(architecture|(image|language)-models|backbones)/, "networks and their configs"],
+  [/^bindings\/ops\//, "their ops"], [/^bindings\/(checkpoint\/|folder|parts|packed)/, "folders and checkpoints"], [/node_modules\//, "dependencies"],
   [/^bindings\/(session|sampler|text-stream|snapshot|language)/, "sessions, sampling, snapshots"], [/./, "plans, weights, memory, threads, platforms"],
 ] as const;
 

@@ -6,9 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { openFolder } from "../bindings/folder.ts";
-import { KNOWN } from "../models/config.ts";
+import { KNOWN } from "../models/all.ts";
 import { load } from "../bindings/index.ts";
 import type { WeightType } from "../bindings/index.ts";
+import type { SlabDeitConfig } from "../models/vision/slab-deit.ts";
 import { onnxRuntimeFiles } from "./peers.ts";
 import { slabDeitNetwork } from "./peers/slab-deit.ts";
 
@@ -90,7 +91,7 @@ export async function benchStartup(runs: number): Promise<StartupResult[]> {
     if (runtime) {
       const { checkpoint, config } = await openFolder(original, {}, KNOWN), file = join(folder, "cifar.onnx");
       if (config.architecture !== "slab_deit") throw new RangeError(`${original} is no SLAB-DeiT`);
-      writeFileSync(file, (await slabDeitNetwork(checkpoint, config.network)).encode());
+      writeFileSync(file, (await slabDeitNetwork(checkpoint, config.network as SlabDeitConfig)).encode());
       await checkpoint.close();
       starts.push({ checkpoint: PEER, script: PEER_SCRIPT, args: [runtime.entry, file, runtime.folder] });
     }

@@ -1,35 +1,62 @@
-// How backbones are loaded: laid out for pictures of one size, and again for every other, with the weights of the first time.
+// Backbones: what their configs have in common, and how they are loaded: laid out for pictures of one size, and again
+// for every other, with the weights of the first time.
 import { platform } from "#platform";
-import type { BackboneConfig } from "../models/config.ts";
-import type { FeatureMap } from "../models/slab-swin.ts";
-import type { Opening } from "./architecture.ts";
+import type { BackboneConfig, BackboneSizes } from "../models/config.ts";
+import type { Fields } from "../models/parts/fields.ts";
+import { only } from "../models/parts/fields.ts";
+import type { Architecture, Named } from "./architecture.ts";
+import { inWords } from "./architecture.ts";
 import type { Tensors } from "./checkpoint/index.ts";
-import type { ImageSize, LayOut } from "./features.ts";
+import type { ImageSize, LayOut, StageMap } from "./features.ts";
 import { Features, wholePatches } from "./features.ts";
 import { materialise } from "./memory.ts";
 import { namesOnly } from "./packed.ts";
 import type { Tensor } from "./plan.ts";
 import { Plan } from "./plan.ts";
 
-/** What a backbone is laid out for at first. */
-export const usualSize = ({ network: { imageSize, patchSize } }: BackboneConfig): ImageSize => wholePatches({ height: imageSize, width: imageSize }, patchSize);
+interface BackboneNetworks<Network> extends Named<Network> {
+  /** What a config says of the network, checked. Pictures have three channels. */
+  read(fields: Fields): Network;
+  /**
+   * Image f32 [channels, height, width], sides multiples of the patch → a map of every stage, its sides half of the
+   * last one's.
+   */
+  record(plan: Plan, tensors: Tensors, network: Network, size: ImageSize): StageMap[];
+}
 
-/** A backbone whose network `record` records for pictures of a size. */
-export async function loadBackbone(
-  config: BackboneConfig, { plan, tensors, caps, module, runtime }: Opening,
-  record: (plan: Plan, tensors: Tensors, network: BackboneConfig["network"], size: ImageSize) => FeatureMap[],
-): Promise<Features> {
-  const size = usualSize(config), maps = record(plan, tensors, config.network, size);
-  const outputs = (all: typeof maps): Tensor[] => all.map(({ tokens }) => tokens);
-  // which weights there are does not depend on a picture's size: they are copied as they lie
-  const layOut: LayOut = async (size, from) => {
-    const next = new Plan({ type: plan.type, relaxed: plan.relaxed }), maps = record(next, namesOnly(() => "F32"), config.network, size);
-    const weights = new Uint8Array(from.memory.buffer, from.weightsAddress, from.weightsBytes);
-    next.folds.push(...plan.folds);
-    const memory = await materialise(next, outputs(maps), caps, platform, {
-      ...(module ? { module } : {}), packed: { fingerprint: from.fingerprint, read: async (into) => into.set(weights) },
-    });
-    return { size, plan: next, maps, memory };
+/** What a backbone is laid out for at first. */
+const usualSize = ({ imageSize, patchSize }: BackboneSizes): ImageSize =>
+  wholePatches({ height: imageSize, width: imageSize }, patchSize);
+
+/** An architecture of backbones. */
+export function backbone<Network extends BackboneSizes>(
+  { read, record, ...named }: BackboneNetworks<Network>,
+): Architecture<BackboneConfig<Network>> {
+  return {
+    ...named,
+    read(json, where, name) {
+      const fields = { json, where }, network = read(fields);
+      only(fields, "num_channels", 3, ": pictures are RGB");
+      name ??= `${json.model_type}, ${inWords(network)}`;
+      return { task: "backbone", architecture: named.types[0]!, name, network };
+    },
+    build: (plan, tensors, { network }) => record(plan, tensors, network, usualSize(network)).at(-1)!.tokens,
+    async load(config, { plan, tensors, caps, module, runtime }) {
+      const { network } = config, size = usualSize(network), maps = record(plan, tensors, network, size);
+      const outputs = (all: typeof maps): Tensor[] => all.map(({ tokens }) => tokens);
+      // which weights there are does not depend on a picture's size: they are copied as they lie
+      const layOut: LayOut = async (size, from) => {
+        const next = new Plan({ type: plan.type, relaxed: plan.relaxed });
+        const maps = record(next, namesOnly(() => "F32"), network, size);
+        const weights = new Uint8Array(from.memory.buffer, from.weightsAddress, from.weightsBytes);
+        next.folds.push(...plan.folds);
+        const memory = await materialise(next, outputs(maps), caps, platform, {
+          ...(module ? { module } : {}),
+          packed: { fingerprint: from.fingerprint, read: async (into) => into.set(weights) },
+        });
+        return { size, plan: next, maps, memory };
+      };
+      return new Features(config, await runtime(outputs(maps)), { size, plan, maps }, layOut);
+    },
   };
-  return new Features(config, await runtime(outputs(maps)), { size, plan, maps }, layOut);
 }

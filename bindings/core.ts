@@ -4,7 +4,8 @@ import { describe } from "./describe.ts";
 import type { Load } from "./load.ts";
 import { loadOf } from "./load.ts";
 
-export * from "./architectures.ts";
+export { slabCswin, slabDeit, slabLlama, slabLm, slabPvt, slabSwin, slabSwinBackbone } from "../models/own.ts";
+export * from "../models/index.ts";
 export type { Architecture } from "./architecture.ts";
 export type { Load } from "./load.ts";
 export type * from "./api.ts";
@@ -14,10 +15,12 @@ export type * from "./api.ts";
  * @throws TypeError for anything but a list of architectures
  */
 export function loader(architectures: readonly Architecture[]): Load {
-  const list = Array.isArray(architectures), bad = list ? architectures.findIndex((a) => !a?.family) : -1;
+  const list = Array.isArray(architectures), bad = list ? architectures.findIndex((a) => !a?.types) : -1;
   if (!list || !architectures.length || bad >= 0) {
-    const said = !list ? describe(architectures) : bad < 0 ? "an empty list" : `a list with ${describe(architectures[bad])} at ${bad}`;
-    throw new TypeError(`loader() was given ${said}, expected a list of architectures from slab-wasm/core: write loader([slabDeit])`);
+    const one = (): string => (bad < 0 ? "an empty list" : `a list with ${describe(architectures[bad])} at ${bad}`);
+    throw new TypeError(`loader() was given ${list ? one() : describe(architectures)}, `
+      + "expected a list of architectures from slab-wasm/core: write loader([slabDeit])");
   }
-  return loadOf(architectures, ": for others, give loader() their architecture from slab-wasm/core");
+  const remedy = ": for others, give loader() their architecture from slab-wasm/core";
+  return loadOf({ list: () => architectures, remedy });
 }

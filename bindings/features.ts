@@ -1,9 +1,8 @@
 // Backbones: pixels of any size to a map of features from every stage, for a detector's neck.
 import type { BackboneConfig } from "../models/config.ts";
-import type { FeatureMap as Tokens } from "../models/slab-swin.ts";
 import { describe } from "./describe.ts";
 import type { ModelMemory } from "./memory.ts";
-import type { Plan } from "./plan.ts";
+import type { Plan, Tensor } from "./plan.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** Sides in pixels. */
@@ -20,11 +19,18 @@ export interface FeatureMap {
   readonly data: Float32Array;
 }
 
+/** A stage's tokens, [height·width, channels]. */
+export interface StageMap {
+  readonly tokens: Tensor;
+  readonly height: number;
+  readonly width: number;
+}
+
 /** A plan for pictures of one size, and what it gives. */
 export interface Layout {
   readonly size: ImageSize;
   readonly plan: Plan;
-  readonly maps: readonly Tokens[];
+  readonly maps: readonly StageMap[];
 }
 
 /** A plan and its memory for another size, with the weights of the memory given. */
@@ -82,7 +88,7 @@ export class Features {
     return this.#layout.maps.map((map, stage) => this.#channelsFirst(map, patchSize << stage));
   }
 
-  #channelsFirst({ tokens, height, width }: Tokens, stride: number): FeatureMap {
+  #channelsFirst({ tokens, height, width }: StageMap, stride: number): FeatureMap {
     const { rows, columns } = tokens, data = new Float32Array(rows * columns);
     for (let n = 0; n < rows; n++) {
       const row = this.runtime.row(tokens, n);

@@ -1,31 +1,19 @@
 // A model's folder, on disk or behind http(s): config.json beside model.safetensors, or beside an index of its shards. Or one file of weights,
 // safetensors or PyTorch's, whose network is recognised from its tensors.
 import { platform } from "#platform";
-import type { ModelConfig } from "../models/config.ts";
-import type { Family, Known } from "../models/family.ts";
-import { configOf } from "../models/family.ts";
-import type { Recognised } from "../models/recognise.ts";
+import type { Configured, Known } from "./architecture.ts";
+import { configOf } from "./architecture.ts";
 import type { ByteSource, PthOptions } from "./checkpoint/index.ts";
 import { Checkpoint } from "./checkpoint/checkpoint.ts";
 import { urlSource } from "./checkpoint/url.ts";
 
 /** What a folder or the parts come down to. */
-export interface OpenedModel extends Described {
+export interface OpenedModel extends Configured {
   readonly checkpoint: Checkpoint;
   /** Whether load() opened the checkpoint, and so closes it. */
   readonly owned: boolean;
   /** tokenizer.json as text or parsed, or tokenizer.model's bytes; undefined where there is none. */
   tokenizer(): Promise<unknown>;
-}
-
-/** A config and where it is from. */
-interface Described {
-  readonly family: Family;
-  readonly config: ModelConfig;
-  /** The config as it was given, read or recognised: a preset's name or an object. */
-  readonly json: unknown;
-  /** How the config was found where there was none. */
-  readonly recognised?: Recognised;
 }
 
 /** The files of a folder by name, or of the folder that one file is in. */
@@ -121,12 +109,10 @@ async function textOf(folder: Folder, file: string): Promise<string | undefined>
 const WEIGHTS_FILE = /\.(safetensors|pth|pt|bin|ckpt)$/i;
 
 /** The config given, checked, or what the checkpoint's tensors are recognised as. */
-export async function described(checkpoint: Checkpoint, given: unknown, known: Known): Promise<Described> {
-  if (given !== undefined) return { ...configOf(known, given), json: given };
-  const { recognise } = await import("../models/recognise.ts");
-  const found = recognise(checkpoint, known);
-  // a preset brings its name along
-  return { ...configOf(known, found.preset ?? found.config, `what ${checkpoint.name} was recognised as`), json: found.config, recognised: found };
+export async function described(checkpoint: Checkpoint, given: unknown, known: Known): Promise<Configured> {
+  if (given !== undefined) return configOf(known, given);
+  const { configured } = await import("../models/recognise.ts");
+  return configured(checkpoint, known);
 }
 
 /** A checkpoint with its config, recognised unless given; an error closes it. */
@@ -165,9 +151,9 @@ export async function openFolder(source: string | URL, options: FolderOptions, k
     if (text === undefined) throw new RangeError(`${folder.name} has no config.json: add it, or name the network with the option config, e.g. "slab_deit_t"`);
     given = parseJson(text, where);
   }
-  const config = configOf(known, given, where), index = await textOf(folder, "model.safetensors.index.json");
+  const config = await configOf(known, given, where), index = await textOf(folder, "model.safetensors.index.json");
   const checkpoint = index === undefined
     ? await openWeights(folder, options)
     : await Checkpoint.openSharded(parseJson(index, "model.safetensors.index.json"), (file) => folder.open(file), folder.name);
-  return { ...config, json: given, checkpoint, owned: true, tokenizer };
+  return { ...config, checkpoint, owned: true, tokenizer };
 }

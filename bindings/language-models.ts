@@ -1,8 +1,11 @@
-// How language models are loaded: programs over timelines, room for sessions, and a tokenizer where there is one.
+// Language models: what their configs have in common, and how they are loaded: programs over timelines, room for
+// sessions, and a tokenizer where there is one.
 import { tokenizers } from "#platform";
-import type { LanguageModelConfig } from "../models/config.ts";
-import type { LanguageTensors, Rows } from "../models/decoder.ts";
-import type { Opening } from "./architecture.ts";
+import type { LanguageModelConfig, LanguageSizes } from "../models/config.ts";
+import type { LanguageTensors, Rows } from "../models/parts/decoder.ts";
+import type { Fields } from "../models/parts/fields.ts";
+import { fault } from "../models/parts/fields.ts";
+import type { Architecture, Named } from "./architecture.ts";
 import type { Tensors } from "./checkpoint/index.ts";
 import { Language } from "./language.ts";
 import { namesOnly } from "./packed.ts";
@@ -10,45 +13,80 @@ import { Plan } from "./plan.ts";
 import type { Tokenizer } from "./tokenizer/index.ts";
 
 /** Tokens that one prefill run reads: enough for the matrix products to run at full speed. */
-export const PREFILL_ROWS = 256;
+const PREFILL_ROWS = 256;
 /** Sessions in memory, unless asked for otherwise; fewer where their states are larger than this together. */
 const SESSIONS = 16, STATES_BYTES = 2 ** 30;
 /** Where states grow: most tokens of one, unless asked for otherwise. */
 const CONTEXT = 2048;
 
-/**
- * A language model whose programs `record` records.
- * @param grows  whether its states grow: how large they become is then learned by recording it once more
- */
-export async function loadLanguageModel(
-  config: LanguageModelConfig, { options, plan, tensors, tokenizer, runtime }: Opening,
-  record: (rows: Rows, plan: Plan, tensors: Tensors) => LanguageTensors, grows = false,
-): Promise<Language> {
-  let fitting = SESSIONS;
-  if (grows && options.sessions === undefined) {
-    const trial = new Plan();
-    record({ prefillRows: PREFILL_ROWS, batch: 1 }, trial, namesOnly(() => "F32"));
-    fitting = Math.max(1, Math.floor(STATES_BYTES / trial.state!.bytes));
-  }
-  const { sessions = Math.min(SESSIONS, fitting) } = options;
-  if (!(Number.isInteger(sessions) && sessions >= 1 && sessions <= 1024)) {
-    throw new RangeError(`sessions is ${sessions}, expected a whole number from 1 to 1024`);
-  }
-  const words = await tokenizerOf(await tokenizer(), config.network.vocab);
-  const recorded = record({ prefillRows: PREFILL_ROWS, batch: sessions }, plan, tensors);
-  return new Language(config, await runtime([recorded.hidden, recorded.logits, recorded.prefill.hidden], sessions), recorded, sessions, words);
+interface LanguageNetworks<Network> extends Named<Network> {
+  /** What a config says of the network, checked. */
+  read(fields: Fields): Network;
+  /** Token ids → logits f32 [vocab], as programs over timelines. */
+  record(plan: Plan, tensors: Tensors, network: Network, rows: Rows): LanguageTensors;
+  /** Where states grow: most tokens of a timeline, those asked for or else the usual. undefined: this network's do not. */
+  context?(network: Network, asked: number | undefined): number | undefined;
 }
 
-/** Most tokens of a timeline whose state grows. */
-export function contextOf(positions: number, asked?: number): number {
-  if (asked === undefined) return Math.min(positions, CONTEXT);
+/** An architecture of language models. */
+export function languageModel<Network extends LanguageSizes>(
+  { read, record, context: roomFor, ...named }: LanguageNetworks<Network>,
+): Architecture<LanguageModelConfig<Network>> {
+  return {
+    ...named,
+    read(json, where, name) {
+      const fields = { json, where }, network = read(fields), { vocab } = network, architecture = named.types[0]!;
+      const token = (key: string) => tokenOf(fields, key, vocab);
+      return {
+        task: "language", architecture, network, bos: token("bos_token_id"), eos: token("eos_token_id"),
+        name: name ?? `${architecture}, ${network.dim} channels, ${network.depth} layers, ${vocab} tokens`,
+      };
+    },
+    build(plan, tensors, { network }) {
+      const context = roomFor?.(network, undefined);
+      return record(plan, tensors, network, { prefillRows: PREFILL_ROWS, batch: 1, context }).logits;
+    },
+    async load(config, { options, plan, tensors, tokenizer, runtime }) {
+      const { network } = config, context = roomFor?.(network, options.context);
+      let fitting = SESSIONS;
+      if (context !== undefined && options.sessions === undefined) {
+        // how large states become is learned by recording the network once more
+        const trial = new Plan();
+        record(trial, namesOnly(() => "F32"), network, { prefillRows: PREFILL_ROWS, batch: 1, context });
+        fitting = Math.floor(STATES_BYTES / trial.state!.bytes) || 1;
+      }
+      const { sessions = Math.min(SESSIONS, fitting) } = options;
+      if (!(Number.isInteger(sessions) && sessions >= 1 && sessions <= 1024)) {
+        throw new RangeError(`sessions is ${sessions}, expected a whole number from 1 to 1024`);
+      }
+      const words = await tokenizerOf(await tokenizer(), network.vocab);
+      const recorded = record(plan, tensors, network, { prefillRows: PREFILL_ROWS, batch: sessions, context });
+      const { hidden, logits, prefill } = recorded;
+      return new Language(config, await runtime([hidden, logits, prefill.hidden], sessions), recorded, sessions, words);
+    },
+  };
+}
+
+/** Most tokens of a timeline of a network with so many positions; `asked` is checked. */
+export function contextOf(positions: number, asked = Math.min(positions, CONTEXT)): number {
   if (Number.isInteger(asked) && asked >= 1 && asked <= positions) return asked;
-  throw new RangeError(`context is ${asked}, expected a whole number from 1 to ${positions}, the config's max_position_embeddings`);
+  throw new RangeError(`context is ${asked}, expected a whole number from 1 to ${positions}, `
+    + "the config's max_position_embeddings");
+}
+
+/** A token that the config names, or undefined. */
+function tokenOf(fields: Fields, key: string, vocab: number): number | undefined {
+  const id = fields.json[key];
+  if (id === undefined || id === null) return undefined;
+  if (typeof id === "number" && Number.isInteger(id) && id >= 0 && id < vocab) return id;
+  throw fault(fields, `"${key}" is ${JSON.stringify(id)}, expected a token id from 0 to ${vocab - 1}`);
 }
 
 async function tokenizerOf(given: unknown, vocab: number): Promise<Tokenizer | undefined> {
   if (given === undefined) return undefined;
   const { tokenizerFrom } = await tokenizers(), tokenizer = tokenizerFrom(given);
   if (tokenizer.vocabSize <= vocab) return tokenizer;
-  throw new RangeError(`${given instanceof Uint8Array ? "tokenizer.model" : "tokenizer.json"} has ${tokenizer.vocabSize} tokens, the config's vocab_size is ${vocab}: they belong to different models`);
+  const file = given instanceof Uint8Array ? "tokenizer.model" : "tokenizer.json";
+  throw new RangeError(`${file} has ${tokenizer.vocabSize} tokens, the config's vocab_size is ${vocab}: `
+    + "they belong to different models");
 }

@@ -1,7 +1,6 @@
 // load(): from a folder, a URL or objects to a model that is ready to run.
 import { platform } from "#platform";
-import type { Known } from "../models/family.ts";
-import type { Architecture } from "./architecture.ts";
+import type { Known } from "./architecture.ts";
 import { describe } from "./describe.ts";
 import type { WeightType } from "./dtype.ts";
 import { WEIGHT_TYPES } from "./dtype.ts";
@@ -62,20 +61,16 @@ export interface LoadOptions {
  */
 export type Load = (source: string | URL | ModelParts, options?: LoadOptions) => Promise<Model>;
 
-/**
- * load() for models of these architectures.
- * @param remedy  how to load others
- */
-export const loadOf = (architectures: readonly Architecture[], remedy?: string): Load => async (source, options = {}) => {
+/** load() for models of the architectures that are known. */
+export const loadOf = (known: Known): Load => async (source, options = {}) => {
   const { dtype, signal, onProgress } = options;
   signal?.throwIfAborted();
   if (dtype !== undefined && !WEIGHT_TYPES.includes(dtype)) throw new RangeError(`dtype is ${describe(dtype)}, expected one of ${WEIGHT_TYPES.join(", ")}`);
   const given = options.wasm === undefined ? undefined : await (await import("./given-module.ts")).givenModule(options.wasm), module = given?.module;
   const chosen = chooseBuild(platform, options, given);
-  const known: Known = { families: architectures.map(({ family }) => family), ...(remedy === undefined ? {} : { remedy }) };
   const opened = typeof source === "string" || source instanceof URL ? await openFolder(source, options, known) : await openParts(source, options, known);
   try {
-    const { config, checkpoint, family, tokenizer } = opened, packed = packedOf(checkpoint), type = packed?.type ?? dtype ?? "f32";
+    const { config, checkpoint, architecture, tokenizer } = opened, packed = packedOf(checkpoint), type = packed?.type ?? dtype ?? "f32";
     if (packed && dtype !== undefined && dtype !== packed.type) {
       throw new RangeError(`${checkpoint.name} is packed as ${packed.type}, asked for was ${dtype}: load the original checkpoint`);
     }
@@ -89,7 +84,7 @@ export const loadOf = (architectures: readonly Architecture[], remedy?: string):
       ...(packed ? { packed: { fingerprint: packed.fingerprint, read: (into) => readPacked(checkpoint, packed, plan, into) } } : {}),
       onWeight: (done, total, name) => onProgress?.({ stage: "weights", done, total, name }),
     };
-    const task = await architectures.find((architecture) => architecture.family === family)!.load(config, {
+    const task = await architecture.load(config, {
       options, caps, plan, module, tokenizer, tensors: packed ? namesOnly((name) => packed.tables[name] ?? "F32") : checkpoint,
       runtime: async (outputs, slots = 0) => new Runtime(plan, caps, await materialise(plan, outputs, caps, platform, { ...filling, slots })),
     });

@@ -1,6 +1,6 @@
 // A model that is in no folder: a config, weights and a tokenizer as objects, bytes or streams.
-import type { Known } from "../models/family.ts";
-import { configOf } from "../models/family.ts";
+import type { Known } from "./architecture.ts";
+import { configOf } from "./architecture.ts";
 import type { ByteSource } from "./checkpoint/index.ts";
 import { Checkpoint } from "./checkpoint/checkpoint.ts";
 import { blobSource, bytesSource, streamSource } from "./checkpoint/source.ts";
@@ -31,7 +31,7 @@ export async function openParts(parts: ModelParts, { signal, config: override }:
   let given = override ?? parts.config;
   if (typeof given === "string" && given.trimStart().startsWith("{")) given = parseJson(given, "config");
   // a bad config is said before anything is opened
-  if (given !== undefined) configOf(known, given);
+  if (given !== undefined) await configOf(known, given);
   const { weights } = parts, tokenizer = async (): Promise<unknown> => parts.tokenizer;
   if (weights instanceof Checkpoint) {
     return { ...(await described(weights, given, known)), checkpoint: weights, owned: false, tokenizer };

@@ -7,8 +7,9 @@ import { cachedModel } from "../bindings/platform/cache.ts";
 import type { WeightType } from "../bindings/dtype.ts";
 import type { Plan } from "../bindings/plan.ts";
 import type { PackedLinear } from "../bindings/weights.ts";
+import { parseConfig, PRESETS } from "../models/all.ts";
 import type { ModelConfig } from "../models/config.ts";
-import { isBackbone, isLanguageModel, parseConfig, PRESETS } from "../models/config.ts";
+import { isBackbone, isLanguageModel } from "../models/config.ts";
 import { loadOptions, MODEL_OPTIONS, modelSource, parse } from "./options.ts";
 import { bytes, count, out, outJson, plural, printable, Progress, table, work } from "./report.ts";
 import type { Sizes } from "./sizes.ts";
@@ -88,18 +89,21 @@ function preset(name: string, values: Readonly<Record<string, unknown>>): void {
 const line = (name: string, text: string): void => out(`${name.padEnd(12)}${text}`);
 
 function network(config: ModelConfig, { parameters, flops, norms, programs }: Sizes): void {
-  const net = config.network, { dim, depth, heads, mixer } = shapeOf(config);
+  const { dim, depth, heads, mixer, patchSize: patch, memory } = shapeOf(config);
   const several = (count: string, what: string): string => `${count} ${what}${count === "1" ? "" : "s"}`;
   line("model", printable(config.name));
-  line("network", `${dim} channels, ${several(depth, "block")}, ${several(heads, "head")}, ${mixer} attention, ${plural(norms.length, "norm")}`);
-  if ("imageSize" in net) {
-    const { imageSize, classes } = net, patch = "patchSize" in net ? net.patchSize : 4, tokens = Math.ceil(imageSize / patch) ** 2;
-    const [sizes, gives] = isBackbone(config) ? ["of any size, here ", "a map from every stage"] : ["", `${classes} classes`];
-    line("pictures", `${sizes}${imageSize}×${imageSize}, patches of ${patch}×${patch}: ${tokens} tokens, ${gives}`);
-  } else if ("theta" in net) {
-    line("text", `${net.vocab} tokens, ${net.positions} positions; softmax over a cache of keys and values, rotary base ${net.theta}`);
+  const attention = [...(heads ? [several(heads, "head")] : []), `${mixer} attention`].join(", ");
+  line("network", `${dim} channels, ${several(depth, "block")}, ${attention}, ${plural(norms.length, "norm")}`);
+  if (isLanguageModel(config)) {
+    const { vocab, positions } = config.network, limit = positions === undefined ? "" : `, ${positions} positions`;
+    line("text", `${vocab} tokens${limit}${memory ? `; ${memory}` : ""}`);
   } else {
-    line("text", `${net.vocab} tokens; decay ${Math.min(...net.decay)} to ${Math.max(...net.decay)} a token, by head; convolution of ${net.taps} tokens`);
+    const { imageSize } = config.network, tokens = patch && Math.ceil(imageSize / patch) ** 2;
+    const patches = patch ? `, patches of ${patch}×${patch}: ${tokens} tokens` : "";
+    const [sizes, gives] = isBackbone(config)
+      ? ["of any size, here ", "a map from every stage"]
+      : ["", `${config.network.classes} classes`];
+    line("pictures", `${sizes}${imageSize}×${imageSize}${patches}, ${gives}`);
   }
   line("parameters", count(parameters));
   line(isLanguageModel(config) ? "a token" : "a pass", `${work(flops)} (2 a multiply-add)`);

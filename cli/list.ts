@@ -2,8 +2,9 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { cachedModels } from "../bindings/platform/cache.ts";
+import { parseConfig, PRESETS } from "../models/all.ts";
 import type { ModelConfig } from "../models/config.ts";
-import { isLanguageModel, parseConfig, PRESETS } from "../models/config.ts";
+import { isLanguageModel } from "../models/config.ts";
 import { parse, pretrainedFolder } from "./options.ts";
 import { bytes, count, out, outJson, printable, table, work } from "./report.ts";
 import { shapeOf, sizesOf } from "./sizes.ts";
@@ -62,10 +63,10 @@ function facts(config: ModelConfig) {
 }
 
 function cells(config: ModelConfig): string[] {
-  const { network } = config, { dim, depth, heads, mixer } = shapeOf(config);
-  const { parameters, flops } = sizesOf(config);
+  const { dim, depth, heads, mixer } = shapeOf(config), { parameters, flops } = sizesOf(config);
+  const square = (side: number): string => `${side}×${side}`;
   return [
-    dim, depth, heads, "imageSize" in network ? `${network.imageSize}×${network.imageSize}` : "text", mixer,
+    dim, depth, heads, isLanguageModel(config) ? "text" : square(config.network.imageSize), mixer,
     count(parameters), `${work(flops)} a ${isLanguageModel(config) ? "token" : "picture"}`,
   ];
 }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { quote } from "../bindings/checkpoint/names.ts";
 import { openFolder } from "../bindings/folder.ts";
 import { cachedModel, cachedModels, cacheFolder } from "../bindings/platform/cache.ts";
-import { KNOWN } from "../models/config.ts";
+import { KNOWN } from "../models/all.ts";
 import { RELEASES, RELEASES_URL } from "../models/releases.ts";
 import { describe, warningsOf, withLabels, writeRest, writeUnpacked } from "./convert.ts";
 import type { Downloaded } from "./download.ts";

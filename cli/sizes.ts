@@ -1,7 +1,11 @@
-// How large a network is, told from its config alone: it is recorded over a checkpoint that has every tensor asked for and holds nothing.
-import { build } from "../bindings/all.ts";
-import type { TensorRef, Tensors } from "../bindings/checkpoint/index.ts";
+// How large a network is, told from its config alone: it is recorded over a checkpoint that has every tensor asked for
+// and holds nothing.
+import type { Architecture, Description } from "../bindings/architecture.ts";
+import type { Tensors } from "../bindings/checkpoint/index.ts";
+import { madeTensors } from "../bindings/checkpoint/tensors.ts";
 import { Plan } from "../bindings/plan.ts";
+import { aboutOf } from "../models/about.ts";
+import { architectureOf } from "../models/all.ts";
 import type { ModelConfig } from "../models/config.ts";
 
 export interface Sizes {
@@ -25,10 +29,10 @@ export interface ProgramSize {
   readonly flops: number;
 }
 
-export function sizesOf(config: ModelConfig): Sizes {
+export function sizesOf(config: ModelConfig, architecture: Architecture = architectureOf(config)): Sizes {
   const asked = new Map<string, number>();
   const plan = new Plan();
-  build(plan, recorder("", asked), config);
+  architecture.build(plan, recorder(asked), config);
   let parameters = 0;
   const norms: string[] = [];
   for (const [name, numbers] of asked) {
@@ -45,23 +49,18 @@ export function sizesOf(config: ModelConfig): Sizes {
 }
 
 /** Channels, blocks and heads of a network as one writes them: 192, or 64-128-320-512 for a pyramid's stages. */
-export function shapeOf({ network }: ModelConfig): { dim: string; depth: string; heads: string; mixer: string } {
-  const dim = "dim" in network ? [network.dim] : network.dims, depth = "depth" in network ? [network.depth] : network.depths;
-  const heads = typeof network.heads === "number" ? [network.heads] : network.heads;
-  const mixers = "mixers" in network ? network.mixers : ["mixer" in network ? network.mixer : "theta" in network ? "softmax" : "linear"];
-  return { dim: dim.join("-"), depth: depth.join("-"), heads: heads.join("-"), mixer: [...new Set(mixers)].join(", ") };
+export function shapeOf(config: ModelConfig, architecture: Architecture = architectureOf(config)) {
+  const shown: Description = { ...config.network, ...aboutOf(architecture).describe?.(config.network) };
+  const { dim, depth, mixer, patchSize, memory } = shown;
+  const { dims = [dim], depths = [depth], heads = [], mixers = [mixer] } = shown;
+  const joined = { dim: dims.join("-"), depth: depths.join("-"), heads: [heads].flat().join("-") };
+  return { ...joined, mixer: [...new Set(mixers)].join(", "), patchSize, memory };
 }
 
-function recorder(prefix: string, asked: Map<string, number>): Tensors {
-  const full = (name: string): string => (prefix === "" ? name : `${prefix}.${name}`);
-  return {
-    prefix,
-    has: () => false,
-    tensor(given, shape): TensorRef {
-      const name = full(given), numbers = shape.reduce((a, b) => a * b, 1);
-      asked.set(name, numbers);
-      return { name, dtype: "F32", shape, byteLength: 4 * numbers, read: async () => new Uint8Array(4 * numbers) };
-    },
-    scope: (inner) => (inner === "" ? recorder(prefix, asked) : recorder(full(inner), asked)),
-  };
+function recorder(asked: Map<string, number>): Tensors {
+  return madeTensors((name, shape) => {
+    const numbers = shape.reduce((a, b) => a * b, 1);
+    asked.set(name, numbers);
+    return { name, dtype: "F32", shape, byteLength: 4 * numbers, read: async () => new Uint8Array(4 * numbers) };
+  });
 }

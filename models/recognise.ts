@@ -1,9 +1,12 @@
-// Which network a checkpoint is of, from the names and shapes of its tensors alone: its config.json, for files that come without one.
-// Sizes are read off the tensors; what no tensor shows is what every network of the paper has, and said in `assumed`.
+// What a checkpoint without config.json is, and why a config is of no network known here: loaded when it is first
+// needed. A network is told by the names and shapes of its tensors alone. Each architecture knows its own; sizes are
+// read off them, and what no tensor shows is what published networks have, and said in `assumed`.
+import type { Architecture, Configured, Known } from "../bindings/architecture.ts";
+import { configOf } from "../bindings/architecture.ts";
 import type { TensorInfo } from "../bindings/checkpoint/index.ts";
 import { quote } from "../bindings/checkpoint/names.ts";
-import type { Known } from "./family.ts";
-import { configOf } from "./family.ts";
+import { aboutOf } from "./about.ts";
+import type { Json } from "./parts/fields.ts";
 
 /** What is known of a checkpoint before any tensor is read. */
 export interface Header {
@@ -14,52 +17,86 @@ export interface Header {
 
 export interface Recognised {
   /** As config.json would hold it. */
-  readonly config: Readonly<Record<string, unknown>>;
-  /** The paper's name of the network, where it is one of the paper's. */
+  readonly config: Json;
+  /** The published name of the network, where it has one. */
   readonly preset?: string;
   /** What no tensor shows. */
   readonly assumed: readonly string[];
 }
 
-type Config = Record<string, unknown>;
-type Sizing = (seen: Seen) => Config;
-
-/** What DeiT, PVT and LLaMA of the paper have as channels of a head; no tensor of softmax attention shows it. */
-const VISION_HEAD = 64, CSWIN_HEAD = 32, LLAMA_HEAD = 128;
-
 /** @throws RangeError that says what was seen when the tensors are of no network known here */
-export function recognise(header: Header, known: Known): Recognised {
-  const seen = new Seen(header);
-  const [, sizing] = SIZINGS.find(([tensor]) => seen.shape(tensor)) ?? [];
-  if (!sizing) {
-    const names = header.names(), some = names.slice(0, 3).map(quote).join(", ");
-    throw new RangeError(`${header.name} has ${names.length} tensors${some && `, such as ${some}`}: of no network known here (SLAB's DeiT, PVT, Swin, CSWin and language models, and those with PRepBN alone); if it is one, give its config`);
+export async function recognise(header: Header, { list, remedy = "" }: Known): Promise<Recognised> {
+  if (header.info("slab.weights")) {
+    throw new RangeError(`${header.name} is packed by slab convert: give its folder, where its config.json is`);
   }
-  const config = sizing(seen), preset = presetOf(config, known);
-  return { config, ...(preset === undefined ? {} : { preset }), assumed: seen.assumed };
+  // one architecture may find that a network only looks like its own, and another know it
+  let found: Recognised | undefined, fault: RangeError | undefined;
+  const fits = (architecture: Architecture): boolean => {
+    const seen = new Seen(header);
+    try {
+      const config = aboutOf(architecture).recognise?.(seen);
+      if (config) found = { config, ...presetOf(config, architecture), assumed: seen.assumed };
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      fault ??= error;
+    }
+    return found !== undefined;
+  };
+  const asked = await list(fits);
+  if (found || asked.some(fits)) return found!;
+  if (fault) throw fault;
+  const names = header.names(), some = names.slice(0, 3).map(quote).join(", ");
+  const types = asked.flatMap((one) => one.types).join(", ");
+  throw new RangeError(`${header.name} has ${names.length} tensors${some && `, such as ${some}`}: `
+    + `of no network known here (${types}); if it is one, give its config${remedy}`);
 }
 
-/** By a tensor that only this family has. */
-const SIZINGS: readonly (readonly [tensor: string, sizing: Sizing])[] = [
-  ["stage1_conv_embed.0.weight", cswin], ["patch_embed1.proj.weight", pvt], ["layers.0.blocks.0.attn.qkv.weight", swin], ["blocks.0.attn.qkv.weight", deit],
-  ["model.layers.0.self_attn.q_proj.weight", llama], ["layers.0.self_attn.dwc.weight", slabLm],
-  ["slab.weights", packed],
-];
+/** A checkpoint's architecture and config, from its tensors alone. */
+export async function configured(header: Header, known: Known): Promise<Configured> {
+  const recognised = await recognise(header, known), { config: json, preset = json } = recognised;
+  // a preset brings its name along
+  return { ...(await configOf(known, preset, `what ${header.name} was recognised as`)), json, recognised };
+}
 
-/** The preset that means the same network; undefined for any other. */
-function presetOf(config: Config, known: Known): string | undefined {
-  const networkOf = (given: unknown): string => JSON.stringify(configOf(known, given).config.network);
+/** Says what a config is that none of the architectures knows. */
+export function unknownConfig(
+  architectures: readonly Architecture[], given: unknown, where: string, remedy = "",
+): Error {
+  if (typeof given === "string") {
+    const presets = architectures.flatMap((one) => Object.keys(one.presets)).join(", ");
+    return new RangeError(`no preset is called "${given}": use one of ${presets}, or a config.json${remedy}`);
+  }
+  if (typeof given !== "object" || given === null || Array.isArray(given)) {
+    return new TypeError(`${where} is ${Array.isArray(given) ? "an array" : String(given)}, `
+      + "expected the object that config.json holds, or a preset's name");
+  }
+  const { model_type: type } = given as Json, types = architectures.flatMap((one) => one.types).join(", ");
+  const said = type === undefined ? ' has no "model_type"' : `: "model_type" is ${JSON.stringify(type)?.slice(0, 60)}`;
+  return new RangeError(`${where}${said}, expected one of ${types}${remedy}`);
+}
+
+/** The preset that means the same network; nothing for any other. */
+function presetOf(config: Json, { presets, read }: Architecture): { preset?: string } {
+  const networkOf = (json: Json): string => JSON.stringify(read(json, "config").network);
   try {
-    const { family: { presets } } = configOf(known, config), network = networkOf(config);
-    return Object.keys(presets).find((name) => presets[name]!.model_type === config.model_type && networkOf(name) === network);
+    const network = networkOf(config);
+    for (const [preset, json] of Object.entries(presets)) {
+      if (json.model_type === config.model_type && networkOf(json) === network) return { preset };
+    }
   } catch {
     // loading it will say why
-    return undefined;
   }
+  return {};
+}
+
+interface Dimensions {
+  readonly 2: readonly [number, number];
+  readonly 3: readonly [number, number, number];
+  readonly 4: readonly [number, number, number, number];
 }
 
 /** Names and shapes, asked with an error for what is missing. */
-class Seen {
+export class Seen {
   readonly header: Header;
   readonly assumed: string[] = [];
   constructor(header: Header) {
@@ -71,11 +108,16 @@ class Seen {
   }
 
   /** A tensor's shape, of so many dimensions. */
-  dims(name: string, count: number): readonly number[] {
+  dims<Count extends keyof Dimensions>(name: string, count: Count): Dimensions[Count] {
     const shape = this.shape(name);
     if (!shape) throw this.fault(`has no ${quote(name)}, which its other tensors call for`);
-    if (shape.length !== count || shape.some((dim) => dim < 1)) throw this.fault(`has ${quote(name)} of shape [${shape.join(", ")}], expected ${count} dimensions of at least 1`);
-    return shape;
+    if (shape.length === count && shape.every((dim) => dim >= 1)) return shape as unknown as Dimensions[Count];
+    throw this.fault(`has ${quote(name)} of shape [${shape.join(", ")}], expected ${count} dimensions of at least 1`);
+  }
+
+  /** Refuses networks that have one of these. */
+  without(names: readonly string[], why: string): undefined {
+    for (const name of names) if (this.shape(name)) throw this.fault(`has ${quote(name)}: ${why}`);
   }
 
   /** How many there are of `prefix`0, `prefix`1, …, each the beginning of some name. */
@@ -85,7 +127,9 @@ class Seen {
       const index = name.startsWith(prefix) ? /^(\d{1,6})\./.exec(name.slice(prefix.length))?.[1] : undefined;
       if (index !== undefined) indices.add(Number(index));
     }
-    for (let i = 0; i < indices.size; i++) if (!indices.has(i)) throw this.fault(`has ${indices.size} of ${quote(prefix)} but not number ${i}`);
+    for (let i = 0; i < indices.size; i++) {
+      if (!indices.has(i)) throw this.fault(`has ${indices.size} of ${quote(prefix)} but not number ${i}`);
+    }
     return indices.size;
   }
 
@@ -101,29 +145,58 @@ class Seen {
     return a / b;
   }
 
-  /** Whether the blocks of a stage attend linearly: all of them, or none. */
-  linear(prefix: string, depth: number, tensor: string): boolean {
-    const linear = Array.from({ length: depth }, (_, i) => this.shape(`${prefix}${i}.${tensor}`) !== undefined);
-    if (linear.some((is) => is !== linear[0])) throw this.fault(`mixes linear and softmax attention in the blocks of ${quote(prefix)}, which no network known here does`);
-    return linear[0] ?? false;
-  }
-
   /** Refuses networks whose norms are not PRepBN's. */
   norm(prefix: string): void {
     if (this.shape(`${prefix}.norm2.alpha`) || this.shape(`${prefix}.alpha`)) return;
-    const kind = this.shape(`${prefix}.bias`) ? "a layer norm" : this.shape(`${prefix}.weight`) ? "an RMS norm" : "no norm";
-    throw this.fault(`has ${kind} for ${quote(prefix)}, expected PRepBN: this runtime runs networks whose norms are PRepBN's`);
+    const bare = this.shape(`${prefix}.weight`) ? "an RMS norm" : "no norm";
+    const kind = this.shape(`${prefix}.bias`) ? "a layer norm" : bare;
+    throw this.fault(`has ${kind} for ${quote(prefix)}, expected PRepBN: other networks like it do not run here`);
   }
 
   /** Heads of `dim` channels, each of the size that tensors show, or else of `usual`. */
   heads(dim: number, shown: number | undefined, usual: number): number {
-    if (shown === undefined && dim % usual) throw this.fault(`has attention over ${dim} channels, which is no multiple of the usual ${usual} a head: give its config`);
+    if (shown === undefined && dim % usual) {
+      const what = `attention over ${dim} channels, which is no multiple of the usual ${usual} a head`;
+      throw this.fault(`has ${what}: give its config`);
+    }
     if (shown === undefined) this.assume(`heads of ${usual} channels`);
     return this.ratio(dim, shown ?? usual, "channels");
   }
 
+  /** Blocks of one width with PRepBN, an `mlp` and, at `attn`, linear attention in all of them or softmax attention. */
+  blocks(prefix: string, dim: number, usual: number, attn = "attn") {
+    const depth = this.count(prefix), first = `${prefix}0.${attn}`;
+    const kinds = Array.from({ length: depth }, (_, i) => this.shape(`${prefix}${i}.${attn}.dwc.weight`) !== undefined);
+    const linear = kinds[0] ?? false;
+    if (kinds.some((kind) => kind !== linear)) {
+      const blocks = `the blocks of ${quote(prefix)}`;
+      throw this.fault(`mixes linear and softmax attention in ${blocks}, which no network known here does`);
+    }
+    this.norm(`${prefix}0.norm1`);
+    const shown = this.shape(`${first}.relative_position_bias_table`)?.[1];
+    const heads = shown ?? this.heads(dim, this.shape(`${first}.dwc.weight`)?.[0], usual);
+    const [hidden] = this.dims(`${prefix}0.mlp.fc1.weight`, 2);
+    return { linear, depth, heads, mlpRatio: this.ratio(hidden, dim, "channels of its MLP") };
+  }
+
+  /** Stages of such blocks, whose kinds of attention are those of one of `kinds`: L linear, S softmax. */
+  pyramid(
+    prefix: (stage: number) => string, dims: readonly number[], usual: number, kinds: readonly string[], attn?: string,
+  ) {
+    const stages = dims.map((dim, s) => this.blocks(prefix(s), dim, usual, attn));
+    const found = stages.map(({ linear }) => (linear ? "L" : "S")).join("");
+    if (!kinds.includes(found)) {
+      const said = `attention of the kinds ${found} in its stages (L linear, S softmax)`;
+      throw this.fault(`has ${said}, expected ${kinds.join(" or ")}`);
+    }
+    return {
+      linear: stages[0]!.linear, depths: stages.map(({ depth }) => depth), heads: stages.map(({ heads }) => heads),
+      mlpRatios: stages.map(({ mlpRatio }) => mlpRatio),
+    };
+  }
+
   classes(dim: number): number {
-    const [classes, from] = this.dims("head.weight", 2) as [number, number];
+    const [classes, from] = this.dims("head.weight", 2);
     if (from !== dim) throw this.fault(`has a head for ${from} channels, expected ${dim}`);
     return classes;
   }
@@ -137,106 +210,17 @@ class Seen {
   }
 }
 
-const STAGES = [0, 1, 2, 3];
-
-function deit(seen: Seen): Config {
-  const [dim, , patch] = seen.dims("patch_embed.proj.weight", 4) as [number, number, number, number];
-  const depth = seen.count("blocks."), linear = seen.linear("blocks.", depth, "attn.dwc.weight");
-  const positions = seen.dims("pos_embed", 3)[1]!;
-  seen.norm("blocks.0.norm1");
-  for (const name of ["dist_token", "head_dist.weight"]) if (seen.shape(name)) throw seen.fault(`has ${quote(name)}: it is a distilled DeiT, which is not supported`);
-  return {
-    model_type: linear ? "slab_deit" : "deit_prepbn", image_size: seen.side(linear ? positions : positions - 1, "pos_embed") * patch, patch_size: patch,
-    hidden_size: dim, num_hidden_layers: depth, num_attention_heads: seen.heads(dim, seen.shape("blocks.0.attn.dwc.weight")?.[0], VISION_HEAD),
-    mlp_ratio: seen.ratio(seen.dims("blocks.0.mlp.fc1.weight", 2)[0]!, dim, "channels of its MLP"), num_labels: seen.classes(dim),
-  };
-}
-
-function pvt(seen: Seen): Config {
-  const stages = STAGES.map((s) => {
-    const block = `block${s + 1}.`, depth = seen.count(block), dim = seen.dims(`patch_embed${s + 1}.proj.weight`, 4)[0]!;
-    return {
-      depth, dim, linear: seen.linear(block, depth, "attn.dwc.weight"), heads: seen.heads(dim, seen.shape(`${block}0.attn.dwc.weight`)?.[0], VISION_HEAD),
-      mlp: seen.ratio(seen.dims(`${block}0.mlp.fc1.weight`, 2)[0]!, dim, "channels of its MLP"), sr: seen.shape(`${block}0.attn.sr.weight`)?.[2] ?? 1,
-    };
-  });
-  const linear = stages[0]!.linear, overlapping = seen.shape("block1.0.mlp.dwconv.dwconv.weight") !== undefined;
-  if (stages.some((stage) => stage.linear !== linear)) throw seen.fault("has linear attention in some stages of a PVT and softmax attention in others, which no network known here has");
-  if (overlapping && !linear) throw seen.fault("is a PVTv2 with softmax attention, which is not supported: SLAB-PVTv2 has linear attention");
-  seen.norm("block1.0.norm1");
-  const table = overlapping ? "block1.0.attn.positional_encoding" : "pos_embed1", tokens = seen.dims(table, 3)[1]! * (overlapping ? stages[0]!.sr ** 2 : 1);
-  return {
-    model_type: overlapping ? "slab_pvt_v2" : linear ? "slab_pvt" : "pvt_prepbn", image_size: 4 * seen.side(tokens, table), hidden_sizes: stages.map(({ dim }) => dim), depths: stages.map(({ depth }) => depth),
-    num_attention_heads: stages.map(({ heads }) => heads), mlp_ratios: stages.map(({ mlp }) => mlp), sr_ratios: stages.map(({ sr }) => sr), num_labels: seen.classes(stages[3]!.dim),
-  };
-}
-
-function swin(seen: Seen): Config {
-  const [dim, , patch] = seen.dims("patch_embed.proj.weight", 4) as [number, number, number, number];
-  let window = 7;
-  const stages = STAGES.map((s) => {
-    const blocks = `layers.${s}.blocks.`, depth = seen.count(blocks), linear = seen.linear(blocks, depth, "attn.dwc.weight");
-    if (linear) return { depth, linear, heads: seen.heads(dim * 2 ** s, seen.shape(`${blocks}0.attn.dwc.weight`)?.[0], 32) };
-    const [places, heads] = seen.dims(`${blocks}0.attn.relative_position_bias_table`, 2) as [number, number];
-    window = (seen.side(places, "relative_position_bias_table") + 1) / 2;
-    return { depth, linear, heads };
-  });
-  seen.norm("layers.0.blocks.0.norm1");
-  const kinds = stages.map(({ linear }) => (linear ? "L" : "S")).join("");
-  if (kinds !== "SSSS" && kinds !== "LLSS") throw seen.fault(`has attention of the kinds ${kinds} in its stages (L linear, S softmax), expected SSSS or LLSS`);
-  const linear = kinds === "LLSS", sizes = { patch_size: patch, hidden_size: dim, depths: stages.map(({ depth }) => depth), num_attention_heads: stages.map(({ heads }) => heads), window_size: window };
-  if (!seen.shape("head.weight") && seen.shape("norm0.weight")) return { model_type: linear ? "slab_swin_backbone" : "swin_prepbn_backbone", ...sizes };
-  // a linear stage has a position for every token of its map; softmax windows fit maps of any size
-  if (!linear) seen.assume("pictures of 224×224");
-  const table = "layers.0.blocks.0.attn.positional_encoding";
-  return {
-    model_type: linear ? "slab_swin" : "swin_prepbn", image_size: linear ? patch * seen.side(seen.dims(table, 3)[1]!, table) : 224, ...sizes,
-    mlp_ratio: seen.ratio(seen.dims("layers.0.blocks.0.mlp.fc1.weight", 2)[0]!, dim, "channels of its MLP"), num_labels: seen.classes(8 * dim),
-  };
-}
-
-function cswin(seen: Seen): Config {
-  const dim = seen.dims("stage1_conv_embed.0.weight", 4)[0]!;
-  const stages = STAGES.map((s) => {
-    const blocks = `stage${s + 1}.`, depth = seen.count(blocks);
-    return { depth, linear: seen.linear(blocks, depth, "attns.0.dwc.weight"), heads: seen.heads(dim * 2 ** s, seen.shape(`${blocks}0.attns.0.dwc.weight`)?.[0], CSWIN_HEAD) };
-  });
-  seen.norm("stage1.0.norm1");
-  const kinds = stages.map(({ linear }) => (linear ? "L" : "S")).join("");
-  if (kinds !== "LLSS") throw seen.fault(`has attention of the kinds ${kinds} in its stages (L linear, S softmax), expected LLSS, as SLAB-CSWin`);
-  const table = "stage1.0.attns.0.positional_encoding";
-  return {
-    model_type: "slab_cswin", image_size: 4 * seen.side(seen.dims(table, 3)[1]!, table), hidden_size: dim, depths: stages.map(({ depth }) => depth), num_attention_heads: stages.map(({ heads }) => heads),
-    mlp_ratio: seen.ratio(seen.dims("stage1.0.mlp.fc1.weight", 2)[0]!, dim, "channels of its MLP"), num_labels: seen.classes(8 * dim),
-  };
-}
-
-function llama(seen: Seen): Config {
-  const [vocab, dim] = seen.dims("model.embed_tokens.weight", 2) as [number, number];
-  seen.norm("model.layers.0.input_layernorm");
-  const frequencies = seen.shape("model.layers.0.self_attn.rotary_emb.inv_freq")?.[0];
-  return {
-    model_type: "slab_llama", vocab_size: vocab, hidden_size: dim, num_hidden_layers: seen.count("model.layers."),
-    num_attention_heads: seen.heads(dim, frequencies === undefined ? undefined : 2 * frequencies, LLAMA_HEAD), intermediate_size: seen.dims("model.layers.0.mlp.gate_proj.weight", 2)[0],
-    tie_word_embeddings: seen.shape("lm_head.weight") === undefined, bos_token_id: 1, eos_token_id: 2,
-  };
-}
-
-function slabLm(seen: Seen): Config {
-  throw seen.fault("is a SLAB-LM, whose decay is in no tensor: it needs its config.json");
-}
-
-function packed(seen: Seen): Config {
-  throw seen.fault("is packed by slab convert: give its folder, where its config.json is");
-}
-
-/** Tensors but those that inference does not read: the schedule and the layer norm of PRepBN's training, and what can be derived or is never used. */
+/**
+ * Tensors but those that inference does not read: the schedule and the layer norm of PRepBN's training, and what can be
+ * derived or is never used.
+ */
 export function leftOver(names: readonly string[]): string[] {
   const known = new Set(names);
+  const training = /(^|\.)(warm|iter|total_step|num_step|num_batches_tracked)$/;
+  const derived = /(^|\.)(relative_position_index|attn_mask|inv_freq)$|\.attns\.\d+\.scale$|^cls_token$/;
   const unread = (name: string): boolean => {
     const norm = /^(.+)\.norm1\.(?:weight|bias)$/.exec(name)?.[1];
-    return /(^|\.)(warm|iter|total_step|num_step|num_batches_tracked|relative_position_index|attn_mask|inv_freq)$/.test(name) || name === "cls_token"
-      || /\.attns\.\d+\.scale$/.test(name) || (norm !== undefined && known.has(`${norm}.norm2.alpha`));
+    return training.test(name) || derived.test(name) || (norm !== undefined && known.has(`${norm}.norm2.alpha`));
   };
   return names.filter((name) => !unread(name));
 }

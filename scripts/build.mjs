@@ -54,11 +54,19 @@ async function bundle() {
   await esbuild({ ...web, splitting: false, conditions: ["workerd"], outdir: "dist/js/workerd", entryPoints: APART, external: ["*.wasm"] });
   await esbuild({ ...web, conditions: ["workerd"], outdir: "dist/js/workerd", entryPoints: { ...api, "worker": "bindings/worker/index.ts" }, external: ["*.wasm"] });
   // splitting leaves imports of nothing behind, of which wrangler warns: no module there does anything by being imported
-  for (const name of readdirSync("dist/js/workerd")) {
-    const file = join("dist/js/workerd", name);
-    writeFileSync(file, readFileSync(file, "utf8").replace(/import"\.\/chunk-\w+\.js";/g, ""));
+  rewrite("dist/js/workerd", (text) => text.replace(/import"\.\/chunk-\w+\.js";/g, ""));
+  // minifying takes the marks off the constructors of architectures, by which a user's bundler drops those that an app does not name
+  for (const host of ["node", "browser", "workerd"]) {
+    rewrite(`dist/js/${host}`, (text) => text.replace(/=(\w+\(\{types:\[)/g, "=/*@__PURE__*/$1"));
   }
   await esbuild({ ...web, plugins: whole.plugins, conditions: ["slab-inline"], splitting: false, outdir: "dist/js/inline", entryPoints: { "index": "bindings/index.ts" }, loader: { ".wasm": "binary" } });
+}
+
+function rewrite(folder, change) {
+  for (const name of readdirSync(folder)) {
+    const file = join(folder, name), text = readFileSync(file, "utf8"), changed = change(text);
+    if (changed !== text) writeFileSync(file, changed);
+  }
 }
 
 /** We hand the glue of the image codecs their modules; what it would do to find them itself only misleads bundlers, and breaks where modules have no URL. */

@@ -2,7 +2,6 @@
 // deterministic logits. `node --import tsx scripts/lock.ts` compares with tests/golden/lock.json; with --write it records them anew.
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { build } from "../bindings/all.ts";
 import type { Tensors } from "../bindings/checkpoint/index.ts";
 import type { WeightType } from "../bindings/dtype.ts";
 import { WEIGHT_TYPES } from "../bindings/dtype.ts";
@@ -10,7 +9,7 @@ import { load } from "../bindings/index.ts";
 import { layOut } from "../bindings/memory.ts";
 import { namesOnly } from "../bindings/packed.ts";
 import { Plan } from "../bindings/plan.ts";
-import { parseConfig, PRESETS } from "../models/config.ts";
+import { build, parseConfig, PRESETS } from "../models/all.ts";
 import { tinyConfig, tinyFile, tinyPixels } from "../tests/bindings/tiny.ts";
 import { tinyLlama, tinyLlamaConfig } from "../tests/golden/tiny-llama.ts";
 import { tinyLm, tinyLmConfig } from "../tests/golden/tiny-lm.ts";

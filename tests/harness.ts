@@ -5,7 +5,7 @@ import { HEADER_BYTES, PANEL, RUN_PLAN, THREAD_SCRATCH, THREAD_SCRATCH_BYTES, TI
 import type { Kernels } from "../bindings/kernels.ts";
 import { instantiate } from "../bindings/kernels.ts";
 import type { Build } from "../bindings/platform/platform.ts";
-import { uniform01 } from "./golden/generator.ts";
+import { uniform01 } from "../cli/synthetic.ts";
 
 type Kernel = (...args: number[]) => void;
 

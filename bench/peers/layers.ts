@@ -3,7 +3,7 @@ import { toFloat64 } from "../../bindings/checkpoint/floats.ts";
 import type { TensorRef, Tensors } from "../../bindings/checkpoint/index.ts";
 import type { Affine, Linear } from "../../bindings/weights.ts";
 import { linearOf } from "../../bindings/weights.ts";
-import { SLA_EPS } from "../../models/blocks.ts";
+import { SLA_EPS } from "../../models/mixers/simplified-linear-attention.ts";
 import type { Onnx } from "./onnx.ts";
 
 export const read = async (tensor: TensorRef): Promise<Float64Array> => toFloat64(await tensor.read(), tensor.dtype);

@@ -2,10 +2,10 @@
 // map, turned by one operator there and one back.
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
 import { foldAfter, linearOf } from "../../bindings/weights.ts";
-import { scaleQueries, splitQkv } from "../../models/blocks.ts";
-import { foldPRepBN, repBN } from "../../models/prepbn.ts";
-import type { SlabCswinConfig } from "../../models/slab-cswin.ts";
-import { mergedTaps } from "../../models/slab-cswin.ts";
+import { scaleQueries, splitQkv } from "../../models/mixers/qkv.ts";
+import { foldPRepBN, repBN } from "../../models/parts/prepbn.ts";
+import type { SlabCswinConfig } from "../../models/vision/slab-cswin.ts";
+import { mergedTaps } from "../../models/vision/slab-cswin.ts";
 import { layersOf, read } from "./layers.ts";
 import { Onnx } from "./onnx.ts";
 

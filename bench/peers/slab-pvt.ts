@@ -2,8 +2,8 @@
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
 import type { Affine } from "../../bindings/weights.ts";
 import { foldAfter, foldBefore, linearOf, sliceOutputs } from "../../bindings/weights.ts";
-import { foldPRepBN, repBN } from "../../models/prepbn.ts";
-import type { SlabPvtConfig } from "../../models/slab-pvt.ts";
+import { foldPRepBN, repBN } from "../../models/parts/prepbn.ts";
+import type { SlabPvtConfig } from "../../models/vision/slab-pvt.ts";
 import { layersOf, read } from "./layers.ts";
 import { Onnx } from "./onnx.ts";
 

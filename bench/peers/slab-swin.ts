@@ -2,11 +2,11 @@
 // back; bias and mask are one table; so the peer has less to do than what PyTorch would export.
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
 import { foldAfter, linearOf } from "../../bindings/weights.ts";
-import { scaleQueries, splitQkv } from "../../models/blocks.ts";
-import { foldPRepBN, repBN } from "../../models/prepbn.ts";
-import type { SlabSwinConfig } from "../../models/slab-swin.ts";
-import { relativeBias } from "../../models/slab-swin.ts";
-import { windowsOf } from "../../models/windows.ts";
+import { scaleQueries, splitQkv } from "../../models/mixers/qkv.ts";
+import { foldPRepBN, repBN } from "../../models/parts/prepbn.ts";
+import type { SlabSwinConfig } from "../../models/vision/slab-swin.ts";
+import { relativeBias } from "../../models/vision/slab-swin.ts";
+import { windowsOf } from "../../models/parts/windows.ts";
 import { layersOf, read } from "./layers.ts";
 import { Onnx } from "./onnx.ts";
 

@@ -68,3 +68,11 @@ export function scopeOf(parent: Tensors, prefix: string): Tensors {
   };
   return scope;
 }
+
+/** Tensors of any name and shape, each as `tensor` makes it; `has`: whether an optional one is there. */
+export function madeTensors(
+  tensor: (name: string, shape: readonly number[]) => TensorRef, has: (name: string) => boolean = () => false,
+): Tensors {
+  const tensors: Tensors = { prefix: "", has, tensor, scope: (prefix) => scopeOf(tensors, prefix) };
+  return tensors;
+}

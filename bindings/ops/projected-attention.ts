@@ -2,7 +2,8 @@
 import type { TensorRef } from "../checkpoint/index.ts";
 import type { Plan, Tensor } from "../plan.ts";
 import type { Linear } from "../weights.ts";
-import { keyValueState, linearAttention, scoreAttention, type Windows } from "./attention.ts";
+import type { Windows } from "./attention.ts";
+import { keyValueState, linearAttention, scoreAttention } from "./attention.ts";
 import type { Taps } from "./convolution.ts";
 import { depthwiseConv } from "./convolution.ts";
 import { gatherRows, stretchRows } from "./rows.ts";
@@ -68,8 +69,12 @@ export function softmaxAttention(plan: Plan, x: Tensor, { heads, q, k, v, source
   return scoreAttention(plan, queries, keys, values, heads, q.outDim / heads, "softmax", 0);
 }
 
-/** mixed += depthwise 5×5 of the values over their map, taps [headDim, 1, 5, 5] shared by the heads; values of fewer tokens are stretched. */
-export function addLocalBranch(plan: Plan, { mixed, values }: Mixed, taps: Taps, { heads, height, side, windows = 1 }: { heads: number; height: number; side: number; windows?: number }): void {
+/** mixed + depthwise 5×5 of the values over their map, taps [headDim, 1, 5, 5] shared by the heads; values of fewer tokens are stretched. */
+export function addLocalBranch(
+  plan: Plan, { mixed, values }: Mixed, taps: Taps,
+  { heads, height, side, windows = 1 }: { heads: number; height: number; side: number; windows?: number },
+): Tensor {
   const map = windows === 1 && values.rows !== mixed.rows ? stretchRows(plan, values, mixed.rows) : values;
   depthwiseConv(plan, mixed, map, taps, height, side, heads, mixed.columns / heads, windows);
+  return mixed;
 }

@@ -1,6 +1,6 @@
 // The worker's side: one model, and the sessions and generators that requests have made, under the numbers of those requests.
 import { isLanguageModel } from "../../models/config.ts";
-import { load } from "../all.ts";
+import { load } from "../index.ts";
 import type { LoadOptions } from "../load.ts";
 import type { Model } from "../model.ts";
 import type { ModelParts } from "../parts.ts";

@@ -1,6 +1,6 @@
 import { test } from "uvu";
 import { ACT_NONE, ACT_RELU } from "../../assembly/opcodes.ts";
-import { uniform01 } from "../golden/generator.ts";
+import { uniform01 } from "../../cli/synthetic.ts";
 import * as naive from "../naive.ts";
 import { alignUp, assertSameBits, assertSplits, builds, loadKernels, toHeadPanels, uniform } from "../harness.ts";
 

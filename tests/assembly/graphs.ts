@@ -9,7 +9,7 @@ import { memoryCheckpoint } from "../../bindings/checkpoint/index.ts";
 import type { Arena, Linear } from "../../bindings/weights.ts";
 import { alignUp, loadKernels, uniform } from "../harness.ts";
 import * as naive from "../naive.ts";
-import { uniform01 } from "../golden/generator.ts";
+import { uniform01 } from "../../cli/synthetic.ts";
 
 /** A seeded layer; its numbers are the references' too. */
 function layerOf(name: string, inDim: number, outDim: number) {

@@ -1,7 +1,7 @@
 // Seeded shapes of every op that its kernel can take, odd ones among them: arguments by name, in the kernel's order.
 import { CACHE_PAGE } from "../../assembly/header.ts";
 import * as op from "../../assembly/opcodes.ts";
-import { uniform01 } from "../golden/generator.ts";
+import { uniform01 } from "../../cli/synthetic.ts";
 import { alignUp } from "../harness.ts";
 
 /** Memory that an argument points at. */

@@ -4,7 +4,7 @@ import { CACHE_PAGE } from "../../assembly/header.ts";
 import { cachedAttention } from "../../bindings/ops/language.ts";
 import { StateLayout } from "../../bindings/plan-state.ts";
 import { Plan } from "../../bindings/plan.ts";
-import { rotaryAngles } from "../../models/slab-llama.ts";
+import { rotaryAngles } from "../../models/language/slab-llama.ts";
 import { assertClose, assertSameBits, assertSplits, builds, loadKernels, TILES, uniform } from "../harness.ts";
 import type { Loaded } from "../harness.ts";
 import { languageKernels, rotary, softmaxAttention } from "../naive-language.ts";

@@ -1,7 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as naive from "../naive.ts";
-import { uniform01 } from "../golden/generator.ts";
+import { uniform01 } from "../../cli/synthetic.ts";
 import { alignUp, assertClose, assertSameBits, assertSplits, builds, loadKernels, padRows, TILES, uniform } from "../harness.ts";
 
 /** Bytes of scratch, as the kernel's comment and bindings/plan.ts have it, in floats. */

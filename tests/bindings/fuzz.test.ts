@@ -7,9 +7,9 @@ import * as assert from "uvu/assert";
 import { bytesSource, Checkpoint, safetensorsBytes, toFloat32 } from "../../bindings/checkpoint/index.ts";
 import type { FloatDType } from "../../bindings/checkpoint/index.ts";
 import { parseJson } from "../../bindings/folder.ts";
-import { build } from "../../bindings/all.ts";
 import { Plan } from "../../bindings/plan.ts";
-import { isBackbone, KNOWN, parseConfig, PRESETS } from "../../models/config.ts";
+import { build, KNOWN, parseConfig, PRESETS } from "../../models/all.ts";
+import { isBackbone } from "../../models/config.ts";
 import { recognise } from "../../models/recognise.ts";
 import { unfinished } from "../../models/training-state.ts";
 import { deitEntries } from "../golden/synthetic.ts";
@@ -95,7 +95,7 @@ async function readAll(file: string, bytes: Uint8Array): Promise<void> {
   }
   assert.ok(total <= 2 * bytes.length + (64 << 20));
   await unfinished(ckpt);
-  recognise(ckpt, KNOWN);
+  await recognise(ckpt, KNOWN);
 }
 
 const sizes = { dim: 8, heads: 1, mixer: "linear", depth: 1, tokens: 4, patch: 2, classes: 3 } as const;

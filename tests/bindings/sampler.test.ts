@@ -1,7 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { checkSampling, exp, Sampler, type Sampling } from "../../bindings/sampler.ts";
-import { uniform01 } from "../golden/generator.ts";
+import { uniform01 } from "../../cli/synthetic.ts";
 
 /** f32 [count], roughly normal with the standard deviation `spread`: as logits are. */
 const normal = (key: string, count: number, spread = 3): Float32Array => {

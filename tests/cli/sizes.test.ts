@@ -1,7 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { sizesOf } from "../../cli/sizes.ts";
-import { parseConfig } from "../../models/config.ts";
+import { parseConfig } from "../../models/all.ts";
 import { slab } from "./command.ts";
 
 // norms, and billions of multiply-adds of a picture as the papers count them: convolutions, layers and products of attention

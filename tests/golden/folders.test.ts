@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { memoryCheckpoint, safetensorsBytes } from "../../bindings/checkpoint/index.ts";
-import { parseConfig } from "../../models/config.ts";
+import { parseConfig } from "../../models/all.ts";
 import { writeEntries } from "../bindings/tiny.ts";
 import { checksOf } from "./checks.ts";
 import type { Golden } from "./folders.ts";

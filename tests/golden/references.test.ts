@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { safetensorsBytes } from "../../bindings/checkpoint/index.ts";
-import { parseConfig } from "../../models/config.ts";
+import { parseConfig } from "../../models/all.ts";
 import { assertSummary, assertWithin } from "./compare.ts";
 import { GOLDEN, readGolden } from "./folders.ts";
 import type { Text } from "./folders.ts";

@@ -1,7 +1,7 @@
 // Checkpoints whose values come from their tensors' names: the key layout of the official state dict, filled by one recipe.
 import { readFileSync } from "node:fs";
 import type { MemoryEntry } from "../../bindings/checkpoint/index.ts";
-import { syntheticValues, uniform01 } from "./generator.ts";
+import { syntheticValues, uniform01 } from "../../cli/synthetic.ts";
 
 export type Entries = Record<string, MemoryEntry>;
 

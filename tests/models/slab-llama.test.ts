@@ -4,10 +4,10 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { safetensorsBytes } from "../../bindings/checkpoint/index.ts";
 import { load } from "../../bindings/index.ts";
-import type { LanguageModelConfig, LoadOptions, Model, Session } from "../../bindings/index.ts";
+import type { LoadOptions, Model, Session } from "../../bindings/index.ts";
 import { HEADER_BYTES } from "../../bindings/snapshot.ts";
-import { parseConfig } from "../../models/config.ts";
-import type { SlabLlamaConfig } from "../../models/slab-llama.ts";
+import { parseConfig } from "../../models/all.ts";
+import type { SlabLlamaConfig } from "../../models/language/slab-llama.ts";
 import { rejects } from "../bindings/checkpoint/fixtures.ts";
 import { writeEntries } from "../bindings/tiny.ts";
 import { naiveLlama } from "../golden/naive-llama.ts";
@@ -38,7 +38,7 @@ function assertLogits(what: string, got: ArrayLike<number>, want: ArrayLike<numb
 }
 
 const idsOf = (seed: number, count: number, vocab = VOCAB): number[] => Array.from({ length: count }, (_, i) => (i * i * 7 + seed * 31 + i) % vocab);
-const networkOf = (model: Model): SlabLlamaConfig => (model.config as Extract<LanguageModelConfig, { architecture: "slab_llama" }>).network;
+const networkOf = (model: Model): SlabLlamaConfig => model.config.network as SlabLlamaConfig;
 const rowOf = <A extends Float32Array | Float64Array>(logits: A, t: number, vocab = VOCAB): A => logits.subarray(t * vocab, (t + 1) * vocab) as A;
 
 const shapes: Record<string, Partial<TinyLlamaConfig>> = {

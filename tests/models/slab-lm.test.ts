@@ -6,7 +6,8 @@ import * as assert from "uvu/assert";
 import { bytesSource, Checkpoint } from "../../bindings/checkpoint/index.ts";
 import { readExactly, readHeader } from "../../bindings/checkpoint/safetensors.ts";
 import { load } from "../../bindings/index.ts";
-import type { LanguageModelConfig, LoadOptions, Model, ModelParts } from "../../bindings/index.ts";
+import type { LoadOptions, Model, ModelParts } from "../../bindings/index.ts";
+import type { SlabLmConfig } from "../../models/language/slab-lm.ts";
 import { naiveSlabLm, surprise } from "../golden/naive-lm.ts";
 import { tinyLm } from "../golden/tiny-lm.ts";
 import { runs } from "./builds.ts";
@@ -107,7 +108,7 @@ async function nllOf(model: Model, ids: Int32Array): Promise<number> {
 async function naiveNll(model: Model, ids: Int32Array): Promise<number> {
   const checkpoint = await Checkpoint.open(bytesSource("model.safetensors", readFileSync(`${folder}/model.safetensors`)));
   let nll = 0;
-  await naiveSlabLm(checkpoint, (model.config as LanguageModelConfig).network, ids.subarray(0, -1), (t, logits) => { nll += surprise(logits, ids[t + 1]!); });
+  await naiveSlabLm(checkpoint, model.config.network as SlabLmConfig, ids.subarray(0, -1), (t, logits) => { nll += surprise(logits, ids[t + 1]!); });
   return nll;
 }
 
@@ -143,7 +144,7 @@ for (const [shape, changes] of Object.entries(shapes)) {
     const parts = tinyLm(changes), vocab = parts.config.vocab_size, ids = Int32Array.from({ length: 150 }, (_, t) => (t * t + 7 * t) % vocab), want: Float64Array[] = [];
     for (const { build, threads } of runs.filter((run) => run.threads < 3)) {
       await withModel(parts, { build, threads }, async (model) => {
-        if (want.length === 0) await naiveSlabLm(parts.weights, (model.config as LanguageModelConfig).network, ids, (_, logits) => want.push(logits.slice()));
+        if (want.length === 0) await naiveSlabLm(parts.weights, model.config.network as SlabLmConfig, ids, (_, logits) => want.push(logits.slice()));
         const logits = await model.session().logits(ids), single = model.session();
         for (const [t, row] of want.entries()) {
           assertLogits(`${build}: token ${t}`, rowOf(logits, t, vocab), row);

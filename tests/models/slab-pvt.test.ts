@@ -2,8 +2,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { memoryCheckpoint } from "../../bindings/checkpoint/index.ts";
-import { parseConfig } from "../../models/config.ts";
-import { pvtAttention } from "../../models/slab-pvt.ts";
+import { parseConfig } from "../../models/all.ts";
+import { pvtAttention } from "../../models/vision/slab-pvt.ts";
 import { stateDict, syntheticInput, vectors } from "../golden/synthetic.ts";
 import { runs } from "./builds.ts";
 import { close, evaluate } from "./evaluate.ts";

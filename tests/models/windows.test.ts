@@ -1,7 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { mergedPatches, unwindowed, windowsOf } from "../../models/windows.ts";
-import type { WindowShape } from "../../models/windows.ts";
+import { mergedPatches, unwindowed, windowsOf } from "../../models/parts/windows.ts";
+import type { WindowShape } from "../../models/parts/windows.ts";
 
 const padded = (size: number): number => Math.ceil(size / 8) * 8;
 /** A group of a table, with its padding checked. */

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { seedOf, uniform01 } from "../../golden/generator.ts";
+import { seedOf, uniform01 } from "../../../cli/synthetic.ts";
 
 const { generator_check: expected } = JSON.parse(readFileSync(new URL("../../golden/slab-vectors.json", import.meta.url), "utf8"));
 

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { preprocess, resize, resizeCrop, type Image, type Preprocessing } from "../../../bindings/image/index.ts";
-import { uniform01 } from "../../golden/generator.ts";
+import { uniform01 } from "../../../cli/synthetic.ts";
 
 const { preprocess: expected } = JSON.parse(readFileSync(new URL("../../golden/slab-vectors.json", import.meta.url), "utf8"));
 const imagenet: Preprocessing = { size: 224, resize: 256, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };

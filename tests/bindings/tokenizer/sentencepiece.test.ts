@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import { load } from "../../../bindings/index.ts";
 import { tokenizerFrom } from "../../../bindings/tokenizer/index.ts";
 import { tokenizerJsonOf } from "../../../bindings/tokenizer/sentencepiece.ts";
-import { uniform01 } from "../../golden/generator.ts";
+import { uniform01 } from "../../../cli/synthetic.ts";
 import { growth } from "../../growth.ts";
 import { llamaEntries, tinyLlamaConfig } from "../../golden/tiny-llama.ts";
 import { safetensorsBytes } from "../../../bindings/checkpoint/index.ts";

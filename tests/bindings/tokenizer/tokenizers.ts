@@ -1,7 +1,7 @@
 // Tokenizers for tests: the byte-level one of the language model in models/pretrained, and small ones in the manner of SentencePiece.
 import { readFileSync } from "node:fs";
 import { tokenizerFrom, type Tokenizer } from "../../../bindings/tokenizer/index.ts";
-import { uniform01 } from "../../golden/generator.ts";
+import { uniform01 } from "../../../cli/synthetic.ts";
 
 export const booksJson: string = readFileSync(new URL("../../../models/pretrained/slab-lm-books/tokenizer.json", import.meta.url), "utf8");
 

@@ -1,10 +1,13 @@
-// How a map's tokens come together: in windows of any shape, shifted or not, with padding where they reach beyond the map, and as the
-// neighbours that patch merging puts side by side. All of it is tables of indices, made on load.
-import { PANEL } from "../assembly/header.ts";
-import type { Windows } from "../bindings/ops/attention.ts";
-import type { RowGroups } from "../bindings/ops/rows.ts";
+// How a map's tokens come together: in windows of any shape, shifted or not, with padding where they reach beyond the
+// map, and as the neighbours that patch merging puts side by side. All of it is tables of indices, made on load.
+import { PANEL } from "../../assembly/header.ts";
+import type { Windows } from "../../bindings/ops/attention.ts";
+import type { RowGroups } from "../../bindings/ops/rows.ts";
 
-/** A map and the windows it is cut into; the map is padded to whole windows on the right and below, then rolled by the shift. */
+/**
+ * A map and the windows it is cut into; the map is padded to whole windows on the right and below, then rolled by the
+ * shift.
+ */
 export interface WindowShape {
   readonly height: number;
   readonly width: number;
@@ -16,14 +19,16 @@ export interface WindowShape {
 }
 
 /**
- * Windows in row-major order, their tokens row-major inside. Where the shift brings together tokens from opposite borders of the map,
- * regions tell them apart (Swin, arXiv:2103.14030, section 3.2).
+ * Windows in row-major order, their tokens row-major inside. Where the shift brings together tokens from opposite
+ * borders of the map, regions tell them apart (Swin, arXiv:2103.14030, section 3.2).
  */
 export function windowsOf({ height, width, windowHeight, windowWidth, shiftY = 0, shiftX = 0 }: WindowShape): Windows {
-  const down = Math.ceil(height / windowHeight), across = Math.ceil(width / windowWidth), size = windowHeight * windowWidth;
-  const [fullHeight, fullWidth] = [down * windowHeight, across * windowWidth];
-  const strip = (at: number, full: number, window: number, shift: number): number => (at < full - window ? 0 : at < full - shift ? 1 : 2);
-  const label = (y: number, x: number): number => 3 * strip(y, fullHeight, windowHeight, shiftY) + strip(x, fullWidth, windowWidth, shiftX);
+  const down = Math.ceil(height / windowHeight), across = Math.ceil(width / windowWidth);
+  const size = windowHeight * windowWidth, fullHeight = down * windowHeight, fullWidth = across * windowWidth;
+  const strip = (at: number, full: number, window: number, shift: number): number =>
+    at < full - window ? 0 : at < full - shift ? 1 : 2;
+  const label = (y: number, x: number): number =>
+    3 * strip(y, fullHeight, windowHeight, shiftY) + strip(x, fullWidth, windowWidth, shiftX);
   const members = grouped(down * across, size), regions = grouped(down * across, size);
   for (let w = 0; w < down * across; w++) {
     const [top, left] = [Math.floor(w / across) * windowHeight, (w % across) * windowWidth];
@@ -34,8 +39,9 @@ export function windowsOf({ height, width, windowHeight, windowWidth, shiftY = 0
       regions.set(w, i, label(y, x));
     }
   }
-  const name = `${height}×${width} map in windows of ${windowHeight}×${windowWidth}${shiftY || shiftX ? ` shifted by ${shiftY}, ${shiftX}` : ""}`;
-  return { name, groups: down * across, size, members: members.table, ...(shiftY || shiftX ? { regions: regions.table } : {}) };
+  const shifted = shiftY || shiftX, shift = shifted ? ` shifted by ${shiftY}, ${shiftX}` : "";
+  const name = `${height}×${width} map in windows of ${windowHeight}×${windowWidth}${shift}`;
+  return { name, groups: down * across, size, members: members.table, ...(shifted ? { regions: regions.table } : {}) };
 }
 
 /** The way back: for every token of the map its row among the windows' rows. */

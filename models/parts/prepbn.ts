@@ -1,13 +1,21 @@
-// PRepBN (arXiv:2405.11582, section 3.2): LayerNorm early in training, RepBN(x) = BN(x) + α·x at its end. At inference RepBN is
-// affine per channel, so it folds into the linear layer after it and no norm is left.
-import type { Tensors } from "../bindings/checkpoint/index.ts";
-import type { Affine, Linear } from "../bindings/weights.ts";
-import { foldBefore } from "../bindings/weights.ts";
-import { float64 } from "./blocks.ts";
+// PRepBN (arXiv:2405.11582, section 3.2): LayerNorm early in training, RepBN(x) = BN(x) + α·x at its end. At inference
+// RepBN is affine per channel, so it folds into the linear layer after it and no norm is left.
+import type { Tensors } from "../../bindings/checkpoint/index.ts";
+import type { Affine, Linear } from "../../bindings/weights.ts";
+import { foldBefore } from "../../bindings/weights.ts";
+import type { Fields } from "./fields.ts";
+import { only, positive } from "./fields.ts";
+import { float64 } from "./values.ts";
+
+/** ε of a network's norms, which have to be PRepBN's. */
+export function epsOf(fields: Fields, key = "norm_eps", usual = 1e-5): number {
+  only(fields, "norm", "repbn");
+  return positive(fields, key, usual);
+}
 
 /**
- * A norm of a checkpoint as an affine map: a = g/√(v + ε) + α, b = s − g·μ/√(v + ε), in float64. Accepts both layouts: FULL, where
- * `norm2` holds RepBN beside a dead LayerNorm, and BARE.
+ * A norm of a checkpoint as an affine map: a = g/√(v + ε) + α, b = s − g·μ/√(v + ε), in float64. Accepts both layouts:
+ * FULL, where `norm2` holds RepBN beside a dead LayerNorm, and BARE.
  */
 export function repBN(norm: Tensors, dim: number, eps: number): Affine {
   const repbn = norm.has("norm2.alpha") ? norm.scope("norm2") : norm;
@@ -25,7 +33,7 @@ export function repBN(norm: Tensors, dim: number, eps: number): Affine {
   async function fold(): ReturnType<Affine["read"]> {
     const values: Float64Array[] = [];
     for (const tensor of tensors) values.push(await float64(tensor));
-    const [alpha, gain, bias, mean, variance] = values as [Float64Array, Float64Array, Float64Array, Float64Array, Float64Array];
+    const [alpha, gain, bias, mean, variance] = values as Record<0 | 1 | 2 | 3 | 4, Float64Array> & Float64Array[];
     const scale = new Float64Array(dim), shift = new Float64Array(dim);
     for (let c = 0; c < dim; c++) {
       const g = gain[c]! / Math.sqrt(variance[c]! + eps);

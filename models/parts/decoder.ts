@@ -1,13 +1,13 @@
-// What decoder-only language models share: three programs over timelines, and SwiGLU. A model adds its token mixer.
-import type { TensorRef, Tensors } from "../bindings/checkpoint/index.ts";
-import type { Pass, Timelines } from "../bindings/ops/language.ts";
-import { embedTokens } from "../bindings/ops/language.ts";
-import type { StatePart } from "../bindings/plan-state.ts";
-import { StateLayout } from "../bindings/plan-state.ts";
-import type { Plan, Tensor } from "../bindings/plan.ts";
-import type { Linear } from "../bindings/weights.ts";
-import { linearOf } from "../bindings/weights.ts";
-import { foldPRepBN } from "./prepbn.ts";
+// What decoder-only language models share: sizes, and three programs over timelines. A model adds its token mixer.
+import type { TensorRef } from "../../bindings/checkpoint/index.ts";
+import type { Pass, Timelines } from "../../bindings/ops/language.ts";
+import { embedTokens } from "../../bindings/ops/language.ts";
+import type { StatePart } from "../../bindings/plan-state.ts";
+import { StateLayout } from "../../bindings/plan-state.ts";
+import type { Plan, Tensor } from "../../bindings/plan.ts";
+import type { Linear } from "../../bindings/weights.ts";
+import type { Fields } from "./fields.ts";
+import { headDim, only, size } from "./fields.ts";
 
 /** What the session layer fills and reads. */
 export interface LanguageTensors {
@@ -26,13 +26,30 @@ export interface Rows {
   readonly prefillRows: number;
   /** Most timelines of one decode run, and rows of one head run. */
   readonly batch: number;
-  /** Most tokens of a timeline whose state grows. */
-  readonly context?: number;
+  /** Most tokens of a timeline, where its state grows. */
+  readonly context?: number | undefined;
+}
+
+interface Usual {
+  readonly vocab: number;
+  readonly dim: number;
+  readonly depth: number;
+  readonly heads: number;
+}
+
+/** Sizes of a decoder with SwiGLU; `usual`: those of a config that says nothing. */
+export function decoderSizes(fields: Fields, usual: Usual) {
+  only(fields, "hidden_act", "silu");
+  const heads = size(fields, "num_attention_heads", usual.heads, 1024);
+  const dim = size(fields, "hidden_size", usual.dim, 16384), vocab = size(fields, "vocab_size", usual.vocab, 1 << 20);
+  const depth = size(fields, "num_hidden_layers", usual.depth, 1024);
+  headDim(fields, dim, heads);
+  return { vocab, dim, depth, heads, hidden: size(fields, "intermediate_size", 4 * dim, 1 << 18) };
 }
 
 /**
- * Records three programs: `prefill` (tokens of one timeline, by chunks), `decode` (one token of each of several timelines, with logits)
- * and `head` (hidden rows to logits).
+ * Records three programs: `prefill` (tokens of one timeline, by chunks), `decode` (one token of each of several
+ * timelines, with logits) and `head` (hidden rows to logits).
  *
  * @param output  hidden rows to logits, the final norm folded in
  * @param norm    of hidden rows before `output`, where it cannot be folded
@@ -45,9 +62,11 @@ export function decoder(
   { prefillRows, batch, context = 0 }: Rows,
   layer: (pass: Pass, x: Tensor, i: number) => void,
 ): LanguageTensors {
-  const dim = output.inDim, state = (plan.state = new StateLayout(context, prefillRows)), lastHidden = state.part("last hidden", dim * 4);
+  const dim = output.inDim, state = new StateLayout(context, prefillRows), lastHidden = state.part("last hidden", dim * 4);
+  plan.state = state;
   const timelines = (name: string, tokens: number, count: number): Timelines => ({
-    ids: plan.inputRows(`${name} ids`, tokens, 1), states: plan.inputRows(`${name} states`, count, 1), positions: plan.inputRows(`${name} positions`, count, 1),
+    ids: plan.inputRows(`${name} ids`, tokens, 1), states: plan.inputRows(`${name} states`, count, 1),
+    positions: plan.inputRows(`${name} positions`, count, 1),
   });
   const prefill = timelines("prefill", prefillRows, 1), decode = timelines("decode", batch, batch);
   const hidden = plan.rows("hidden", batch, dim), logits = plan.rows("logits", batch, output.outDim);
@@ -76,13 +95,4 @@ export function decoder(
   plan.program("head", batch);
   head();
   return { prefill: { ...prefill, hidden: x }, decode, hidden, logits, lastHidden };
-}
-
-/** x += down(silu(gate·u) ⊙ up·u), u the norm of x. */
-export function swiGlu(plan: Plan, x: Tensor, norm: Tensors, mlp: Tensors, hidden: number, normEps: number): void {
-  const dim = x.columns;
-  const gated = (name: string): Linear => foldPRepBN(norm, normEps, linearOf(mlp, name, dim, hidden, { bias: false }));
-  const gate = plan.linear(x, gated("gate_proj"), { act: "silu" });
-  const product = plan.linear(x, gated("up_proj"), { act: "gate", add: gate });
-  plan.linear(product, linearOf(mlp, "down_proj", hidden, dim, { bias: false }), { add: x, out: x });
 }

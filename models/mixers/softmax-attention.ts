@@ -1,0 +1,19 @@
+// Softmax attention, each token with all others.
+import type { Tensors } from "../../bindings/checkpoint/index.ts";
+import { softmaxAttention as projectedSoftmaxAttention } from "../../bindings/ops/projected-attention.ts";
+import type { Plan, Tensor } from "../../bindings/plan.ts";
+import type { Affine, Linear } from "../../bindings/weights.ts";
+import { foldAfter, linearOf } from "../../bindings/weights.ts";
+
+/** Softmax attention with its projection, added to `residual`; the scale headDim^−½ is folded into q. */
+export function softmaxAttention(
+  plan: Plan, x: Tensor, [q, k, v]: readonly [Linear, Linear, Linear], tensors: Tensors,
+  { heads, source = x, residual }: { heads: number; source?: Tensor; residual?: Tensor },
+): Tensor {
+  const dim = q.outDim, headDim = dim / heads;
+  const scale: Affine = {
+    read: async () => ({ scale: new Float64Array(dim).fill(headDim ** -0.5), shift: new Float64Array(dim) }),
+  };
+  const mixed = projectedSoftmaxAttention(plan, x, { heads, source, q: foldAfter(q, scale), k, v });
+  return plan.linear(mixed, linearOf(tensors, "proj", dim, dim), residual ? { add: residual, out: residual } : {});
+}
