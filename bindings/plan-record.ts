@@ -187,11 +187,13 @@ export class PlanRecord {
 
   /** A constant of indices, i32 [1, values], made once for a name. No checkpoint has a say in it: it decides where kernels read and write. */
   indices(name: string, values: Int32Array): Tensor {
-    return this.madeTables.find(({ tensor }) => tensor.name === name)?.tensor ?? this.made(name, 1, values.length, () => values);
+    return this.made(name, 1, values.length, () => values);
   }
 
-  /** A row-major constant [rows, columns] that follows from the config, columns a multiple of 8. */
+  /** A constant that follows from the config, rows of `columns` padded to whole panels; made once for a name. */
   made(name: string, rows: number, columns: number, make: () => Float32Array | Int32Array): Tensor {
+    const known = this.madeTables.find(({ tensor }) => tensor.name === name);
+    if (known) return known.tensor;
     const tensor = this.rows(name, rows, columns, columns, "weights");
     this.madeTables.push({ tensor, make });
     return tensor;

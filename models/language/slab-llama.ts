@@ -4,10 +4,10 @@
 import type { About } from "../../bindings/architecture.ts";
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
 import { contextOf, languageModel } from "../../bindings/language-models.ts";
-import { cachedAttention } from "../../bindings/ops/language.ts";
 import type { Plan } from "../../bindings/plan.ts";
-import type { Affine } from "../../bindings/weights.ts";
-import { foldAfter, linearOf } from "../../bindings/weights.ts";
+import type { Linear } from "../../bindings/weights.ts";
+import { linearOf } from "../../bindings/weights.ts";
+import { cachedSoftmaxAttention } from "../mixers/cached-softmax-attention.ts";
 import type { LanguageTensors, Rows } from "../parts/decoder.ts";
 import { decoder, decoderSizes } from "../parts/decoder.ts";
 import { only, positive, size } from "../parts/fields.ts";
@@ -70,44 +70,24 @@ export const aboutLlama: About<SlabLlamaConfig> = {
   },
 };
 
-/** Cosines, then sines, of position · theta^(−2j/headDim): [positions, headDim], headDim a multiple of 8. */
-export function rotaryAngles(positions: number, headDim: number, theta: number): Float32Array {
-  const half = headDim / 2, out = new Float32Array(positions * headDim);
-  for (let j = 0; j < half; j++) {
-    const frequency = theta ** (-j / half);
-    for (let p = 0; p < positions; p++) {
-      out[p * headDim + j] = Math.cos(p * frequency);
-      out[p * headDim + half + j] = Math.sin(p * frequency);
-    }
-  }
-  return out;
-}
-
 /** Token ids → logits f32 [vocab]. */
 function llama(plan: Plan, tensors: Tensors, config: SlabLlamaConfig, rows: Rows): LanguageTensors {
-  const { vocab, dim, depth, heads, hidden, theta, tied, normEps } = config, headDim = dim / heads;
-  const context = rows.context!;
+  const { vocab, dim, depth, heads, hidden, theta, tied, normEps } = config;
   const model = tensors.scope("model");
   const embedding = model.tensor("embed_tokens.weight", [vocab, dim]);
   const head = tied
     ? linearOf(model, "embed_tokens", dim, vocab, { bias: false })
     : linearOf(tensors, "lm_head", dim, vocab, { bias: false });
   const output = foldPRepBN(model.scope("norm"), normEps, head);
-  const angles = plan.made("rotary angles", context, headDim, () => rotaryAngles(context, headDim, theta));
-  const scale: Affine = {
-    read: async () => ({ scale: new Float64Array(dim).fill(headDim ** -0.5), shift: new Float64Array(dim) }),
-  };
+  const layer = { heads, keyHeads: heads, headDim: dim / heads, theta, window: null, bias: false };
 
   return decoder(plan, { embedding, output, depth }, rows, (pass, x, i) => {
     const block = model.scope(`layers.${i}`), attn = block.scope("self_attn");
     // token mixer
-    const norm = block.scope("input_layernorm");
-    const project = (name: string) => foldPRepBN(norm, normEps, linearOf(attn, name, dim, dim, { bias: false }));
-    const q = plan.linear(x, foldAfter(project("q_proj"), scale));
-    const k = plan.linear(x, project("k_proj")), v = plan.linear(x, project("v_proj"));
-    const mixed = cachedAttention(pass, { heads, q, k, v, angles }, `layers.${i}`);
+    const folded = (name: string) => (linear: Linear) => foldPRepBN(block.scope(name), normEps, linear);
+    const mixed = cachedSoftmaxAttention(pass, x, attn, layer, `layers.${i}`, folded("input_layernorm"));
     plan.linear(mixed, linearOf(attn, "o_proj", dim, dim, { bias: false }), { add: x, out: x });
     // channel mixer
-    swiGlu(plan, x, block.scope("post_attention_layernorm"), block.scope("mlp"), hidden, normEps);
+    swiGlu(plan, x, block.scope("mlp"), { hidden, normed: folded("post_attention_layernorm") });
   });
 }

@@ -7,6 +7,7 @@ import { toFloat32 } from "../../bindings/checkpoint/floats.ts";
 import { languageModel } from "../../bindings/language-models.ts";
 import { causalConv, recurrence } from "../../bindings/ops/language.ts";
 import type { Plan, Tensor } from "../../bindings/plan.ts";
+import type { Linear } from "../../bindings/weights.ts";
 import { foldBefore, linearOf } from "../../bindings/weights.ts";
 import { biasOfHeads, SLA_EPS } from "../mixers/simplified-linear-attention.ts";
 import type { LanguageTensors, Rows } from "../parts/decoder.ts";
@@ -89,6 +90,7 @@ function lm(plan: Plan, tensors: Tensors, config: SlabLmConfig, rows: Rows): Lan
     const bias = biasOfHeads(attn.scope("dwc").tensor("bias", [headDim]), heads);
     plan.linear(mixed, foldBefore(bias, linearOf(attn, "o_proj", dim, dim)), { add: x, out: x });
     // channel mixer
-    swiGlu(plan, x, block.scope("post_attention_layernorm"), block.scope("mlp"), hidden, normEps);
+    const normed = (layer: Linear) => foldPRepBN(block.scope("post_attention_layernorm"), normEps, layer);
+    swiGlu(plan, x, block.scope("mlp"), { hidden, normed });
   });
 }

@@ -2,8 +2,9 @@
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
 import { softmaxAttention as projectedSoftmaxAttention } from "../../bindings/ops/projected-attention.ts";
 import type { Plan, Tensor } from "../../bindings/plan.ts";
-import type { Affine, Linear } from "../../bindings/weights.ts";
+import type { Linear } from "../../bindings/weights.ts";
 import { foldAfter, linearOf } from "../../bindings/weights.ts";
+import { scaledBy } from "../parts/values.ts";
 
 /** Softmax attention with its projection, added to `residual`; the scale headDim^−½ is folded into q. */
 export function softmaxAttention(
@@ -11,9 +12,6 @@ export function softmaxAttention(
   { heads, source = x, residual }: { heads: number; source?: Tensor; residual?: Tensor },
 ): Tensor {
   const dim = q.outDim, headDim = dim / heads;
-  const scale: Affine = {
-    read: async () => ({ scale: new Float64Array(dim).fill(headDim ** -0.5), shift: new Float64Array(dim) }),
-  };
-  const mixed = projectedSoftmaxAttention(plan, x, { heads, source, q: foldAfter(q, scale), k, v });
+  const mixed = projectedSoftmaxAttention(plan, x, { heads, source, q: foldAfter(q, scaledBy(headDim ** -0.5, dim)), k, v });
   return plan.linear(mixed, linearOf(tensors, "proj", dim, dim), residual ? { add: residual, out: residual } : {});
 }

@@ -3,7 +3,6 @@ import type { Tensors } from "../../bindings/checkpoint/index.ts";
 import type { Plan, Tensor } from "../../bindings/plan.ts";
 import type { Affine, Linear } from "../../bindings/weights.ts";
 import { foldBefore, linearOf } from "../../bindings/weights.ts";
-import { foldPRepBN } from "./prepbn.ts";
 
 /** x + fc2(gelu(fc1(norm(x)))), in place; `gelu`, where given, takes the GELU's place, with what comes before it. */
 export function mlp(
@@ -15,11 +14,17 @@ export function mlp(
   plan.linear(wide, linearOf(block, "mlp.fc2", hidden, dim), { add: x, out: x });
 }
 
-/** x += down(silu(gate·u) ⊙ up·u), u the norm of x. */
-export function swiGlu(plan: Plan, x: Tensor, norm: Tensors, mlp: Tensors, hidden: number, normEps: number): void {
-  const dim = x.columns;
-  const gated = (name: string): Linear => foldPRepBN(norm, normEps, linearOf(mlp, name, dim, hidden, { bias: false }));
-  const gate = plan.linear(x, gated("gate_proj"), { act: "silu" });
-  const product = plan.linear(x, gated("up_proj"), { act: "gate", add: gate });
-  plan.linear(product, linearOf(mlp, "down_proj", hidden, dim, { bias: false }), { add: x, out: x });
+/**
+ * x += down(silu(gate·u) ⊙ up·u), u the norm of x: either folded into the layers by `normed`, or the rows `from`.
+ * @param mlp  gate_proj, up_proj [hidden, dim] and down_proj [dim, hidden], without biases
+ */
+export function swiGlu(
+  plan: Plan, x: Tensor, mlp: Tensors,
+  { hidden, from = x, normed = (layer) => layer }:
+  { hidden: number; from?: Tensor; normed?: (layer: Linear) => Linear },
+): void {
+  const layer = (name: string): Linear => normed(linearOf(mlp, name, x.columns, hidden, { bias: false }));
+  const gate = plan.linear(from, layer("gate_proj"), { act: "silu" });
+  const product = plan.linear(from, layer("up_proj"), { act: "gate", add: gate });
+  plan.linear(product, linearOf(mlp, "down_proj", hidden, x.columns, { bias: false }), { add: x, out: x });
 }

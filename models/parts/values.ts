@@ -2,6 +2,7 @@
 import { toFloat32, toFloat64 } from "../../bindings/checkpoint/floats.ts";
 import type { TensorRef } from "../../bindings/checkpoint/index.ts";
 import { notFinite } from "../../bindings/plan-record.ts";
+import type { Affine } from "../../bindings/weights.ts";
 
 export const float32 = (tensor: TensorRef) => async (): Promise<Float32Array> =>
   toFloat32(await tensor.read(), tensor.dtype);
@@ -12,3 +13,8 @@ export async function float64(tensor: TensorRef): Promise<Float64Array> {
   if (!values.every(Number.isFinite)) throw notFinite(tensor.name);
   return values;
 }
+
+/** The affine map that multiplies so many channels by one number, as the scale of queries. */
+export const scaledBy = (factor: number, channels: number): Affine => ({
+  read: async () => ({ scale: new Float64Array(channels).fill(factor), shift: new Float64Array(channels) }),
+});

@@ -4,7 +4,7 @@ import { CACHE_PAGE } from "../../assembly/header.ts";
 import { cachedAttention } from "../../bindings/ops/language.ts";
 import { StateLayout } from "../../bindings/plan-state.ts";
 import { Plan } from "../../bindings/plan.ts";
-import { rotaryAngles } from "../../models/language/slab-llama.ts";
+import { rotaryAngles } from "../../models/parts/rotary.ts";
 import { assertClose, assertSameBits, assertSplits, builds, loadKernels, TILES, uniform } from "../harness.ts";
 import type { Loaded } from "../harness.ts";
 import { languageKernels, rotary, softmaxAttention } from "../naive-language.ts";
@@ -114,7 +114,7 @@ function inMemory(loaded: Loaded, cases: readonly Case[], sequence: boolean) {
       loaded.set(q, padTo(joined("q"), dim, strides.q));
       loaded.poison(out);
     },
-    cache: (begin: number, end: number): void => kernels.cacheTokens(begin, end, q, strides.q * 4, k, strides.k * 4, v, strides.v * 4, states, positions, OFFSET, page, angles, turned * 4, ...size, turned, ring),
+    cache: (begin: number, end: number): void => kernels.cacheTokens(begin, end, q, strides.q * 4, k, strides.k * 4, v, strides.v * 4, states, positions, OFFSET, page, angles, Math.ceil(turned / 8) * 32, ...size, turned, ring),
     attend: (begin: number, end: number): void => kernels.cachedAttention(begin, end, out, strides.out * 4, q, strides.q * 4, states, positions, OFFSET, page, ...size, window, ring, scratch),
     /** One row of a sequence as decoding would have it, against a cache that may hold later tokens. */
     attendRow(row: number): void {

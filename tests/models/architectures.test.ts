@@ -11,6 +11,7 @@ import { load } from "../../bindings/index.ts";
 import { languageModel } from "../../bindings/language-models.ts";
 import { loadOf } from "../../bindings/load.ts";
 import { meanRows } from "../../bindings/ops/rows.ts";
+import type { Linear } from "../../bindings/weights.ts";
 import { linearOf } from "../../bindings/weights.ts";
 import { shapeOf, sizesOf } from "../../cli/sizes.ts";
 import { syntheticValues } from "../../cli/synthetic.ts";
@@ -20,6 +21,7 @@ import { OWN } from "../../models/own.ts";
 import { decoder } from "../../models/parts/decoder.ts";
 import { size } from "../../models/parts/fields.ts";
 import { swiGlu } from "../../models/parts/mlp.ts";
+import { foldPRepBN } from "../../models/parts/prepbn.ts";
 import { patchEmbed } from "../../models/parts/patches.ts";
 import { recognise } from "../../models/recognise.ts";
 import { rejects } from "../bindings/checkpoint/fixtures.ts";
@@ -61,7 +63,8 @@ const bigram = languageModel<LanguageSizes & { hidden: number }>({
     const embedding = tensors.tensor("embed.weight", [vocab, dim]);
     const output = linearOf(tensors, "head", dim, vocab, { bias: false });
     return decoder(plan, { embedding, output, depth }, rows, (_, x, i) => {
-      swiGlu(plan, x, tensors.scope(`layers.${i}.norm`), tensors.scope(`layers.${i}.mlp`), hidden, 1e-5);
+      const normed = (layer: Linear) => foldPRepBN(tensors.scope(`layers.${i}.norm`), 1e-5, layer);
+      swiGlu(plan, x, tensors.scope(`layers.${i}.mlp`), { hidden, normed });
     });
   },
 });
