@@ -2,6 +2,7 @@
 // what their configs have in common. An architecture adds its mixer.
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
 import type { Pass } from "../../bindings/ops/language.ts";
+import { rmsNorm } from "../../bindings/ops/rows.ts";
 import type { Plan, Tensor } from "../../bindings/plan.ts";
 import { linearOf } from "../../bindings/weights.ts";
 import type { LanguageSizes } from "../config.ts";
@@ -52,4 +53,14 @@ export function flaDecoder(
     plan.linear(mixed, linearOf(attn, "o_proj", mixed.columns, dim, { bias: false }), { add: x, out: x });
     swiGlu(plan, x, block.scope("mlp"), { hidden, from: rmsNormOf(plan, x, block.scope("mlp_norm"), normEps) });
   });
+}
+
+/**
+ * The norm of a mixer's output, head by head. The library calls its weight by the kernel that computes it, which does not
+ * tell models apart.
+ */
+export function outputNorm(plan: Plan, x: Tensor, attn: Tensors, eps: number, heads: number): Tensor {
+  const dim = x.columns / heads, name = attn.has("g_norm_swish_gate.weight") ? "g_norm_swish_gate" : "g_norm";
+  const weight = attn.scope(name).tensor("weight", [dim]);
+  return rmsNorm(plan, x, plan.table(`${attn.prefix}.output norm`, 1, dim, weight), eps, { heads });
 }
