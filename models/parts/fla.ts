@@ -8,8 +8,9 @@ import { linearOf } from "../../bindings/weights.ts";
 import type { LanguageSizes } from "../config.ts";
 import type { LanguageTensors, Rows } from "./decoder.ts";
 import { decoder } from "./decoder.ts";
-import type { Fields } from "./fields.ts";
-import { only, positive, size } from "./fields.ts";
+import type { SoftmaxLayer } from "../mixers/cached-softmax-attention.ts";
+import type { Fields, Json } from "./fields.ts";
+import { fault, only, positive, size, unexpected } from "./fields.ts";
 import { swiGlu } from "./mlp.ts";
 import { rmsNormOf } from "./norms.ts";
 
@@ -31,6 +32,31 @@ export function flaSizes(fields: Fields): FlaSizes {
     hidden: size(fields, "intermediate_size", usual, 1 << 18), tied: json.tie_word_embeddings === true,
     normEps: positive(fields, "norm_eps", 1e-6),
   };
+}
+
+/** Softmax layers that the config's `attn` puts between others, one list or several; nothing of a model without. */
+export function hybrid(fields: Fields, { dim, depth }: FlaSizes): { softmax?: Record<number, SoftmaxLayer>; positions?: number } {
+  const { attn } = fields.json;
+  if (attn === undefined || attn === null) return {};
+  const softmax: Record<number, SoftmaxLayer> = {};
+  for (const one of [attn].flat() as unknown[]) {
+    if (typeof one !== "object" || one === null) throw unexpected(fields, '"attn"', one, "an object, or a list of objects");
+    const of: Fields = { json: one as Json, where: `${fields.where}: "attn"` }, { layers, window_size: window = null } = of.json;
+    if (!Array.isArray(layers)) throw unexpected(of, '"layers"', layers, "a list of layers");
+    const heads = size(of, "num_heads", 32, 1024), keyHeads = size(of, "num_kv_heads", heads, heads), headDim = dim / heads;
+    if (heads % keyHeads) throw fault(of, `"num_heads" ${heads} is not a multiple of "num_kv_heads" ${keyHeads}`);
+    if (headDim % 2) throw fault(of, `heads of ${headDim} channels, expected an even number of them`);
+    only(of, "qk_norm", false);
+    const layer = {
+      heads, keyHeads, headDim, theta: positive(of, "rope_theta", 10000), window: window === null ? null : size(of, "window_size", 0, 1 << 20),
+      bias: of.json.qkv_bias === true,
+    };
+    for (const i of layers as unknown[]) {
+      if (typeof i !== "number" || !Number.isInteger(i) || i < 0 || i >= depth) throw unexpected(of, '"layers"', i, `layers from 0 to ${depth - 1}`, RangeError);
+      softmax[i] = layer;
+    }
+  }
+  return { softmax, positions: size(fields, "max_position_embeddings", 2048, 1 << 20) };
 }
 
 /**
