@@ -1,12 +1,14 @@
 // GLA (arXiv:2312.06635): gated linear attention. Every key channel of a head's state fades by a factor of its own, which a
 // projection of low rank makes from the token; the output is normed head by head and gated.
-import { languageModel } from "../../bindings/language-models.ts";
+import { contextOf, languageModel } from "../../bindings/language-models.ts";
 import { exp, map, max, mul, neg, silu, softplus } from "../../bindings/ops/map.ts";
 import { recurrence } from "../../bindings/ops/language.ts";
 import type { Plan, Tensor } from "../../bindings/plan.ts";
 import { foldAfter, linearOf } from "../../bindings/weights.ts";
+import type { SoftmaxLayer } from "../mixers/cached-softmax-attention.ts";
+import { cachedSoftmaxAttention } from "../mixers/cached-softmax-attention.ts";
 import type { FlaSizes } from "../parts/fla.ts";
-import { flaDecoder, flaSizes, outputNorm } from "../parts/fla.ts";
+import { flaDecoder, flaSizes, hybrid, outputNorm } from "../parts/fla.ts";
 import { fault, only, positive, size, unexpected } from "../parts/fields.ts";
 import { scaledBy } from "../parts/values.ts";
 
@@ -22,6 +24,9 @@ export interface GlaConfig extends FlaSizes {
   readonly gate: boolean;
   /** The logarithm of a decay is at least this; null: whatever it is. */
   readonly clampMin: number | null;
+  /** Of a hybrid: softmax layers by their number, in place of gated linear ones; and most tokens of a timeline. */
+  readonly softmax?: Readonly<Record<number, SoftmaxLayer>>;
+  readonly positions?: number;
 }
 
 /** The logarithm of a decay is divided by this, and made through so many channels. */
@@ -34,7 +39,7 @@ export const gla = languageModel<GlaConfig>({
     const { json } = fields, sizes = flaSizes(fields), heads = size(fields, "num_heads", 4, 1024);
     const keyHeads = size(fields, "num_kv_heads", heads, heads);
     const map = json.feature_map ?? "none", clamp = json.clamp_min ?? null;
-    const expected = { attn: null, use_short_conv: false, use_gk: true, use_gv: false };
+    const expected = { use_short_conv: false, use_gk: true, use_gv: false };
     for (const [key, value] of Object.entries(expected)) only(fields, key, value);
     if (heads % keyHeads) throw fault(fields, `"num_heads" ${heads} is not a multiple of "num_kv_heads" ${keyHeads}`);
     if (map !== "none" && map !== "relu") throw unexpected(fields, '"feature_map"', map, 'null or "relu"', RangeError);
@@ -46,7 +51,7 @@ export const gla = languageModel<GlaConfig>({
     };
     return {
       ...sizes, heads, keyHeads, keyDim: width("expand_k", 0.5, 4), valueDim: width("expand_v", 1, 8),
-      featureMap: map, gate: json.use_output_gate !== false, clampMin: clamp,
+      featureMap: map, gate: json.use_output_gate !== false, clampMin: clamp, ...hybrid(fields, sizes),
     };
   },
   about: {
@@ -70,7 +75,10 @@ export const gla = languageModel<GlaConfig>({
       };
     },
   },
+  context: ({ positions }, asked) => (positions === undefined ? undefined : contextOf(positions, asked)),
   record: (plan, tensors, config, rows) => flaDecoder(plan, tensors, config, rows, (pass, x, attn, i) => {
+    const layer = config.softmax?.[i];
+    if (layer) return cachedSoftmaxAttention(pass, x, attn, layer, `layers.${i}`);
     const { dim, heads, keyHeads, keyDim, valueDim, featureMap: act, gate, clampMin, normEps } = config;
     const keys = heads * keyDim, groups = keyHeads * keyDim;
     const project = (name: string, outDim: number) => linearOf(attn, name, dim, outDim, { bias: false });
