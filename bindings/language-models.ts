@@ -16,8 +16,6 @@ import type { Tokenizer } from "./tokenizer/index.ts";
 const PREFILL_ROWS = 256;
 /** Sessions in memory, unless asked for otherwise; fewer where their states are larger than this together. */
 const SESSIONS = 16, STATES_BYTES = 2 ** 30;
-/** Where states grow: most tokens of one, unless asked for otherwise. */
-const CONTEXT = 2048;
 
 interface LanguageNetworks<Network> extends Named<Network> {
   /** What a config says of the network, checked. */
@@ -65,13 +63,6 @@ export function languageModel<Network extends LanguageSizes>(
       return new Language(config, await runtime([hidden, logits, prefill.hidden], sessions), recorded, sessions, words);
     },
   };
-}
-
-/** Most tokens of a timeline of a network with so many positions; `asked` is checked. */
-export function contextOf(positions: number, asked = Math.min(positions, CONTEXT)): number {
-  if (Number.isInteger(asked) && asked >= 1 && asked <= positions) return asked;
-  throw new RangeError(`context is ${asked}, expected a whole number from 1 to ${positions}, `
-    + "the config's max_position_embeddings");
 }
 
 /** A token that the config names, or undefined. */

@@ -18,6 +18,8 @@ const APART = {
   pth: "bindings/checkpoint/pth.ts", shards: "bindings/checkpoint/shards.ts", extras: "bindings/extras.ts", recognise: "models/recognise.ts",
   given: "bindings/given-module.ts",
 };
+/** The same without the tasks, which those have that load it. */
+const LATER = { architectures: "models/index.ts" };
 const what = process.argv[2] ?? "all";
 
 async function compile(args) {
@@ -42,6 +44,7 @@ async function bundle() {
   const node = { ...options, platform: "node", target: "node20", splitting: true, chunkNames: "chunk-[hash]", outdir: "dist/js/node" };
   await esbuild({ ...node, entryPoints: neutral });
   await esbuild({ ...node, splitting: false, entryPoints: { ...APART, ...TOKENIZER, "node-thread": "bindings/platform/node-thread.js" } });
+  await esbuild({ ...node, splitting: false, conditions: ["slab-later"], entryPoints: LATER });
   // apart from the rest, which would lie in pieces that both import
   await esbuild({ ...node, entryPoints: { "worker": "bindings/worker/index.ts", "node-model": "bindings/platform/node-model.js" } });
   await esbuild({ ...node, entryPoints: { "slab": "cli/slab.ts", "demo": "cli/demo.ts" }, plugins: [...options.plugins, separately("undici")] });
@@ -52,10 +55,13 @@ async function bundle() {
   });
   await esbuild({ ...web, splitting: false, conditions: ["browser"], outdir: "dist/js/browser", entryPoints: APART });
   await esbuild({ ...web, splitting: false, conditions: ["workerd"], outdir: "dist/js/workerd", entryPoints: APART, external: ["*.wasm"] });
+  for (const host of ["browser", "workerd"]) {
+    await esbuild({ ...web, splitting: false, conditions: [host, "slab-later"], outdir: `dist/js/${host}`, entryPoints: LATER });
+  }
   await esbuild({ ...web, conditions: ["workerd"], outdir: "dist/js/workerd", entryPoints: { ...api, "worker": "bindings/worker/index.ts" }, external: ["*.wasm"] });
   // splitting leaves imports of nothing behind, of which wrangler warns: no module there does anything by being imported
   rewrite("dist/js/workerd", (text) => text.replace(/import"\.\/chunk-\w+\.js";/g, ""));
-  // minifying takes the marks off the constructors of architectures, by which a user's bundler drops those that an app does not name
+  // minifying takes off the marks by which a user's bundler drops architectures that an app does not name
   for (const host of ["node", "browser", "workerd"]) {
     rewrite(`dist/js/${host}`, (text) => text.replace(/=(\w+\(\{types:\[)/g, "=/*@__PURE__*/$1"));
   }
@@ -85,7 +91,8 @@ const emscriptenGlue = {
 const apart = {
   name: "apart",
   setup: (build) => build.onResolve({ filter: /\.ts$/ }, ({ path, kind, resolveDir }) => {
-    const found = kind === "dynamic-import" && Object.entries({ ...APART, ...TOKENIZER }).find(([, file]) => join(resolveDir, path) === join(root, file));
+    const files = Object.entries({ ...APART, ...LATER, ...TOKENIZER });
+    const found = kind === "dynamic-import" && files.find(([, file]) => join(resolveDir, path) === join(root, file));
     if (found) return { path: `./${found[0]}.js`, external: true };
   }),
 };

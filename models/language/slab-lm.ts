@@ -1,10 +1,10 @@
 // SLAB-LM: a causal language model of simplified linear attention. Each head remembers with a fixed decay; a short
 // causal convolution of the values, shared by the heads, is the local branch, as the 5×5 is in SLAB's vision models;
 // PRepBN is the norm and folds away. A timeline's state is a few hundred kilobytes and never grows.
+import { languageModel } from "#tasks";
 import type { About } from "../../bindings/architecture.ts";
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
 import { toFloat32 } from "../../bindings/checkpoint/floats.ts";
-import { languageModel } from "../../bindings/language-models.ts";
 import { causalConv, recurrence } from "../../bindings/ops/language.ts";
 import type { Plan, Tensor } from "../../bindings/plan.ts";
 import type { Linear } from "../../bindings/weights.ts";

@@ -47,6 +47,16 @@ export function decoderSizes(fields: Fields, usual: Usual) {
   return { vocab, dim, depth, heads, hidden: size(fields, "intermediate_size", 4 * dim, 1 << 18) };
 }
 
+/** Where states grow: most tokens of one, unless asked for otherwise. */
+const CONTEXT = 2048;
+
+/** Most tokens of a timeline of a network with so many positions; `asked` is checked. */
+export function contextOf(positions: number, asked = Math.min(positions, CONTEXT)): number {
+  if (Number.isInteger(asked) && asked >= 1 && asked <= positions) return asked;
+  throw new RangeError(`context is ${asked}, expected a whole number from 1 to ${positions}, `
+    + "the config's max_position_embeddings");
+}
+
 /**
  * Records three programs: `prefill` (tokens of one timeline, by chunks), `decode` (one token of each of several
  * timelines, with logits) and `head` (hidden rows to logits).

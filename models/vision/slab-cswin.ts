@@ -1,9 +1,9 @@
 // SLAB-CSWin (arXiv:2405.11582): CSWin (arXiv:2107.00652) with simplified linear attention in its large maps and PRepBN
 // as the norm; softmax attention inside crossing stripes in the smaller ones. Positions come from depthwise
 // convolutions of the values. No norm is left.
+import { imageModel } from "#tasks";
 import type { About } from "../../bindings/architecture.ts";
 import type { TensorRef, Tensors } from "../../bindings/checkpoint/index.ts";
-import { imageModel } from "../../bindings/image-models.ts";
 import { windowAttention } from "../../bindings/ops/attention.ts";
 import { depthwiseConvChannels } from "../../bindings/ops/convolution.ts";
 import { meanRows } from "../../bindings/ops/rows.ts";

@@ -1,9 +1,9 @@
 // SLAB-DeiT (arXiv:2405.11582): DeiT with simplified linear attention as the token mixer and PRepBN as the norm; and
 // DeiT with PRepBN alone, which keeps softmax attention and a class token. Every norm is affine at inference and folds
 // into the layer that reads it.
+import { imageModel } from "#tasks";
 import type { About } from "../../bindings/architecture.ts";
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
-import { imageModel } from "../../bindings/image-models.ts";
 import { copyRow, meanRows, setRow } from "../../bindings/ops/rows.ts";
 import type { Plan, Tensor } from "../../bindings/plan.ts";
 import { linearOf } from "../../bindings/weights.ts";

@@ -2,9 +2,9 @@
 // PRepBN alone, whose softmax attention reads keys and values from a map shrunk by a convolution; and SLAB-PVTv2, whose
 // patches overlap and whose MLP mixes neighbouring pixels. No norm is left: those before a padded convolution fold
 // exactly too.
+import { imageModel } from "#tasks";
 import type { About } from "../../bindings/architecture.ts";
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
-import { imageModel } from "../../bindings/image-models.ts";
 import { depthwiseConvChannels } from "../../bindings/ops/convolution.ts";
 import { meanRows } from "../../bindings/ops/rows.ts";
 import type { Plan, Tensor } from "../../bindings/plan.ts";

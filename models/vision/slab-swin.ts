@@ -1,11 +1,10 @@
 // SLAB-Swin (arXiv:2405.11582): Swin with simplified linear attention over large windows in its first stages and PRepBN
 // as the norm; and Swin with PRepBN alone. As a classifier every norm folds away; as a detector's backbone, four
 // LayerNorms on the outputs are left.
+import { backbone, imageModel } from "#tasks";
 import type { About } from "../../bindings/architecture.ts";
-import { backbone } from "../../bindings/backbones.ts";
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
 import type { ImageSize, StageMap } from "../../bindings/features.ts";
-import { imageModel } from "../../bindings/image-models.ts";
 import type { Windows } from "../../bindings/ops/attention.ts";
 import { windowAttention } from "../../bindings/ops/attention.ts";
 import { addLocalBranch, windowedReluLinearAttention } from "../../bindings/ops/projected-attention.ts";

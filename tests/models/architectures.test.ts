@@ -1,73 +1,27 @@
 // What adding an architecture takes: one object. Two made-up ones are loaded, recognised, refused and described.
-import { readdirSync, readFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import type { Plugin } from "esbuild";
+import { build } from "esbuild";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { Architecture } from "../../bindings/architecture.ts";
-import { memoryCheckpoint } from "../../bindings/checkpoint/index.ts";
+import { memoryCheckpoint, safetensorsBytes } from "../../bindings/checkpoint/index.ts";
 import type { Checkpoint, MemoryEntry } from "../../bindings/checkpoint/index.ts";
 import { loader } from "../../bindings/core.ts";
-import { imageModel } from "../../bindings/image-models.ts";
 import { load } from "../../bindings/index.ts";
-import { languageModel } from "../../bindings/language-models.ts";
 import { loadOf } from "../../bindings/load.ts";
-import { meanRows } from "../../bindings/ops/rows.ts";
-import type { Linear } from "../../bindings/weights.ts";
-import { linearOf } from "../../bindings/weights.ts";
 import { shapeOf, sizesOf } from "../../cli/sizes.ts";
 import { syntheticValues } from "../../cli/synthetic.ts";
 import { ARCHITECTURES } from "../../models/all.ts";
-import type { LanguageSizes } from "../../models/config.ts";
 import { OWN } from "../../models/own.ts";
-import { decoder } from "../../models/parts/decoder.ts";
-import { size } from "../../models/parts/fields.ts";
-import { swiGlu } from "../../models/parts/mlp.ts";
-import { foldPRepBN } from "../../models/parts/prepbn.ts";
-import { patchEmbed } from "../../models/parts/patches.ts";
 import { recognise } from "../../models/recognise.ts";
 import { rejects } from "../bindings/checkpoint/fixtures.ts";
 import { tinyConfig, tinyFile, tinyPixels } from "../bindings/tiny.ts";
-
-/** Patches, their mean, a head. */
-const patchMean = imageModel<{ imageSize: number; channels: number; classes: number; dim: number; depth: number }>({
-  types: ["patch_mean", "mean_of_patches"],
-  presets: { patch_mean_xs: { model_type: "patch_mean", image_size: 8, hidden_size: 4, num_labels: 3 } },
-  read: (fields) => ({
-    imageSize: size(fields, "image_size", 8, 64), channels: 3, classes: size(fields, "num_labels", 3, 10),
-    dim: size(fields, "hidden_size", 4, 64), depth: 1,
-  }),
-  about: {
-    describe: () => ({ mixer: "mean", patchSize: 4 }),
-    recognise(seen) {
-      if (!seen.shape("patches.proj.weight")) return undefined;
-      const [dim] = seen.dims("patches.proj.weight", 4);
-      seen.assume("pictures of 8×8");
-      return { model_type: "patch_mean", image_size: 8, hidden_size: dim, num_labels: seen.classes(dim) };
-    },
-  },
-  record(plan, tensors, { imageSize, channels, classes, dim }) {
-    const image = plan.input([channels, imageSize, imageSize]);
-    const x = patchEmbed(plan, image, tensors.scope("patches"), { channels, size: imageSize, patch: 4, dim });
-    return plan.linear(meanRows(plan, x), linearOf(tensors, "head", dim, classes));
-  },
-});
-
-/** A decoder without a token mixer: what a token says next depends on it alone. */
-const bigram = languageModel<LanguageSizes & { hidden: number }>({
-  types: ["bigram"],
-  presets: {},
-  read: (fields) => ({
-    vocab: size(fields, "vocab_size", 11, 100), dim: size(fields, "hidden_size", 8, 64), depth: 2, hidden: 16,
-  }),
-  about: { describe: () => ({ mixer: "no", memory: "one token" }) },
-  record(plan, tensors, { vocab, dim, depth, hidden }, rows) {
-    const embedding = tensors.tensor("embed.weight", [vocab, dim]);
-    const output = linearOf(tensors, "head", dim, vocab, { bias: false });
-    return decoder(plan, { embedding, output, depth }, rows, (_, x, i) => {
-      const normed = (layer: Linear) => foldPRepBN(tensors.scope(`layers.${i}.norm`), 1e-5, layer);
-      swiGlu(plan, x, tensors.scope(`layers.${i}.mlp`), { hidden, normed });
-    });
-  },
-});
+import { binaries } from "../harness.ts";
+import { bigram, patchMean } from "./made-up.ts";
 
 function weightsOf(shapes: Readonly<Record<string, readonly number[]>>): Checkpoint {
   const entries: Record<string, MemoryEntry> = {};
@@ -132,15 +86,17 @@ test("it is described as slab info and slab list do", () => {
   assert.equal(sizesOf(text, bigram).programs.map(({ name }) => name), ["prefill", "decode", "head"]);
 });
 
+const layer = (i: number) => ({
+  [`layers.${i}.norm.alpha`]: [1], [`layers.${i}.norm.bn.weight`]: [8], [`layers.${i}.norm.bn.bias`]: [8],
+  [`layers.${i}.norm.bn.running_mean`]: [8], [`layers.${i}.norm.bn.running_var`]: [8],
+  [`layers.${i}.mlp.gate_proj.weight`]: [16, 8], [`layers.${i}.mlp.up_proj.weight`]: [16, 8],
+  [`layers.${i}.mlp.down_proj.weight`]: [8, 16],
+});
+const bigramShapes = { "embed.weight": [11, 8], "head.weight": [11, 8], ...layer(0), ...layer(1) };
+
 test("a language model of one object has sessions", async () => {
-  const layer = (i: number) => ({
-    [`layers.${i}.norm.alpha`]: [1], [`layers.${i}.norm.bn.weight`]: [8], [`layers.${i}.norm.bn.bias`]: [8],
-    [`layers.${i}.norm.bn.running_mean`]: [8], [`layers.${i}.norm.bn.running_var`]: [8],
-    [`layers.${i}.mlp.gate_proj.weight`]: [16, 8], [`layers.${i}.mlp.up_proj.weight`]: [16, 8],
-    [`layers.${i}.mlp.down_proj.weight`]: [8, 16],
-  });
-  const weights = weightsOf({ "embed.weight": [11, 8], "head.weight": [11, 8], ...layer(0), ...layer(1) });
-  using model = await loader([patchMean, bigram])({ config: { model_type: "bigram" }, weights }, { threads: 1 });
+  const parts = { config: { model_type: "bigram" }, weights: weightsOf(bigramShapes) };
+  using model = await loader([patchMean, bigram])(parts, { threads: 1 });
   const all = await model.session().logits([1, 2, 3, 2]), decoded = await model.session().decode(2);
   assert.equal(all.slice(11, 22), all.slice(33, 44));
   assert.not.equal(all.slice(0, 11), all.slice(11, 22));
@@ -174,6 +130,43 @@ test("others are loaded only where a model is none of SLAB's", async () => {
   const types = OWN.flatMap((own) => own.types).join(", ");
   const message = new RegExp(`expected one of ${types}, patch_mean, mean_of_patches$`);
   await rejects(() => load({ config: { model_type: "vit" }, weights: tinyFile }), message, RangeError);
+});
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+
+test("built, others are a small piece that shares sessions and threads with what loads it", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "slab-later-"));
+  const options = { absWorkingDir: root, bundle: true, format: "esm", platform: "node", logLevel: "error" } as const;
+  const apart: Plugin = {
+    name: "apart",
+    setup: ({ onResolve }) => onResolve({ filter: /^\./ }, ({ path, kind, resolveDir }) => {
+      if (kind !== "dynamic-import") return undefined;
+      const later = path === "../models/index.ts", file = pathToFileURL(join(resolveDir, path)).href;
+      return { path: later ? "./later.mjs" : file, external: true };
+    }),
+  };
+  try {
+    const pieces = { later: "tests/models/made-up.ts", all: "models/index.ts" }, conditions = ["slab-later"];
+    const { metafile: { inputs } } = await build({
+      ...options, conditions, entryPoints: pieces, outdir: folder, outExtension: { ".js": ".mjs" }, metafile: true,
+    });
+    const runtime = /^bindings\/(\w+-models|backbones|language|classifier|features|session|memory|pool|platform)\b/;
+    assert.equal(Object.keys(inputs).filter((path) => runtime.test(path)), []);
+    const index = { entryPoints: ["bindings/index.ts"], outfile: join(folder, "index.mjs"), plugins: [apart] };
+    await build({ ...options, ...index });
+    const app = await import(pathToFileURL(join(folder, "index.mjs")).href) as typeof import("../../bindings/index.ts");
+    const given = { threads: 1, wasm: binaries.get("simd")! };
+    const weights = safetensorsBytes(Object.entries(bigramShapes).map(([name, shape]) => (
+      { name, dtype: "F32" as const, shape, data: new Uint8Array(syntheticValues(name, shape).buffer) }
+    )));
+    using model = await app.load({ config: { model_type: "bigram" }, weights }, given);
+    const session = model.session();
+    assert.ok(session instanceof app.Session);
+    using here = await loader([bigram])({ config: { model_type: "bigram" }, weights }, given);
+    assert.equal(await session.decode(7), await here.session().decode(7));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 test("a network that only looks like one of SLAB's is left to those who know it", async () => {
