@@ -10,7 +10,7 @@ import type { Tensors } from "./checkpoint/index.ts";
 import type { ImageSize, LayOut, StageMap } from "./features.ts";
 import { Features, wholePatches } from "./features.ts";
 import { materialise } from "./memory.ts";
-import { namesOnly } from "./packed.ts";
+import { namesOnly } from "./checkpoint/tensors.ts";
 import type { Tensor } from "./plan.ts";
 import { Plan } from "./plan.ts";
 

@@ -2,13 +2,13 @@
 // sessions, and a tokenizer where there is one.
 import { tokenizers } from "#platform";
 import type { LanguageModelConfig, LanguageSizes } from "../models/config.ts";
-import type { LanguageTensors, Rows } from "../models/parts/decoder.ts";
+import type { LanguageTensors, Rows } from "./programs.ts";
 import type { Fields } from "../models/parts/fields.ts";
 import { fault } from "../models/parts/fields.ts";
 import type { Architecture, Named } from "./architecture.ts";
 import type { Tensors } from "./checkpoint/index.ts";
 import { Language } from "./language.ts";
-import { namesOnly } from "./packed.ts";
+import { namesOnly } from "./checkpoint/tensors.ts";
 import { Plan } from "./plan.ts";
 import type { Tokenizer } from "./tokenizer/index.ts";
 

@@ -1,7 +1,7 @@
 // Language models: timelines in state slots, read and continued by the programs prefill, decode and head.
 // There are as many slots as were asked for at load; a session that has none is parked in ordinary memory and comes back when used.
 import type { LanguageModelConfig } from "../models/config.ts";
-import type { LanguageTensors } from "../models/parts/decoder.ts";
+import type { LanguageTensors } from "./programs.ts";
 import { describe } from "./describe.ts";
 import type { Timelines } from "./ops/language.ts";
 import { fnv1a } from "./fingerprint.ts";

@@ -1,7 +1,6 @@
 // A checkpoint in the form that a model has in memory: folded, packed, perhaps quantised. Loading it is one read into place.
 // A safetensors file with one tensor, "slab.weights", and in its metadata what the network's own tensors would have said.
-import type { Checkpoint, TensorRef, Tensors } from "./checkpoint/index.ts";
-import { madeTensors } from "./checkpoint/tensors.ts";
+import type { Checkpoint } from "./checkpoint/index.ts";
 import type { WeightType } from "./dtype.ts";
 import { WEIGHT_TYPES } from "./dtype.ts";
 import { fnv1a } from "./fingerprint.ts";
@@ -24,15 +23,6 @@ export interface Packed {
 /** What tells one way of laying weights out from another. */
 export function planKey(plan: Plan): string {
   return plan.weightTensors.reduce((hash, { name, bytes }) => fnv1a(`${name}:${bytes};`, hash), fnv1a([])).toString(16);
-}
-
-/** A network's tensors where there are none to read: every name and shape asked for is there. */
-export function namesOnly(dtypeOf: (name: string) => string): Tensors {
-  return madeTensors((name, shape) => {
-    const dtype = dtypeOf(name) as TensorRef["dtype"], bytes = dtype.endsWith("16") ? 2 : dtype === "F64" ? 8 : 4;
-    const read = () => Promise.reject(new Error(`"${name}" is packed, not to be read`));
-    return { name, dtype, shape, byteLength: shape.reduce((a, b) => a * b, bytes), read };
-  });
 }
 
 /** The metadata of a packed checkpoint, checked; undefined for any other checkpoint. */

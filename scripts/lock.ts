@@ -7,7 +7,7 @@ import type { WeightType } from "../bindings/dtype.ts";
 import { WEIGHT_TYPES } from "../bindings/dtype.ts";
 import { load } from "../bindings/index.ts";
 import { layOut } from "../bindings/memory.ts";
-import { namesOnly } from "../bindings/packed.ts";
+import { namesOnly } from "../bindings/checkpoint/tensors.ts";
 import { Plan } from "../bindings/plan.ts";
 import { build, parseConfig, PRESETS } from "../models/all.ts";
 import { tinyConfig, tinyFile, tinyPixels } from "../tests/bindings/tiny.ts";

@@ -76,3 +76,12 @@ export function madeTensors(
   const tensors: Tensors = { prefix: "", has, tensor, scope: (prefix) => scopeOf(tensors, prefix) };
   return tensors;
 }
+
+/** A network's tensors where there are none to read: every name and shape asked for is there. */
+export function namesOnly(dtypeOf: (name: string) => string): Tensors {
+  return madeTensors((name, shape) => {
+    const dtype = dtypeOf(name) as TensorRef["dtype"], bytes = dtype.endsWith("16") ? 2 : dtype === "F64" ? 8 : 4;
+    const read = () => Promise.reject(new Error(`"${name}" is packed, not to be read`));
+    return { name, dtype, shape, byteLength: shape.reduce((a, b) => a * b, bytes), read };
+  });
+}

@@ -8,7 +8,7 @@ import type { Plan } from "../../bindings/plan.ts";
 import type { Linear } from "../../bindings/weights.ts";
 import { linearOf } from "../../bindings/weights.ts";
 import { cachedSoftmaxAttention } from "../mixers/cached-softmax-attention.ts";
-import type { LanguageTensors, Rows } from "../parts/decoder.ts";
+import type { LanguageTensors, Rows } from "../../bindings/programs.ts";
 import { contextOf, decoder, decoderSizes } from "../parts/decoder.ts";
 import { only, positive, size } from "../parts/fields.ts";
 import { swiGlu } from "../parts/mlp.ts";

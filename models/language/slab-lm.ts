@@ -10,7 +10,7 @@ import type { Plan, Tensor } from "../../bindings/plan.ts";
 import type { Linear } from "../../bindings/weights.ts";
 import { foldBefore, linearOf } from "../../bindings/weights.ts";
 import { biasOfHeads, SLA_EPS } from "../mixers/simplified-linear-attention.ts";
-import type { LanguageTensors, Rows } from "../parts/decoder.ts";
+import type { LanguageTensors, Rows } from "../../bindings/programs.ts";
 import { decoder, decoderSizes } from "../parts/decoder.ts";
 import { size, unexpected } from "../parts/fields.ts";
 import { swiGlu } from "../parts/mlp.ts";

@@ -2,33 +2,12 @@
 import type { TensorRef } from "../../bindings/checkpoint/index.ts";
 import type { Pass, Timelines } from "../../bindings/ops/language.ts";
 import { embedTokens } from "../../bindings/ops/language.ts";
-import type { StatePart } from "../../bindings/plan-state.ts";
 import { StateLayout } from "../../bindings/plan-state.ts";
 import type { Plan, Tensor } from "../../bindings/plan.ts";
+import type { LanguageTensors, Rows } from "../../bindings/programs.ts";
 import type { Linear } from "../../bindings/weights.ts";
 import type { Fields } from "./fields.ts";
 import { headDim, only, size } from "./fields.ts";
-
-/** What the session layer fills and reads. */
-export interface LanguageTensors {
-  readonly prefill: Timelines & { readonly hidden: Tensor };
-  readonly decode: Timelines;
-  /** Last hidden rows [batch, dim], in; logits [batch, vocab], out: of the programs `decode` and `head`. */
-  readonly hidden: Tensor;
-  readonly logits: Tensor;
-  /** Where a timeline's state has the last token's hidden row. */
-  readonly lastHidden: StatePart;
-}
-
-/** How many rows the programs are made for. */
-export interface Rows {
-  /** Most tokens of one prefill run. */
-  readonly prefillRows: number;
-  /** Most timelines of one decode run, and rows of one head run. */
-  readonly batch: number;
-  /** Most tokens of a timeline, where its state grows. */
-  readonly context?: number | undefined;
-}
 
 interface Usual {
   readonly vocab: number;

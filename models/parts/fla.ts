@@ -6,7 +6,7 @@ import { rmsNorm } from "../../bindings/ops/rows.ts";
 import type { Plan, Tensor } from "../../bindings/plan.ts";
 import { linearOf } from "../../bindings/weights.ts";
 import type { LanguageSizes } from "../config.ts";
-import type { LanguageTensors, Rows } from "./decoder.ts";
+import type { LanguageTensors, Rows } from "../../bindings/programs.ts";
 import { decoder } from "./decoder.ts";
 import type { SoftmaxLayer } from "../mixers/cached-softmax-attention.ts";
 import type { Fields, Json } from "./fields.ts";
