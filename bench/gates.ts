@@ -1,12 +1,12 @@
 // What element-wise formulas cost: the gates of one RWKV-7 layer of 768 channels, as maps, for a token and for a prompt's rows.
 import { readFileSync } from "node:fs";
 import { THREAD_SCRATCH, TILE_ROWS } from "../assembly/header.ts";
-import { instantiate } from "../bindings/kernels.ts";
-import { layOut } from "../bindings/memory.ts";
-import type { Term } from "../bindings/ops/map.ts";
-import { add, exp, lerp, map, mul, relu, sigmoid, sub, tanh } from "../bindings/ops/map.ts";
-import type { Tensor } from "../bindings/plan.ts";
-import { Plan } from "../bindings/plan.ts";
+import { instantiate } from "../bindings/run/kernels.ts";
+import { layOut } from "../bindings/run/memory.ts";
+import type { Term } from "../bindings/plan/ops/map.ts";
+import { add, exp, lerp, map, mul, relu, sigmoid, sub, tanh } from "../bindings/plan/ops/map.ts";
+import type { Tensor } from "../bindings/plan/plan.ts";
+import { Plan } from "../bindings/plan/plan.ts";
 import { timeInTurn } from "./measure.ts";
 
 const DIM = 768;

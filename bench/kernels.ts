@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { HEADER_BYTES, THREAD_SCRATCH, TILE_ROWS, ZEROS } from "../assembly/header.ts";
 import { ACT_GELU, ACT_NONE, WEIGH_LINEAR, WEIGH_SOFTMAX } from "../assembly/opcodes.ts";
-import { instantiate } from "../bindings/kernels.ts";
+import { instantiate } from "../bindings/run/kernels.ts";
 import { platform } from "../bindings/platform/node.ts";
 import { loadPeak } from "./limits.ts";
 import { timeInTurn } from "./measure.ts";

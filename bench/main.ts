@@ -3,7 +3,7 @@ import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs
 import { cpus } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { WEIGHT_TYPES } from "../bindings/dtype.ts";
+import { WEIGHT_TYPES } from "../bindings/plan/dtype.ts";
 import { decodeSvg, modelsSvg, operatorsSvg, positionsSvg } from "./charts.ts";
 import { benchKernels } from "./kernels.ts";
 import { benchBatch, benchDecode, benchPositions, benchPrefill, benchSnapshot } from "./language.ts";

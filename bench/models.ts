@@ -2,7 +2,7 @@
 // onnxruntime-web on the same network, all in one run.
 import { load } from "../bindings/index.ts";
 import type { Model, WeightType } from "../bindings/index.ts";
-import { Plan } from "../bindings/plan.ts";
+import { Plan } from "../bindings/plan/plan.ts";
 import { randomCheckpoint } from "../cli/random-checkpoint.ts";
 import { build, parseConfig } from "../models/all.ts";
 import { loadPeak } from "./limits.ts";

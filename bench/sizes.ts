@@ -53,9 +53,10 @@ const CODECS: Readonly<Record<string, string>> = { "@jsquash/jpeg": "jpeg", "@js
 
 /** What an app consists of, by path; the first that fits. */
 const PARTS = [
-  [/^models\/|^bindings\/(architecture|(image|language)-models|backbones)/, "networks and their configs"],
-  [/^bindings\/ops\//, "their ops"], [/^bindings\/(checkpoint\/|folder|parts|packed)/, "folders and checkpoints"], [/node_modules\//, "dependencies"],
-  [/^bindings\/(session|sampler|text-stream|snapshot|language)/, "sessions, sampling, snapshots"], [/./, "plans, weights, memory, threads, platforms"],
+  [/^models\/|^bindings\/(config\/|tasks\/(architecture|image-model|language-model|backbone|index)\.)/, "networks and their configs"],
+  [/^bindings\/plan\/op/, "their ops"], [/^bindings\/(checkpoint|load)\//, "folders and checkpoints"], [/node_modules\//, "dependencies"],
+  [/^bindings\/tasks\/(session|sampler|text-stream|snapshot|language)/, "sessions, sampling, snapshots"],
+  [/./, "plans, weights, memory, threads, platforms"],
 ] as const;
 
 export interface ScriptSizes {

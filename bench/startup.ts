@@ -5,7 +5,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { openFolder } from "../bindings/folder.ts";
+import { openFolder } from "../bindings/load/folder.ts";
 import { KNOWN } from "../models/all.ts";
 import { load } from "../bindings/index.ts";
 import type { WeightType } from "../bindings/index.ts";

@@ -1,11 +1,11 @@
 // One thread against two, on one matrix product in a plan, interleaved.
 import { memoryCheckpoint } from "../bindings/checkpoint/index.ts";
-import { chooseBuild } from "../bindings/kernels.ts";
-import { materialise } from "../bindings/memory.ts";
-import { Plan } from "../bindings/plan.ts";
+import { chooseBuild } from "../bindings/run/kernels.ts";
+import { materialise } from "../bindings/run/memory.ts";
+import { Plan } from "../bindings/plan/plan.ts";
 import { platform } from "../bindings/platform/node.ts";
-import { pool } from "../bindings/pool.ts";
-import { linearOf } from "../bindings/weights.ts";
+import { pool } from "../bindings/run/pool.ts";
+import { linearOf } from "../bindings/plan/weights.ts";
 import { timeInTurn } from "./measure.ts";
 
 export interface ThreadsResult {

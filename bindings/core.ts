@@ -1,13 +1,13 @@
 // slab-wasm/core: load() for the architectures that an app names, so that it carries nothing of the others.
-import type { Architecture } from "./architecture.ts";
+import type { Architecture } from "./tasks/architecture.ts";
 import { describe } from "./describe.ts";
-import type { Load } from "./load.ts";
-import { loadOf } from "./load.ts";
+import type { Load } from "./load/load.ts";
+import { loadOf } from "./load/load.ts";
 
 export { slabCswin, slabDeit, slabLlama, slabLm, slabPvt, slabSwin, slabSwinBackbone } from "../models/own.ts";
 export * from "../models/index.ts";
-export type { Architecture } from "./architecture.ts";
-export type { Load } from "./load.ts";
+export type { Architecture } from "./tasks/architecture.ts";
+export type { Load } from "./load/load.ts";
 export type * from "./api.ts";
 
 /**

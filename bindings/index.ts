@@ -1,14 +1,14 @@
 // slab-wasm: linear-attention models on ordinary CPUs.
 import { OWN } from "../models/own.ts";
-import type { Json } from "../models/parts/fields.ts";
-import type { Architecture } from "./architecture.ts";
-import type { Load } from "./load.ts";
-import { loadOf } from "./load.ts";
-import { backbone, imageModel, languageModel } from "./tasks.ts";
+import type { Json } from "./config/fields.ts";
+import type { Architecture } from "./tasks/architecture.ts";
+import type { Load } from "./load/load.ts";
+import { loadOf } from "./load/load.ts";
+import { backbone, imageModel, languageModel } from "./tasks/index.ts";
 
 export type * from "./api.ts";
-export { Model } from "./model.ts";
-export { Session } from "./session.ts";
+export { Model } from "./tasks/model.ts";
+export { Session } from "./tasks/session.ts";
 
 /** What tasks-later.ts leaves open is done here. */
 const TASKS: Readonly<Record<string, (networks: never) => Architecture>> = { backbone, imageModel, languageModel };

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import type { Model, OpProfile, Profile } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
 import { PRESETS } from "../models/all.ts";
-import { isBackbone, isLanguageModel } from "../models/config.ts";
+import { isBackbone, isLanguageModel } from "../bindings/config/config.ts";
 import { loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
 import { randomCheckpoint } from "./random-checkpoint.ts";
 import { milliseconds, out, outJson, percent, printable, Progress, quantile, table } from "./report.ts";

@@ -4,7 +4,7 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { extname, join } from "node:path";
 import type { Label } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
-import { isBackbone, isLanguageModel } from "../models/config.ts";
+import { isBackbone, isLanguageModel } from "../bindings/config/config.ts";
 import { fileFault, loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
 import { complain, out, outJson, percent, printable, Progress } from "./report.ts";
 

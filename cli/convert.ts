@@ -2,13 +2,13 @@
 import { existsSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { OpenedModel } from "../bindings/folder.ts";
-import { openFolder } from "../bindings/folder.ts";
+import type { OpenedModel } from "../bindings/load/folder.ts";
+import { openFolder } from "../bindings/load/folder.ts";
 import { load } from "../bindings/index.ts";
-import { packedOf } from "../bindings/packed.ts";
-import { Plan } from "../bindings/plan.ts";
+import { packedOf } from "../bindings/load/packed.ts";
+import { Plan } from "../bindings/plan/plan.ts";
 import { build, KNOWN, parseConfig, PRESETS } from "../models/all.ts";
-import { isLanguageModel } from "../models/config.ts";
+import { isLanguageModel } from "../bindings/config/config.ts";
 import { leftOver } from "../models/recognise.ts";
 import { unfinished } from "../models/training-state.ts";
 import { fileFault, loadOptions, MODEL_OPTIONS, modelSource, parse } from "./options.ts";

@@ -3,7 +3,7 @@ import { appendFileSync, existsSync, readFileSync, truncateSync, writeFileSync }
 import { quote } from "../bindings/checkpoint/names.ts";
 import type { Model } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
-import { isBackbone, isLanguageModel } from "../models/config.ts";
+import { isBackbone, isLanguageModel } from "../bindings/config/config.ts";
 import { read } from "./classify.ts";
 import type { Labelled } from "./labelled.ts";
 import { fromFile, fromFolders, onDisk, spread } from "./labelled.ts";

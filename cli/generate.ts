@@ -6,7 +6,7 @@ import { addAbortSignal } from "node:stream";
 import { quote } from "../bindings/checkpoint/names.ts";
 import type { GenerateOptions, Model, Session } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
-import { isLanguageModel } from "../models/config.ts";
+import { isLanguageModel } from "../bindings/config/config.ts";
 import type { Parsed } from "./options.ts";
 import { decimal, fileFault, LANGUAGE_MODEL, loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
 import { bytes, complain, milliseconds, out, outJson, plural, printable, Progress, quantile } from "./report.ts";

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { rename, rm, writeFile } from "node:fs/promises";
 import { load } from "../bindings/index.ts";
-import { isLanguageModel } from "../models/config.ts";
+import { isLanguageModel } from "../bindings/config/config.ts";
 import { loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
 import { bytes, out, outJson, printable, Progress } from "./report.ts";
 

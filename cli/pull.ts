@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { quote } from "../bindings/checkpoint/names.ts";
-import { openFolder } from "../bindings/folder.ts";
+import { openFolder } from "../bindings/load/folder.ts";
 import { cachedModel, cachedModels, cacheFolder } from "../bindings/platform/cache.ts";
 import { KNOWN } from "../models/all.ts";
 import { RELEASES, RELEASES_URL } from "../models/releases.ts";

@@ -6,7 +6,7 @@ import { quote } from "../bindings/checkpoint/names.ts";
 import { decodeImage, preprocess } from "../bindings/image/index.ts";
 import type { Model, WeightType } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
-import { isBackbone, isLanguageModel } from "../models/config.ts";
+import { isBackbone, isLanguageModel } from "../bindings/config/config.ts";
 import { expand, read } from "./classify.ts";
 import { fileFault, loadOptions, MODEL_OPTIONS, modelSource, packageRoot, parse, weightType, wholeNumber } from "./options.ts";
 import { bytes, complain, out, outJson, percent, plural, printable, Progress } from "./report.ts";

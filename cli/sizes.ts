@@ -1,12 +1,12 @@
 // How large a network is, told from its config alone: it is recorded over a checkpoint that has every tensor asked for
 // and holds nothing.
-import type { Architecture, Description } from "../bindings/architecture.ts";
+import type { Architecture, Description } from "../bindings/tasks/architecture.ts";
 import type { Tensors } from "../bindings/checkpoint/index.ts";
 import { madeTensors } from "../bindings/checkpoint/tensors.ts";
-import { Plan } from "../bindings/plan.ts";
+import { Plan } from "../bindings/plan/plan.ts";
 import { aboutOf } from "../models/about.ts";
 import { architectureOf } from "../models/all.ts";
-import type { ModelConfig } from "../models/config.ts";
+import type { ModelConfig } from "../bindings/config/config.ts";
 
 export interface Sizes {
   /** Trained numbers; the running statistics of norms are not among them. */

@@ -1,6 +1,6 @@
 // What SLAB's own architectures have beside them, out of the first download; all others hold theirs themselves.
-import type { About, Architecture } from "../bindings/architecture.ts";
-import type { ModelConfig } from "./config.ts";
+import type { About, Architecture } from "../bindings/tasks/architecture.ts";
+import type { ModelConfig } from "../bindings/config/config.ts";
 import { aboutLlama } from "./language/slab-llama.ts";
 import { aboutLm } from "./language/slab-lm.ts";
 import { aboutCswin } from "./vision/slab-cswin.ts";

@@ -1,12 +1,12 @@
 // Every architecture at once, for the command line, scripts and tests, where nobody counts bytes.
-import type { Architecture, Known } from "../bindings/architecture.ts";
-import { configAmong } from "../bindings/architecture.ts";
+import type { Architecture, Known } from "../bindings/tasks/architecture.ts";
+import { configAmong } from "../bindings/tasks/architecture.ts";
 import type { Tensors } from "../bindings/checkpoint/index.ts";
-import type { Plan, Tensor } from "../bindings/plan.ts";
-import type { ModelConfig } from "./config.ts";
+import type { Plan, Tensor } from "../bindings/plan/plan.ts";
+import type { ModelConfig } from "../bindings/config/config.ts";
 import * as others from "./index.ts";
 import { OWN } from "./own.ts";
-import type { Json } from "./parts/fields.ts";
+import type { Json } from "../bindings/config/fields.ts";
 import { unknownConfig } from "./recognise.ts";
 
 export const ARCHITECTURES: readonly Architecture[] = [...OWN, ...Object.values<Architecture>(others)];

@@ -1,5 +1,5 @@
 // SLAB's own architectures: they come with the first download of slab-wasm. All others are in index.ts.
-import type { Architecture } from "../bindings/architecture.ts";
+import type { Architecture } from "../bindings/tasks/architecture.ts";
 import { slabLm } from "./language/slab-lm.ts";
 import { slabLlama } from "./language/slab-llama.ts";
 import { slabDeit } from "./vision/slab-deit.ts";

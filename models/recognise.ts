@@ -1,12 +1,12 @@
 // What a checkpoint without config.json is, and why a config is of no network known here: loaded when it is first
 // needed. A network is told by the names and shapes of its tensors alone. Each architecture knows its own; sizes are
 // read off them, and what no tensor shows is what published networks have, and said in `assumed`.
-import type { Architecture, Configured, Known } from "../bindings/architecture.ts";
-import { configOf } from "../bindings/architecture.ts";
+import type { Architecture, Configured, Known } from "../bindings/tasks/architecture.ts";
+import { configOf } from "../bindings/tasks/architecture.ts";
 import type { TensorInfo } from "../bindings/checkpoint/index.ts";
 import { quote } from "../bindings/checkpoint/names.ts";
 import { aboutOf } from "./about.ts";
-import type { Json } from "./parts/fields.ts";
+import type { Json } from "../bindings/config/fields.ts";
 
 /** What is known of a checkpoint before any tensor is read. */
 export interface Header {

@@ -3,12 +3,12 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import type { Tensors } from "../bindings/checkpoint/index.ts";
-import type { WeightType } from "../bindings/dtype.ts";
-import { WEIGHT_TYPES } from "../bindings/dtype.ts";
+import type { WeightType } from "../bindings/plan/dtype.ts";
+import { WEIGHT_TYPES } from "../bindings/plan/dtype.ts";
 import { load } from "../bindings/index.ts";
-import { layOut } from "../bindings/memory.ts";
+import { layOut } from "../bindings/run/memory.ts";
 import { namesOnly } from "../bindings/checkpoint/tensors.ts";
-import { Plan } from "../bindings/plan.ts";
+import { Plan } from "../bindings/plan/plan.ts";
 import { build, parseConfig, PRESETS } from "../models/all.ts";
 import { tinyConfig, tinyFile, tinyPixels } from "../tests/bindings/tiny.ts";
 import { tinyLlama, tinyLlamaConfig } from "../tests/golden/tiny-llama.ts";

@@ -109,7 +109,7 @@ function order(takes) {
 }
 
 const table = () => `${MADE}
-import type { Address, Count, OpKind } from "./plan-record.ts";
+import type { Address, Count, OpKind } from "./record.ts";
 
 ${ops.map(({ kernel, number, unit, name, takes }) => `/** Units: ${unit}. */
 export const ${kernel} = (
@@ -189,7 +189,7 @@ ${exported(ops.flatMap(({ file, kernel }) => [kernel, `${kernel}Fits`].map((name
 
 const tables = {
   "assembly/dispatch.ts": dispatch(), "assembly/kernels.ts": kernels(), "assembly/extents-test.ts": touched(), "assembly/wasi/checks.ts": checks(),
-  "bindings/op-table.ts": table(),
+  "bindings/plan/op-table.ts": table(),
 };
 const read = (file) => {
   try {

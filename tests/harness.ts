@@ -2,8 +2,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import * as assert from "uvu/assert";
 import { HEADER_BYTES, PANEL, RUN_PLAN, THREAD_SCRATCH, THREAD_SCRATCH_BYTES, TILE_ROWS } from "../assembly/header.ts";
-import type { Kernels } from "../bindings/kernels.ts";
-import { instantiate } from "../bindings/kernels.ts";
+import type { Kernels } from "../bindings/run/kernels.ts";
+import { instantiate } from "../bindings/run/kernels.ts";
 import type { Build } from "../bindings/platform/platform.ts";
 import { uniform01 } from "../cli/synthetic.ts";
 
@@ -78,7 +78,7 @@ export interface Loaded extends ReturnType<typeof loadKernels> {}
 
 /**
  * A build's kernels over its one memory, poisoned afresh: addresses from an earlier call are void.
- * `threadScratch` bytes for each of `threads` are allocated and entered into the header, as bindings/memory.ts does.
+ * `threadScratch` bytes for each of `threads` are allocated and entered into the header, as bindings/run/memory.ts does.
  */
 export function loadKernels(build: Build, { tileRows = 6, threadScratch = 0, threads = 1 }: { tileRows?: number; threadScratch?: number; threads?: number } = {}) {
   const host = hostOf(build), { kernels, memory, module } = host;

@@ -1,8 +1,8 @@
 // What the image networks share as ONNX: layers with their norms folded in as we fold them, and simplified linear attention.
 import { toFloat64 } from "../../bindings/checkpoint/floats.ts";
 import type { TensorRef, Tensors } from "../../bindings/checkpoint/index.ts";
-import type { Affine, Linear } from "../../bindings/weights.ts";
-import { linearOf } from "../../bindings/weights.ts";
+import type { Affine, Linear } from "../../bindings/plan/weights.ts";
+import { linearOf } from "../../bindings/plan/weights.ts";
 import { SLA_EPS } from "../../models/mixers/simplified-linear-attention.ts";
 import type { Onnx } from "./onnx.ts";
 

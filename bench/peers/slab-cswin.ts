@@ -1,7 +1,7 @@
 // SLAB-CSWin as an ONNX network, with its norms folded and the convolutions of linear blocks merged as we do it. Stripes are views of the
 // map, turned by one operator there and one back.
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
-import { foldAfter, linearOf } from "../../bindings/weights.ts";
+import { foldAfter, linearOf } from "../../bindings/plan/weights.ts";
 import { scaleQueries, splitQkv } from "../../models/mixers/qkv.ts";
 import { foldPRepBN, repBN } from "../../models/parts/prepbn.ts";
 import type { SlabCswinConfig } from "../../models/vision/slab-cswin.ts";

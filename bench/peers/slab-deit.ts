@@ -1,6 +1,6 @@
 // SLAB-DeiT as an ONNX network, with its norms folded as we fold them: the same work, for a peer.
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
-import { linearOf } from "../../bindings/weights.ts";
+import { linearOf } from "../../bindings/plan/weights.ts";
 import { splitQkv } from "../../models/mixers/qkv.ts";
 import { foldPRepBN } from "../../models/parts/prepbn.ts";
 import type { SlabDeitConfig } from "../../models/vision/slab-deit.ts";

@@ -1,7 +1,7 @@
 // PVT and SLAB-PVT as ONNX networks, with their norms folded as we fold them: the same work, for a peer.
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
-import type { Affine } from "../../bindings/weights.ts";
-import { foldAfter, foldBefore, linearOf, sliceOutputs } from "../../bindings/weights.ts";
+import type { Affine } from "../../bindings/plan/weights.ts";
+import { foldAfter, foldBefore, linearOf, sliceOutputs } from "../../bindings/plan/weights.ts";
 import { foldPRepBN, repBN } from "../../models/parts/prepbn.ts";
 import type { SlabPvtConfig } from "../../models/vision/slab-pvt.ts";
 import { layersOf, read } from "./layers.ts";

@@ -55,3 +55,8 @@ function aligned(bytes: Uint8Array, length: number): Uint16Array {
 
 // what one unit of a half's mantissa is worth, by sign and exponent; exponent 0 is subnormal and counts as 1 without the hidden bit
 const halfScale = Float64Array.from({ length: 64 }, (_, top) => (top & 0x20 ? -1 : 1) * 2 ** (Math.max(top & 0x1f, 1) - 25));
+
+/** The complaint about a tensor with a NaN or an infinity. */
+export function notFinite(name: string): RangeError {
+  return new RangeError(`"${name}" holds NaN or infinity: the checkpoint is damaged or training diverged; export it again`);
+}

@@ -1,7 +1,7 @@
 // Folders on disk: Node, Deno and Bun.
 import type { Stats } from "node:fs";
 import { fileSource } from "../checkpoint/file.ts";
-import type { Folder, FolderOptions } from "../folder.ts";
+import type { Folder, FolderOptions } from "../load/folder.ts";
 import { cachedModel } from "./cache.ts";
 import { fs, path as paths, url as urls } from "./builtins.ts";
 

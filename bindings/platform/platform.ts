@@ -1,6 +1,6 @@
 // What differs between runtimes, behind one small interface. `#platform` in package.json says which file a runtime takes.
 import type { UrlOptions } from "../checkpoint/url.ts";
-import type { Folder, FolderOptions } from "../folder.ts";
+import type { Folder, FolderOptions } from "../load/folder.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 
 /** One of the WebAssembly builds. Relaxed: fused multiply-add. Threads: over shared memory. */

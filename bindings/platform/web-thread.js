@@ -1,5 +1,5 @@
 // A pool thread as a web worker.
 // @ts-check
-import { serve } from "../thread.js";
+import { serve } from "../run/thread.js";
 
 serve((receive) => globalThis.addEventListener("message", (event) => receive(event.data)));

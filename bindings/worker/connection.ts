@@ -1,5 +1,5 @@
 // Requests to a worker and their answers.
-import type { LoadOptions } from "../load.ts";
+import type { LoadOptions } from "../load/load.ts";
 import type { SpawnModel, Thread } from "../platform/platform.ts";
 import type { RemoteError, Reply, Request } from "./protocol.ts";
 

@@ -2,17 +2,17 @@
 // asynchronous here, also memory(), session(), save(), fork() and reset(); otherwise it is the API of slab-wasm.
 import { platform } from "#platform";
 import { spawnModel } from "#spawn";
-import type { ModelConfig } from "../../models/config.ts";
-import type { Evidence, Label, Picture } from "../classifier.ts";
-import type { FeatureMap, ImageSize } from "../features.ts";
-import type { Caps } from "../kernels.ts";
-import type { LoadOptions } from "../load.ts";
-import type { MemoryReport } from "../memory.ts";
-import type { Model } from "../model.ts";
-import type { ModelParts } from "../parts.ts";
-import type { Profile } from "../profile.ts";
+import type { ModelConfig } from "../config/config.ts";
+import type { Evidence, Label, Picture } from "../tasks/classifier.ts";
+import type { FeatureMap, ImageSize } from "../tasks/features.ts";
+import type { Caps } from "../run/kernels.ts";
+import type { LoadOptions } from "../load/load.ts";
+import type { MemoryReport } from "../run/memory.ts";
+import type { Model } from "../tasks/model.ts";
+import type { ModelParts } from "../load/parts.ts";
+import type { Profile } from "../run/profile.ts";
 import { describe } from "../describe.ts";
-import type { Generated, GeneratedToken, GenerateOptions } from "../session.ts";
+import type { Generated, GeneratedToken, GenerateOptions } from "../tasks/session.ts";
 import { Connection } from "./connection.ts";
 import type { Loaded } from "./protocol.ts";
 

@@ -1,8 +1,8 @@
 // What a model in a worker and its owner say to each other. Everything here can be cloned.
-import type { ModelConfig } from "../../models/config.ts";
-import type { Download } from "../folder.ts";
-import type { Caps } from "../kernels.ts";
-import type { Progress } from "../load.ts";
+import type { ModelConfig } from "../config/config.ts";
+import type { Download } from "../load/folder.ts";
+import type { Caps } from "../run/kernels.ts";
+import type { Progress } from "../load/load.ts";
 
 /**
  * Asks for a method of the model (`of` is 0), or of the session or generator that the request `of` made.

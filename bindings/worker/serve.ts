@@ -1,10 +1,10 @@
 // The worker's side: one model, and the sessions and generators that requests have made, under the numbers of those requests.
-import { isLanguageModel } from "../../models/config.ts";
+import { isLanguageModel } from "../config/config.ts";
 import { load } from "../index.ts";
-import type { LoadOptions } from "../load.ts";
-import type { Model } from "../model.ts";
-import type { ModelParts } from "../parts.ts";
-import { Session } from "../session.ts";
+import type { LoadOptions } from "../load/load.ts";
+import type { Model } from "../tasks/model.ts";
+import type { ModelParts } from "../load/parts.ts";
+import { Session } from "../tasks/session.ts";
 import type { Loaded, Reply, Request } from "./protocol.ts";
 
 interface Generation {

@@ -1,16 +1,16 @@
 // GLA (arXiv:2312.06635): gated linear attention. Every key channel of a head's state fades by a factor of its own, which a
 // projection of low rank makes from the token; the output is normed head by head and gated.
 import { languageModel } from "#tasks";
-import { exp, map, max, mul, neg, silu, softplus } from "../../bindings/ops/map.ts";
-import { recurrence } from "../../bindings/ops/language.ts";
-import type { Plan, Tensor } from "../../bindings/plan.ts";
-import { foldAfter, linearOf } from "../../bindings/weights.ts";
+import { exp, map, max, mul, neg, silu, softplus } from "../../bindings/plan/ops/map.ts";
+import { recurrence } from "../../bindings/plan/ops/language.ts";
+import type { Plan, Tensor } from "../../bindings/plan/plan.ts";
+import { foldAfter, linearOf } from "../../bindings/plan/weights.ts";
 import type { SoftmaxLayer } from "../mixers/cached-softmax-attention.ts";
 import { cachedSoftmaxAttention } from "../mixers/cached-softmax-attention.ts";
 import { contextOf } from "../parts/decoder.ts";
 import type { FlaSizes } from "../parts/fla.ts";
 import { flaDecoder, flaSizes, hybrid, outputNorm } from "../parts/fla.ts";
-import { fault, only, positive, size, unexpected } from "../parts/fields.ts";
+import { fault, only, positive, size, unexpected } from "../../bindings/config/fields.ts";
 import { scaledBy } from "../parts/values.ts";
 
 export interface GlaConfig extends FlaSizes {

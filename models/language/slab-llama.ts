@@ -2,15 +2,15 @@
 // PRepBN takes the place of every RMSNorm and folds into the projections after it, which gain biases. A timeline's
 // state grows by a page of the cache every 32 tokens, up to the room that it was loaded with.
 import { languageModel } from "#tasks";
-import type { About } from "../../bindings/architecture.ts";
+import type { About } from "../../bindings/tasks/architecture.ts";
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
-import type { Plan } from "../../bindings/plan.ts";
-import type { Linear } from "../../bindings/weights.ts";
-import { linearOf } from "../../bindings/weights.ts";
+import type { Plan } from "../../bindings/plan/plan.ts";
+import type { Linear } from "../../bindings/plan/weights.ts";
+import { linearOf } from "../../bindings/plan/weights.ts";
 import { cachedSoftmaxAttention } from "../mixers/cached-softmax-attention.ts";
-import type { LanguageTensors, Rows } from "../../bindings/programs.ts";
+import type { LanguageTensors, Rows } from "../../bindings/tasks/programs.ts";
 import { contextOf, decoder, decoderSizes } from "../parts/decoder.ts";
-import { only, positive, size } from "../parts/fields.ts";
+import { only, positive, size } from "../../bindings/config/fields.ts";
 import { swiGlu } from "../parts/mlp.ts";
 import { epsOf, foldPRepBN } from "../parts/prepbn.ts";
 

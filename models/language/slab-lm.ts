@@ -2,17 +2,17 @@
 // causal convolution of the values, shared by the heads, is the local branch, as the 5×5 is in SLAB's vision models;
 // PRepBN is the norm and folds away. A timeline's state is a few hundred kilobytes and never grows.
 import { languageModel } from "#tasks";
-import type { About } from "../../bindings/architecture.ts";
+import type { About } from "../../bindings/tasks/architecture.ts";
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
 import { toFloat32 } from "../../bindings/checkpoint/floats.ts";
-import { causalConv, recurrence } from "../../bindings/ops/language.ts";
-import type { Plan, Tensor } from "../../bindings/plan.ts";
-import type { Linear } from "../../bindings/weights.ts";
-import { foldBefore, linearOf } from "../../bindings/weights.ts";
+import { causalConv, recurrence } from "../../bindings/plan/ops/language.ts";
+import type { Plan, Tensor } from "../../bindings/plan/plan.ts";
+import type { Linear } from "../../bindings/plan/weights.ts";
+import { foldBefore, linearOf } from "../../bindings/plan/weights.ts";
 import { biasOfHeads, SLA_EPS } from "../mixers/simplified-linear-attention.ts";
-import type { LanguageTensors, Rows } from "../../bindings/programs.ts";
+import type { LanguageTensors, Rows } from "../../bindings/tasks/programs.ts";
 import { decoder, decoderSizes } from "../parts/decoder.ts";
-import { size, unexpected } from "../parts/fields.ts";
+import { size, unexpected } from "../../bindings/config/fields.ts";
 import { swiGlu } from "../parts/mlp.ts";
 import { epsOf, foldPRepBN } from "../parts/prepbn.ts";
 

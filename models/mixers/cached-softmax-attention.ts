@@ -1,10 +1,10 @@
 // A softmax layer of a language model: causal attention over a cache, with rotary positions, grouped queries, a window.
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
-import type { Pass } from "../../bindings/ops/language.ts";
-import { cachedAttention } from "../../bindings/ops/language.ts";
-import type { Tensor } from "../../bindings/plan.ts";
-import type { Linear } from "../../bindings/weights.ts";
-import { foldAfter, linearOf } from "../../bindings/weights.ts";
+import type { Pass } from "../../bindings/plan/ops/language.ts";
+import { cachedAttention } from "../../bindings/plan/ops/language.ts";
+import type { Tensor } from "../../bindings/plan/plan.ts";
+import type { Linear } from "../../bindings/plan/weights.ts";
+import { foldAfter, linearOf } from "../../bindings/plan/weights.ts";
 import { rotaryTable } from "../parts/rotary.ts";
 import { scaledBy } from "../parts/values.ts";
 

@@ -1,6 +1,6 @@
 // Packed projections: queries, keys and values of one layer.
-import type { Linear } from "../../bindings/weights.ts";
-import { foldAfter, sliceOutputs } from "../../bindings/weights.ts";
+import type { Linear } from "../../bindings/plan/weights.ts";
+import { foldAfter, sliceOutputs } from "../../bindings/plan/weights.ts";
 
 /** A packed projection whose queries, its first third, are scaled by headDim^−½, as softmax attention wants them. */
 export function scaleQueries(qkv: Linear, heads: number): Linear {

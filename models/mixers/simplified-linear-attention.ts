@@ -1,11 +1,11 @@
 // Simplified linear attention (arXiv:2405.11582, section 3.3): ReLU as the feature map, and a depthwise convolution of
 // the values.
 import type { TensorRef, Tensors } from "../../bindings/checkpoint/index.ts";
-import type { Mixed } from "../../bindings/ops/projected-attention.ts";
-import { addLocalBranch, reluLinearAttention } from "../../bindings/ops/projected-attention.ts";
-import type { Plan, Tensor } from "../../bindings/plan.ts";
-import type { Affine, Linear } from "../../bindings/weights.ts";
-import { foldBefore, linearOf } from "../../bindings/weights.ts";
+import type { Mixed } from "../../bindings/plan/ops/projected-attention.ts";
+import { addLocalBranch, reluLinearAttention } from "../../bindings/plan/ops/projected-attention.ts";
+import type { Plan, Tensor } from "../../bindings/plan/plan.ts";
+import type { Affine, Linear } from "../../bindings/plan/weights.ts";
+import { foldBefore, linearOf } from "../../bindings/plan/weights.ts";
 import { float32, float64 } from "../parts/values.ts";
 
 /** ε of the linear normaliser, added once to the denominator. */

@@ -1,9 +1,9 @@
 // Softmax attention, each token with all others.
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
-import { softmaxAttention as projectedSoftmaxAttention } from "../../bindings/ops/projected-attention.ts";
-import type { Plan, Tensor } from "../../bindings/plan.ts";
-import type { Linear } from "../../bindings/weights.ts";
-import { foldAfter, linearOf } from "../../bindings/weights.ts";
+import { softmaxAttention as projectedSoftmaxAttention } from "../../bindings/plan/ops/projected-attention.ts";
+import type { Plan, Tensor } from "../../bindings/plan/plan.ts";
+import type { Linear } from "../../bindings/plan/weights.ts";
+import { foldAfter, linearOf } from "../../bindings/plan/weights.ts";
 import { scaledBy } from "../parts/values.ts";
 
 /** Softmax attention with its projection, added to `residual`; the scale headDim^−½ is folded into q. */

@@ -1,9 +1,9 @@
 // Convolutions over a map of pixels as linear layers over its windows, with the norms around them folded in.
 import type { TensorRef, Tensors } from "../../bindings/checkpoint/index.ts";
-import { gatherWindows, windowsAlong } from "../../bindings/ops/convolution.ts";
-import type { Plan, Tensor } from "../../bindings/plan.ts";
-import type { Affine, Linear } from "../../bindings/weights.ts";
-import { foldAfter, foldBefore, linearOf } from "../../bindings/weights.ts";
+import { gatherWindows, windowsAlong } from "../../bindings/plan/ops/convolution.ts";
+import type { Plan, Tensor } from "../../bindings/plan/plan.ts";
+import type { Affine, Linear } from "../../bindings/plan/weights.ts";
+import { foldAfter, foldBefore, linearOf } from "../../bindings/plan/weights.ts";
 import { float64 } from "./values.ts";
 
 export interface Convolution {

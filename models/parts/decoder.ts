@@ -1,13 +1,13 @@
 // What decoder-only language models share: sizes, and three programs over timelines. A model adds its token mixer.
 import type { TensorRef } from "../../bindings/checkpoint/index.ts";
-import type { Pass, Timelines } from "../../bindings/ops/language.ts";
-import { embedTokens } from "../../bindings/ops/language.ts";
-import { StateLayout } from "../../bindings/plan-state.ts";
-import type { Plan, Tensor } from "../../bindings/plan.ts";
-import type { LanguageTensors, Rows } from "../../bindings/programs.ts";
-import type { Linear } from "../../bindings/weights.ts";
-import type { Fields } from "./fields.ts";
-import { headDim, only, size } from "./fields.ts";
+import type { Pass, Timelines } from "../../bindings/plan/ops/language.ts";
+import { embedTokens } from "../../bindings/plan/ops/language.ts";
+import { StateLayout } from "../../bindings/plan/state.ts";
+import type { Plan, Tensor } from "../../bindings/plan/plan.ts";
+import type { LanguageTensors, Rows } from "../../bindings/tasks/programs.ts";
+import type { Linear } from "../../bindings/plan/weights.ts";
+import type { Fields } from "../../bindings/config/fields.ts";
+import { headDim, only, size } from "../../bindings/config/fields.ts";
 
 interface Usual {
   readonly vocab: number;

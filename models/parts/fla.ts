@@ -1,16 +1,16 @@
 // The frame of flash-linear-attention's language models: embeddings, blocks of a token mixer and SwiGLU behind RMS norms, and
 // what their configs have in common. An architecture adds its mixer.
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
-import type { Pass } from "../../bindings/ops/language.ts";
-import { rmsNorm } from "../../bindings/ops/rows.ts";
-import type { Plan, Tensor } from "../../bindings/plan.ts";
-import { linearOf } from "../../bindings/weights.ts";
-import type { LanguageSizes } from "../config.ts";
-import type { LanguageTensors, Rows } from "../../bindings/programs.ts";
+import type { Pass } from "../../bindings/plan/ops/language.ts";
+import { rmsNorm } from "../../bindings/plan/ops/rows.ts";
+import type { Plan, Tensor } from "../../bindings/plan/plan.ts";
+import { linearOf } from "../../bindings/plan/weights.ts";
+import type { LanguageSizes } from "../../bindings/config/config.ts";
+import type { LanguageTensors, Rows } from "../../bindings/tasks/programs.ts";
 import { decoder } from "./decoder.ts";
 import type { SoftmaxLayer } from "../mixers/cached-softmax-attention.ts";
-import type { Fields, Json } from "./fields.ts";
-import { fault, only, positive, size, unexpected } from "./fields.ts";
+import type { Fields, Json } from "../../bindings/config/fields.ts";
+import { fault, only, positive, size, unexpected } from "../../bindings/config/fields.ts";
 import { swiGlu } from "./mlp.ts";
 import { rmsNormOf } from "./norms.ts";
 

@@ -1,8 +1,8 @@
 // Channel mixers.
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
-import type { Plan, Tensor } from "../../bindings/plan.ts";
-import type { Affine, Linear } from "../../bindings/weights.ts";
-import { foldBefore, linearOf } from "../../bindings/weights.ts";
+import type { Plan, Tensor } from "../../bindings/plan/plan.ts";
+import type { Affine, Linear } from "../../bindings/plan/weights.ts";
+import { foldBefore, linearOf } from "../../bindings/plan/weights.ts";
 
 /** x + fc2(gelu(fc1(norm(x)))), in place; `gelu`, where given, takes the GELU's place, with what comes before it. */
 export function mlp(

@@ -1,7 +1,7 @@
 // Norms that are computed from what passes by, with their weights from a checkpoint.
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
-import { rmsNorm } from "../../bindings/ops/rows.ts";
-import type { Plan, Tensor } from "../../bindings/plan.ts";
+import { rmsNorm } from "../../bindings/plan/ops/rows.ts";
+import type { Plan, Tensor } from "../../bindings/plan/plan.ts";
 
 /**
  * x/√(mean(x²) + eps) ⊙ `weight`, of every row, or of every head of a row with one weight for all heads.

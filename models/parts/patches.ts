@@ -1,9 +1,9 @@
 // Patch embedding: a picture's squares as tokens.
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
-import { gatherPatches } from "../../bindings/ops/convolution.ts";
-import type { Plan, Tensor } from "../../bindings/plan.ts";
-import type { Affine } from "../../bindings/weights.ts";
-import { foldAfter, linearOf } from "../../bindings/weights.ts";
+import { gatherPatches } from "../../bindings/plan/ops/convolution.ts";
+import type { Plan, Tensor } from "../../bindings/plan/plan.ts";
+import type { Affine } from "../../bindings/plan/weights.ts";
+import { foldAfter, linearOf } from "../../bindings/plan/weights.ts";
 
 interface Patches {
   readonly channels: number;

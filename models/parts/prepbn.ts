@@ -1,10 +1,10 @@
 // PRepBN (arXiv:2405.11582, section 3.2): LayerNorm early in training, RepBN(x) = BN(x) + α·x at its end. At inference
 // RepBN is affine per channel, so it folds into the linear layer after it and no norm is left.
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
-import type { Affine, Linear } from "../../bindings/weights.ts";
-import { foldBefore } from "../../bindings/weights.ts";
-import type { Fields } from "./fields.ts";
-import { only, positive } from "./fields.ts";
+import type { Affine, Linear } from "../../bindings/plan/weights.ts";
+import { foldBefore } from "../../bindings/plan/weights.ts";
+import type { Fields } from "../../bindings/config/fields.ts";
+import { only, positive } from "../../bindings/config/fields.ts";
 import { float64 } from "./values.ts";
 
 /** ε of a network's norms, which have to be PRepBN's. */

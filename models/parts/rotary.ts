@@ -1,6 +1,6 @@
 // Rotary positions (arXiv:2104.09864): pairs of channels, half a head apart, turned by angles that grow with the position.
-import { alignUp } from "../../bindings/align.ts";
-import type { Plan, Tensor } from "../../bindings/plan.ts";
+import { alignUp } from "../../bindings/plan/align.ts";
+import type { Plan, Tensor } from "../../bindings/plan/plan.ts";
 
 /** Cosines, then sines, of position · theta^(−2j/channels), in rows of whole panels: [positions, channels padded to 8]. */
 export function rotaryAngles(positions: number, channels: number, theta: number): Float32Array {

@@ -1,8 +1,7 @@
 // Values of a checkpoint's tensors, for what is made of them on load.
-import { toFloat32, toFloat64 } from "../../bindings/checkpoint/floats.ts";
+import { notFinite, toFloat32, toFloat64 } from "../../bindings/checkpoint/floats.ts";
 import type { TensorRef } from "../../bindings/checkpoint/index.ts";
-import { notFinite } from "../../bindings/plan-record.ts";
-import type { Affine } from "../../bindings/weights.ts";
+import type { Affine } from "../../bindings/plan/weights.ts";
 
 export const float32 = (tensor: TensorRef) => async (): Promise<Float32Array> =>
   toFloat32(await tensor.read(), tensor.dtype);

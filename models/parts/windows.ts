@@ -1,8 +1,8 @@
 // How a map's tokens come together: in windows of any shape, shifted or not, with padding where they reach beyond the
 // map, and as the neighbours that patch merging puts side by side. All of it is tables of indices, made on load.
 import { PANEL } from "../../assembly/header.ts";
-import type { Windows } from "../../bindings/ops/attention.ts";
-import type { RowGroups } from "../../bindings/ops/rows.ts";
+import type { Windows } from "../../bindings/plan/ops/attention.ts";
+import type { RowGroups } from "../../bindings/plan/ops/rows.ts";
 
 /**
  * A map and the windows it is cut into; the map is padded to whole windows on the right and below, then rolled by the

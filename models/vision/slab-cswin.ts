@@ -2,18 +2,18 @@
 // as the norm; softmax attention inside crossing stripes in the smaller ones. Positions come from depthwise
 // convolutions of the values. No norm is left.
 import { imageModel } from "#tasks";
-import type { About } from "../../bindings/architecture.ts";
+import type { About } from "../../bindings/tasks/architecture.ts";
 import type { TensorRef, Tensors } from "../../bindings/checkpoint/index.ts";
-import { windowAttention } from "../../bindings/ops/attention.ts";
-import { depthwiseConvChannels } from "../../bindings/ops/convolution.ts";
-import { meanRows } from "../../bindings/ops/rows.ts";
-import type { Plan, Tensor } from "../../bindings/plan.ts";
-import type { Affine, Linear } from "../../bindings/weights.ts";
-import { foldBefore, linearOf } from "../../bindings/weights.ts";
+import { windowAttention } from "../../bindings/plan/ops/attention.ts";
+import { depthwiseConvChannels } from "../../bindings/plan/ops/convolution.ts";
+import { meanRows } from "../../bindings/plan/ops/rows.ts";
+import type { Plan, Tensor } from "../../bindings/plan/plan.ts";
+import type { Affine, Linear } from "../../bindings/plan/weights.ts";
+import { foldBefore, linearOf } from "../../bindings/plan/weights.ts";
 import { scaleQueries, splitQkv } from "../mixers/qkv.ts";
 import { linearMixing } from "../mixers/simplified-linear-attention.ts";
 import { convolution } from "../parts/convolution.ts";
-import { fault, headDim, size, sizes } from "../parts/fields.ts";
+import { fault, headDim, size, sizes } from "../../bindings/config/fields.ts";
 import { mlp } from "../parts/mlp.ts";
 import { patchEmbed } from "../parts/patches.ts";
 import { epsOf, foldPRepBN, repBN } from "../parts/prepbn.ts";

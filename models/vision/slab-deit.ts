@@ -2,15 +2,15 @@
 // DeiT with PRepBN alone, which keeps softmax attention and a class token. Every norm is affine at inference and folds
 // into the layer that reads it.
 import { imageModel } from "#tasks";
-import type { About } from "../../bindings/architecture.ts";
+import type { About } from "../../bindings/tasks/architecture.ts";
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
-import { copyRow, meanRows, setRow } from "../../bindings/ops/rows.ts";
-import type { Plan, Tensor } from "../../bindings/plan.ts";
-import { linearOf } from "../../bindings/weights.ts";
+import { copyRow, meanRows, setRow } from "../../bindings/plan/ops/rows.ts";
+import type { Plan, Tensor } from "../../bindings/plan/plan.ts";
+import { linearOf } from "../../bindings/plan/weights.ts";
 import { splitQkv } from "../mixers/qkv.ts";
 import { simplifiedLinearAttention } from "../mixers/simplified-linear-attention.ts";
 import { softmaxAttention } from "../mixers/softmax-attention.ts";
-import { fault, size } from "../parts/fields.ts";
+import { fault, size } from "../../bindings/config/fields.ts";
 import { mlp } from "../parts/mlp.ts";
 import { patchEmbed } from "../parts/patches.ts";
 import { epsOf, foldPRepBN, repBN } from "../parts/prepbn.ts";

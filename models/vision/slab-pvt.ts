@@ -3,17 +3,17 @@
 // patches overlap and whose MLP mixes neighbouring pixels. No norm is left: those before a padded convolution fold
 // exactly too.
 import { imageModel } from "#tasks";
-import type { About } from "../../bindings/architecture.ts";
+import type { About } from "../../bindings/tasks/architecture.ts";
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
-import { depthwiseConvChannels } from "../../bindings/ops/convolution.ts";
-import { meanRows } from "../../bindings/ops/rows.ts";
-import type { Plan, Tensor } from "../../bindings/plan.ts";
-import type { Affine, Linear } from "../../bindings/weights.ts";
-import { foldBefore, linearOf, sliceOutputs } from "../../bindings/weights.ts";
+import { depthwiseConvChannels } from "../../bindings/plan/ops/convolution.ts";
+import { meanRows } from "../../bindings/plan/ops/rows.ts";
+import type { Plan, Tensor } from "../../bindings/plan/plan.ts";
+import type { Affine, Linear } from "../../bindings/plan/weights.ts";
+import { foldBefore, linearOf, sliceOutputs } from "../../bindings/plan/weights.ts";
 import { simplifiedLinearAttention } from "../mixers/simplified-linear-attention.ts";
 import { softmaxAttention } from "../mixers/softmax-attention.ts";
 import { convolution } from "../parts/convolution.ts";
-import { fault, size, sizes } from "../parts/fields.ts";
+import { fault, size, sizes } from "../../bindings/config/fields.ts";
 import { mlp } from "../parts/mlp.ts";
 import { patchEmbed } from "../parts/patches.ts";
 import { epsOf, foldPRepBN, repBN } from "../parts/prepbn.ts";

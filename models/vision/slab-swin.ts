@@ -2,20 +2,20 @@
 // as the norm; and Swin with PRepBN alone. As a classifier every norm folds away; as a detector's backbone, four
 // LayerNorms on the outputs are left.
 import { backbone, imageModel } from "#tasks";
-import type { About } from "../../bindings/architecture.ts";
+import type { About } from "../../bindings/tasks/architecture.ts";
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
-import type { ImageSize, StageMap } from "../../bindings/features.ts";
-import type { Windows } from "../../bindings/ops/attention.ts";
-import { windowAttention } from "../../bindings/ops/attention.ts";
-import { addLocalBranch, windowedReluLinearAttention } from "../../bindings/ops/projected-attention.ts";
-import { gatherRows, layerNorm, meanRows } from "../../bindings/ops/rows.ts";
-import type { Plan, Tensor } from "../../bindings/plan.ts";
-import type { Linear } from "../../bindings/weights.ts";
-import { foldBefore, linearOf } from "../../bindings/weights.ts";
+import type { ImageSize, StageMap } from "../../bindings/tasks/features.ts";
+import type { Windows } from "../../bindings/plan/ops/attention.ts";
+import { windowAttention } from "../../bindings/plan/ops/attention.ts";
+import { addLocalBranch, windowedReluLinearAttention } from "../../bindings/plan/ops/projected-attention.ts";
+import { gatherRows, layerNorm, meanRows } from "../../bindings/plan/ops/rows.ts";
+import type { Plan, Tensor } from "../../bindings/plan/plan.ts";
+import type { Linear } from "../../bindings/plan/weights.ts";
+import { foldBefore, linearOf } from "../../bindings/plan/weights.ts";
 import { scaleQueries, splitQkv } from "../mixers/qkv.ts";
 import { biasOfHeads, simplifiedLinearAttention, SLA_EPS } from "../mixers/simplified-linear-attention.ts";
-import type { Fields, Json } from "../parts/fields.ts";
-import { fault, headDim, size, sizes } from "../parts/fields.ts";
+import type { Fields, Json } from "../../bindings/config/fields.ts";
+import { fault, headDim, size, sizes } from "../../bindings/config/fields.ts";
 import { mlp } from "../parts/mlp.ts";
 import { patchEmbed } from "../parts/patches.ts";
 import { epsOf, foldPRepBN, repBN } from "../parts/prepbn.ts";

@@ -1,8 +1,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { ACT_GELU, ACT_NONE } from "../../assembly/opcodes.ts";
-import { depthwiseConvChannels } from "../../bindings/ops/convolution.ts";
-import { Plan } from "../../bindings/plan.ts";
+import { depthwiseConvChannels } from "../../bindings/plan/ops/convolution.ts";
+import { Plan } from "../../bindings/plan/plan.ts";
 import * as naive from "../naive.ts";
 import { assertClose, assertSplits, builds, fromHeadPanels, loadKernels, toHeadPanels, uniform } from "../harness.ts";
 import type { Loaded } from "../harness.ts";

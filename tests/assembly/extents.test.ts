@@ -4,7 +4,7 @@ import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { HEADER_BYTES, TILE_ROWS } from "../../assembly/header.ts";
-import * as kernels from "../../bindings/op-table.ts";
+import * as kernels from "../../bindings/plan/op-table.ts";
 import { builds, TILES } from "../harness.ts";
 import type { Piece, Shape } from "./shapes.ts";
 import { drawFrom, ops } from "./shapes.ts";

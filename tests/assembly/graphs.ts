@@ -1,12 +1,12 @@
 // Small plans for the executor's tests: one with every op and its naive twin, and random ones; and how to lay a plan out in a test's memory.
 import { OP_BYTES } from "../../assembly/opcodes.ts";
-import { keyValueState, linearAttention, scoreAttention, windowAttention } from "../../bindings/ops/attention.ts";
-import { depthwiseConv, depthwiseConvChannels, gatherPatches, gatherWindows } from "../../bindings/ops/convolution.ts";
-import { affine, copyRow, gatherRows, layerNorm, meanRows, setRow, stretchRows } from "../../bindings/ops/rows.ts";
-import type { Plan, Tensor } from "../../bindings/plan.ts";
+import { keyValueState, linearAttention, scoreAttention, windowAttention } from "../../bindings/plan/ops/attention.ts";
+import { depthwiseConv, depthwiseConvChannels, gatherPatches, gatherWindows } from "../../bindings/plan/ops/convolution.ts";
+import { affine, copyRow, gatherRows, layerNorm, meanRows, setRow, stretchRows } from "../../bindings/plan/ops/rows.ts";
+import type { Plan, Tensor } from "../../bindings/plan/plan.ts";
 import type { Build } from "../../bindings/platform/platform.ts";
 import { memoryCheckpoint } from "../../bindings/checkpoint/index.ts";
-import type { Arena, Linear } from "../../bindings/weights.ts";
+import type { Arena, Linear } from "../../bindings/plan/weights.ts";
 import { alignUp, loadKernels, uniform } from "../harness.ts";
 import * as naive from "../naive.ts";
 import { uniform01 } from "../../cli/synthetic.ts";

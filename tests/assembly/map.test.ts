@@ -2,12 +2,12 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { OP_ARGS, OP_BYTES } from "../../assembly/opcodes.ts";
-import type { Term } from "../../bindings/ops/map.ts";
+import type { Term } from "../../bindings/plan/ops/map.ts";
 import {
   add, div, everyHead, exp, gelu, lerp, map, max, min, mul, neg, overHeads, relu, sigmoid, silu, softplus, sqrt, sub, tanh,
-} from "../../bindings/ops/map.ts";
-import type { Tensor } from "../../bindings/plan.ts";
-import { Plan } from "../../bindings/plan.ts";
+} from "../../bindings/plan/ops/map.ts";
+import type { Tensor } from "../../bindings/plan/plan.ts";
+import { Plan } from "../../bindings/plan/plan.ts";
 import type { AllKernels } from "../harness.ts";
 import { assertClose, assertSameBits, assertSplits, builds, loadKernels, uniform } from "../harness.ts";
 import { erf } from "../naive.ts";

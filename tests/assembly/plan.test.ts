@@ -2,12 +2,12 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { THREAD_SCRATCH } from "../../assembly/header.ts";
 import { OP_ARGS, OP_BYTES } from "../../assembly/opcodes.ts";
-import * as table from "../../bindings/op-table.ts";
-import { keyValueState, linearAttention } from "../../bindings/ops/attention.ts";
-import { gatherPatches } from "../../bindings/ops/convolution.ts";
-import { copyRow, setRow } from "../../bindings/ops/rows.ts";
-import type { Tensor } from "../../bindings/plan.ts";
-import { Plan } from "../../bindings/plan.ts";
+import * as table from "../../bindings/plan/op-table.ts";
+import { keyValueState, linearAttention } from "../../bindings/plan/ops/attention.ts";
+import { gatherPatches } from "../../bindings/plan/ops/convolution.ts";
+import { copyRow, setRow } from "../../bindings/plan/ops/rows.ts";
+import type { Tensor } from "../../bindings/plan/plan.ts";
+import { Plan } from "../../bindings/plan/plan.ts";
 import { assertClose, assertSameBits, binaries, builds, TILES } from "../harness.ts";
 import { everyOp, install, randomGraph } from "./graphs.ts";
 

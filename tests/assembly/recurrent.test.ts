@@ -1,9 +1,9 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { DECAY_KEY, DECAY_NONE, DECAY_SCALAR, DECAY_VALUE, NORMALISE, READ_BEFORE } from "../../assembly/opcodes.ts";
-import { recurrence } from "../../bindings/ops/language.ts";
-import { StateLayout } from "../../bindings/plan-state.ts";
-import { Plan } from "../../bindings/plan.ts";
+import { recurrence } from "../../bindings/plan/ops/language.ts";
+import { StateLayout } from "../../bindings/plan/state.ts";
+import { Plan } from "../../bindings/plan/plan.ts";
 import { alignUp, assertClose, assertSameBits, assertSplits, builds, loadKernels, TILES, uniform } from "../harness.ts";
 import type { Loaded } from "../harness.ts";
 import { emptyMemory, languageKernels, recurrentStep, recurrentTokens } from "../naive-language.ts";

@@ -1,9 +1,9 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { CACHE_PAGE } from "../../assembly/header.ts";
-import { cachedAttention } from "../../bindings/ops/language.ts";
-import { StateLayout } from "../../bindings/plan-state.ts";
-import { Plan } from "../../bindings/plan.ts";
+import { cachedAttention } from "../../bindings/plan/ops/language.ts";
+import { StateLayout } from "../../bindings/plan/state.ts";
+import { Plan } from "../../bindings/plan/plan.ts";
 import { rotaryAngles } from "../../models/parts/rotary.ts";
 import { assertClose, assertSameBits, assertSplits, builds, loadKernels, TILES, uniform } from "../harness.ts";
 import type { Loaded } from "../harness.ts";

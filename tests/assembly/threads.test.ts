@@ -4,9 +4,9 @@ import { Worker } from "node:worker_threads";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { CLAIM, RUN_EPOCH, THREAD_SCRATCH, THREAD_SCRATCH_BYTES } from "../../assembly/header.ts";
-import { Plan } from "../../bindings/plan.ts";
+import { Plan } from "../../bindings/plan/plan.ts";
 import type { Build } from "../../bindings/platform/platform.ts";
-import { pool } from "../../bindings/pool.ts";
+import { pool } from "../../bindings/run/pool.ts";
 import { assertSameBits, builds } from "../harness.ts";
 import { everyOp, install } from "./graphs.ts";
 

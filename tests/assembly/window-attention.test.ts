@@ -4,7 +4,7 @@ import * as naive from "../naive.ts";
 import { uniform01 } from "../../cli/synthetic.ts";
 import { alignUp, assertClose, assertSameBits, assertSplits, builds, loadKernels, padRows, TILES, uniform } from "../harness.ts";
 
-/** Bytes of scratch, as the kernel's comment and bindings/plan.ts have it, in floats. */
+/** Bytes of scratch, as the kernel's comment and bindings/plan/ops/attention.ts have it, in floats. */
 const scratchFor = (size: number, headDim: number): number => headDim * (alignUp(size, 8) + size + 23) + 23 * alignUp(size, 8) + 92;
 
 /** Members in random order of a map that some are outside of; the last tokens of the map are in no window. */

@@ -60,9 +60,9 @@ const modelsOf = (inputs: string[]): string[] => inputs.filter((path) => path.st
 test("an app with SLAB-DeiT: the same bits, and nothing of other architectures", () =>
   withApp("slabDeit", async (loadDeit, inputs) => {
     const mixers = ["qkv", "simplified-linear-attention", "softmax-attention"].map((name) => `mixers/${name}`);
-    const parts = ["fields", "mlp", "patches", "prepbn", "values"].map((name) => `parts/${name}`);
+    const parts = ["mlp", "patches", "prepbn", "values"].map((name) => `parts/${name}`);
     assert.equal(modelsOf(inputs), [...mixers, ...parts, "vision/slab-deit"]);
-    assert.equal(inputs.filter((path) => /\/(language|session|sampler|features|backbones|tokenizer|ops\/language|extras|profile|pth|standalone|write)\b/.test(path)), []);
+    assert.equal(inputs.filter((path) => /\/(language|language-model|session|sampler|features|backbone|tokenizer|state|extras|profile|pth|standalone|write)\b/.test(path)), []);
     const pixels = syntheticInput("core", 3 * 32 * 32);
     using one = await loadDeit(cifar, options), all = await load(cifar, options);
     assert.equal(await one.forward(pixels), await all.forward(pixels));
@@ -73,9 +73,9 @@ test("an app with SLAB-DeiT: the same bits, and nothing of other architectures",
 
 test("an app with SLAB-LM: the same bits, and nothing of other architectures", () =>
   withApp("slabLm", async (loadLm, inputs) => {
-    const parts = ["decoder", "fields", "mlp", "prepbn", "values"].map((name) => `parts/${name}`);
+    const parts = ["decoder", "mlp", "prepbn", "values"].map((name) => `parts/${name}`);
     assert.equal(modelsOf(inputs), ["language/slab-lm", "mixers/simplified-linear-attention", ...parts]);
-    assert.equal(inputs.filter((path) => /\/(classifier|features|backbones|image|ops\/(attention|convolution|rows)|extras|profile|pth|standalone|write)\b/.test(path)), []);
+    assert.equal(inputs.filter((path) => /\/(classifier|features|backbone|image|image-model|ops\/(attention|projected-attention|convolution|rows|map)|extras|profile|pth|standalone|write)\b/.test(path)), []);
     using one = await loadLm(books, { ...options, sessions: 1 }), all = await load(books, { ...options, sessions: 1 });
     assert.equal(await one.session().prefill([1, 20, 300]), await all.session().prefill([1, 20, 300]));
     assert.is(one.tokenizer!.vocabSize, all.tokenizer!.vocabSize);

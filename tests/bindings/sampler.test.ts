@@ -1,6 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { checkSampling, exp, Sampler, type Sampling } from "../../bindings/sampler.ts";
+import { checkSampling, exp, Sampler, type Sampling } from "../../bindings/tasks/sampler.ts";
 import { uniform01 } from "../../cli/synthetic.ts";
 
 /** f32 [count], roughly normal with the standard deviation `spread`: as logits are. */

@@ -5,7 +5,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { load } from "../../bindings/index.ts";
 import type { LoadOptions, Model, Session } from "../../bindings/index.ts";
-import { HEADER_BYTES, VERSION } from "../../bindings/snapshot.ts";
+import { HEADER_BYTES, VERSION } from "../../bindings/tasks/snapshot.ts";
 import { tinyLm } from "../golden/tiny-lm.ts";
 import type { TinyLmConfig } from "../golden/tiny-lm.ts";
 import { builds } from "../models/builds.ts";

@@ -1,6 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { TextStream } from "../../bindings/text-stream.ts";
+import { TextStream } from "../../bindings/tasks/text-stream.ts";
 import { tokenizerFrom, type Tokenizer } from "../../bindings/tokenizer/index.ts";
 import { integers, texts, tokenizers } from "./tokenizer/tokenizers.ts";
 

@@ -1,7 +1,7 @@
 // What every folder is held to: its reference, and that nothing changes a model's numbers that may not.
 import * as assert from "uvu/assert";
-import type { WeightType } from "../../bindings/dtype.ts";
-import { WEIGHT_TYPES } from "../../bindings/dtype.ts";
+import type { WeightType } from "../../bindings/plan/dtype.ts";
+import { WEIGHT_TYPES } from "../../bindings/plan/dtype.ts";
 import type { LoadOptions, Model, ModelParts } from "../../bindings/index.ts";
 import { load } from "../../bindings/index.ts";
 import { shapeOf, sizesOf } from "../../cli/sizes.ts";

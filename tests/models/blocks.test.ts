@@ -1,10 +1,10 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { memoryCheckpoint } from "../../bindings/checkpoint/index.ts";
-import { affine } from "../../bindings/ops/rows.ts";
-import { Plan } from "../../bindings/plan.ts";
-import type { Tensor } from "../../bindings/plan.ts";
-import { foldAfter, foldBefore, linearOf, sliceOutputs } from "../../bindings/weights.ts";
+import { affine } from "../../bindings/plan/ops/rows.ts";
+import { Plan } from "../../bindings/plan/plan.ts";
+import type { Tensor } from "../../bindings/plan/plan.ts";
+import { foldAfter, foldBefore, linearOf, sliceOutputs } from "../../bindings/plan/weights.ts";
 import { simplifiedLinearAttention } from "../../models/mixers/simplified-linear-attention.ts";
 import { repBN } from "../../models/parts/prepbn.ts";
 import { synthetic, syntheticInput, vectors } from "../golden/synthetic.ts";

@@ -1,5 +1,5 @@
 // Which builds this runtime can be trusted with.
-import { chooseBuild } from "../../bindings/kernels.ts";
+import { chooseBuild } from "../../bindings/run/kernels.ts";
 import { platform } from "../../bindings/platform/node.ts";
 import type { Build } from "../../bindings/platform/platform.ts";
 

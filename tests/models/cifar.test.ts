@@ -8,7 +8,7 @@ import { readHeader } from "../../bindings/checkpoint/safetensors.ts";
 import { preprocess } from "../../bindings/image/index.ts";
 import { load } from "../../bindings/index.ts";
 import type { LoadOptions, Model } from "../../bindings/index.ts";
-import type { ImageModelConfig } from "../../models/config.ts";
+import type { ImageModelConfig } from "../../bindings/config/config.ts";
 import { naiveSlabDeit } from "../golden/naive-deit.ts";
 import { syntheticInput } from "../golden/synthetic.ts";
 import { runs } from "./builds.ts";

@@ -1,11 +1,11 @@
 // Part of a network, recorded and run on its own.
 import * as assert from "uvu/assert";
-import { chooseBuild } from "../../bindings/kernels.ts";
-import { materialise } from "../../bindings/memory.ts";
-import type { Tensor } from "../../bindings/plan.ts";
-import { Plan } from "../../bindings/plan.ts";
+import { chooseBuild } from "../../bindings/run/kernels.ts";
+import { materialise } from "../../bindings/run/memory.ts";
+import type { Tensor } from "../../bindings/plan/plan.ts";
+import { Plan } from "../../bindings/plan/plan.ts";
 import { platform } from "../../bindings/platform/node.ts";
-import { Runtime } from "../../bindings/runtime.ts";
+import { Runtime } from "../../bindings/run/runtime.ts";
 import type { runs } from "./builds.ts";
 
 /** Records a plan over an input [rows, columns], runs it on `x` and returns what it gives. */

@@ -1,11 +1,11 @@
 // Two made-up architectures, each one object, as a file of models/vision or models/language has it.
 import { imageModel, languageModel } from "#tasks";
-import { meanRows } from "../../bindings/ops/rows.ts";
-import type { Linear } from "../../bindings/weights.ts";
-import { linearOf } from "../../bindings/weights.ts";
-import type { ImageSizes, LanguageSizes } from "../../models/config.ts";
+import { meanRows } from "../../bindings/plan/ops/rows.ts";
+import type { Linear } from "../../bindings/plan/weights.ts";
+import { linearOf } from "../../bindings/plan/weights.ts";
+import type { ImageSizes, LanguageSizes } from "../../bindings/config/config.ts";
 import { decoder } from "../../models/parts/decoder.ts";
-import { size } from "../../models/parts/fields.ts";
+import { size } from "../../bindings/config/fields.ts";
 import { swiGlu } from "../../models/parts/mlp.ts";
 import { patchEmbed } from "../../models/parts/patches.ts";
 import { foldPRepBN } from "../../models/parts/prepbn.ts";

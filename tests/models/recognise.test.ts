@@ -3,7 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
 import { findTensor, scopeOf } from "../../bindings/checkpoint/tensors.ts";
-import { Plan } from "../../bindings/plan.ts";
+import { Plan } from "../../bindings/plan/plan.ts";
 import { build, KNOWN, parseConfig } from "../../models/all.ts";
 import { leftOver, recognise } from "../../models/recognise.ts";
 import { rejects } from "../bindings/checkpoint/fixtures.ts";

@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import { safetensorsBytes } from "../../bindings/checkpoint/index.ts";
 import { load } from "../../bindings/index.ts";
 import type { LoadOptions, Model, Session } from "../../bindings/index.ts";
-import { HEADER_BYTES } from "../../bindings/snapshot.ts";
+import { HEADER_BYTES } from "../../bindings/tasks/snapshot.ts";
 import { parseConfig } from "../../models/all.ts";
 import type { SlabLlamaConfig } from "../../models/language/slab-llama.ts";
 import { rejects } from "../bindings/checkpoint/fixtures.ts";

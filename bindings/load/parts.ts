@@ -1,0 +1,47 @@
+// A model that is in no folder: a config, weights and a tokenizer as objects, bytes or streams.
+import type { Known } from "../tasks/architecture.ts";
+import { configOf } from "../tasks/architecture.ts";
+import type { ByteSource } from "../checkpoint/index.ts";
+import { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { blobSource, bytesSource, streamSource } from "../checkpoint/source.ts";
+import { describe } from "../describe.ts";
+import type { OpenedModel } from "./folder.ts";
+import { described, openFile, parseJson } from "./folder.ts";
+
+/** What to load when there is no folder: objects, bytes or streams. */
+export interface ModelParts {
+  /** What config.json holds, its text, or a preset's name; left out, the network is recognised from the tensors, where that can be. */
+  readonly config?: unknown;
+  /** A safetensors or PyTorch file, or an opened checkpoint, which stays open. */
+  readonly weights: Uint8Array | ArrayBuffer | Blob | ReadableStream<Uint8Array> | ByteSource | Checkpoint;
+  /** What tokenizer.json holds, or its text, or the bytes of a SentencePiece tokenizer.model; without it a language model takes token ids only. */
+  readonly tokenizer?: unknown;
+}
+
+interface PartsOptions {
+  readonly config?: unknown;
+  readonly signal?: AbortSignal;
+}
+
+/** Opens the weights among the parts, with their config or the one given instead. */
+export async function openParts(parts: ModelParts, { signal, config: override }: PartsOptions, known: Known): Promise<OpenedModel> {
+  if (typeof parts !== "object" || parts === null || !("weights" in parts)) {
+    throw new TypeError("the source is not one that load() knows: expected a folder's path or URL, or { config, weights }");
+  }
+  let given = override ?? parts.config;
+  if (typeof given === "string" && given.trimStart().startsWith("{")) given = parseJson(given, "config");
+  // a bad config is said before anything is opened
+  if (given !== undefined) await configOf(known, given);
+  const { weights } = parts, tokenizer = async (): Promise<unknown> => parts.tokenizer;
+  if (weights instanceof Checkpoint) {
+    return { ...(await described(weights, given, known)), checkpoint: weights, owned: false, tokenizer };
+  }
+  const options = signal ? { signal } : {};
+  let source: ByteSource;
+  if (weights instanceof Uint8Array || weights instanceof ArrayBuffer) source = bytesSource("weights", weights, options);
+  else if (weights instanceof Blob) source = blobSource("weights", weights, options);
+  else if (weights instanceof ReadableStream) source = await streamSource("weights", weights, options);
+  else if (typeof weights === "object" && weights !== null && "read" in weights) source = weights;
+  else throw new TypeError(`weights is ${describe(weights)}, expected the bytes of a safetensors or PyTorch file, a Blob, a stream or a ByteSource`);
+  return { ...(await openFile(source, given, {}, known)), tokenizer };
+}

@@ -1,0 +1,99 @@
+// Backbones: pixels of any size to a map of features from every stage, for a detector's neck.
+import type { BackboneConfig } from "../config/config.ts";
+import { describe } from "../describe.ts";
+import type { ModelMemory } from "../run/memory.ts";
+import type { Plan, Tensor } from "../plan/plan.ts";
+import type { Runtime } from "../run/runtime.ts";
+
+/** Sides in pixels. */
+export interface ImageSize {
+  readonly height: number;
+  readonly width: number;
+}
+
+export interface FeatureMap {
+  /** Pixels of the picture for one of the map, in either direction. */
+  readonly stride: number;
+  /** [channels, height, width]. */
+  readonly shape: readonly [number, number, number];
+  readonly data: Float32Array;
+}
+
+/** A stage's tokens, [height·width, channels]. */
+export interface StageMap {
+  readonly tokens: Tensor;
+  readonly height: number;
+  readonly width: number;
+}
+
+/** A plan for pictures of one size, and what it gives. */
+export interface Layout {
+  readonly size: ImageSize;
+  readonly plan: Plan;
+  readonly maps: readonly StageMap[];
+}
+
+/** A plan and its memory for another size, with the weights of the memory given. */
+export type LayOut = (size: ImageSize, from: ModelMemory) => Promise<Layout & { readonly memory: ModelMemory }>;
+
+const LARGEST_SIDE = 1 << 14;
+
+/** A size rounded up to whole patches: what plans are made for. */
+export function wholePatches({ height, width }: ImageSize, patch: number): ImageSize {
+  const up = (side: number): number => Math.ceil(side / patch) * patch;
+  return { height: up(height), width: up(width) };
+}
+
+export class Features {
+  readonly kind = "backbone";
+  readonly config: BackboneConfig;
+  readonly runtime: Runtime;
+  readonly #layOut: LayOut;
+  #layout: Layout;
+  /** Settles when the last call so far has: one plan serves one call at a time. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(config: BackboneConfig, runtime: Runtime, layout: Layout, layOut: LayOut) {
+    [this.config, this.runtime, this.#layout, this.#layOut] = [config, runtime, layout, layOut];
+  }
+
+  async features(pixels: Float32Array, size?: ImageSize): Promise<FeatureMap[]> {
+    const { channels, imageSize } = this.config.network, { height, width } = size ?? { height: imageSize, width: imageSize };
+    if (!(pixels instanceof Float32Array)) throw new TypeError(`pixels is ${describe(pixels)}, expected a Float32Array [${channels}, height, width]`);
+    for (const [name, side] of [["height", height], ["width", width]] as const) {
+      if (!(Number.isInteger(side) && side >= 1 && side <= LARGEST_SIDE)) throw new RangeError(`${name} is ${describe(side)}, expected a whole number from 1 to ${LARGEST_SIDE}`);
+    }
+    if (pixels.length !== channels * height * width) {
+      throw new RangeError(`pixels has ${pixels.length} numbers, expected ${channels * height * width} ([${channels}, ${height}, ${width}])${size ? "" : ": give { height, width } for another size"}`);
+    }
+    const run = (): Promise<FeatureMap[]> => this.#run(pixels, { height, width });
+    const result = this.#last.then(run, run);
+    this.#last = result.catch(() => {});
+    return result;
+  }
+
+  async #run(pixels: Float32Array, size: ImageSize): Promise<FeatureMap[]> {
+    const { patchSize, channels } = this.config.network, padded = wholePatches(size, patchSize), runtime = this.runtime;
+    if (padded.height !== this.#layout.size.height || padded.width !== this.#layout.size.width) {
+      const { memory, ...layout } = await this.#layOut(padded, runtime.memory);
+      runtime.replace(layout.plan, memory);
+      this.#layout = layout;
+    }
+    const input = runtime.floats(runtime.plan.inputs[0]!.address, channels * padded.height * padded.width).fill(0);
+    for (let row = 0; row < channels * size.height; row++) {
+      const channel = Math.floor(row / size.height), y = row % size.height;
+      input.set(pixels.subarray(row * size.width, (row + 1) * size.width), (channel * padded.height + y) * padded.width);
+    }
+    runtime.run(0, runtime.plan.ops.length);
+    return this.#layout.maps.map((map, stage) => this.#channelsFirst(map, patchSize << stage));
+  }
+
+  #channelsFirst({ tokens, height, width }: StageMap, stride: number): FeatureMap {
+    const { rows, columns } = tokens, data = new Float32Array(rows * columns);
+    for (let n = 0; n < rows; n++) {
+      const row = this.runtime.row(tokens, n);
+      for (let c = 0; c < columns; c++) data[c * rows + n] = row[c]!;
+    }
+    return { stride, shape: [columns, height, width], data };
+  }
+}

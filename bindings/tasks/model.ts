@@ -1,0 +1,160 @@
+// A loaded model: packed weights and a plan in one memory. Immutable; every forward pass is one call into WebAssembly.
+import type { ModelConfig } from "../config/config.ts";
+import type { Classifier, Evidence, Label, Picture } from "./classifier.ts";
+import type { Caps } from "../run/kernels.ts";
+import type { FeatureMap, Features, ImageSize } from "./features.ts";
+import type { Language } from "./language.ts";
+import type { MemoryReport } from "../run/memory.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { Profile } from "../run/profile.ts";
+import type { Runtime } from "../run/runtime.ts";
+import type { Session } from "./session.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
+
+/** What a model does. Known here by its kind alone: its class comes with the architecture. */
+export type Task = Classifier | Features | Language;
+
+export class Model {
+  readonly config: ModelConfig;
+  readonly caps: Caps;
+  readonly #runtime: Runtime;
+  readonly #task: Task;
+
+  /** @internal use load() */
+  constructor(task: Task) {
+    const { config, runtime } = task;
+    [this.config, this.caps, this.#runtime, this.#task] = [config, runtime.caps, runtime, task];
+  }
+
+  /** The recorded passes; of a backbone, for the last picture's size. */
+  get plan(): Plan {
+    return this.#runtime.plan;
+  }
+
+  /** Bytes of every region of the model's memory. */
+  memory(): MemoryReport {
+    return this.#runtime.report;
+  }
+
+  /**
+   * Logits of normalised images.
+   * @param pixels  f32 [3, H, W] or [B, 3, H, W]: the length says which
+   * @returns f32 [classes] or [B, classes]
+   * @throws RangeError when the length is not a whole number of images
+   */
+  async forward(pixels: Float32Array): Promise<Float32Array> {
+    return this.#images("forward").forward(pixels);
+  }
+
+  /**
+   * The most likely labels of a picture, best first.
+   * @param picture  RGB(A) pixels, or an encoded PNG, JPEG or WebP file; its orientation is respected
+   */
+  async classify(picture: Picture, options: { topK?: number } = {}): Promise<Label[]> {
+    return this.#images("classify").classify(picture, options);
+  }
+
+  /**
+   * A backbone's feature maps of a normalised picture, one a stage, through that stage's output norm.
+   * @param pixels  f32 [3, height, width], of any size: the right and the bottom are padded with zeros to whole patches
+   * @param size    default: the config's square. Another size than the last call's is laid out anew first, which costs a copy of the weights
+   */
+  async features(pixels: Float32Array, size?: ImageSize): Promise<FeatureMap[]> {
+    if (this.#task.kind === "backbone") return this.#task.features(pixels, size);
+    throw new TypeError(`features() is for backbones, this is ${this.#kind}: give a config whose model_type ends in _backbone`);
+  }
+
+  /**
+   * Where in a picture a label was seen: what each place adds to its logit, exactly.
+   * @param options  index: the class; default: the most likely one
+   * @throws RangeError for a network that reads a class token instead of a mean, or whose last layer is quantised
+   */
+  async evidence(picture: Picture, options: { index?: number } = {}): Promise<Evidence> {
+    return this.#images("evidence").evidence(picture, options);
+  }
+
+  /**
+   * A tensor at a named place of the pass (`plan.marks`), after running up to it on `pixels`: for tests and for looking inside.
+   * @returns f32 [rows, columns]
+   */
+  async activation(mark: string, pixels: Float32Array): Promise<Float32Array> {
+    return this.#images("activation").activation(mark, pixels);
+  }
+
+  /**
+   * A timeline of a language model, from its beginning or from where session.save() left it.
+   * @throws RangeError for a snapshot that is cut off, damaged, of another model or of a newer version
+   */
+  session(snapshot?: Uint8Array): Session {
+    return this.#language("session").session(snapshot);
+  }
+
+  /**
+   * One token for each of several sessions, in one step that reads the weights once.
+   * @returns logits f32 [sessions, vocab]
+   */
+  async decodeBatch(sessions: readonly Session[], ids: ArrayLike<number>): Promise<Float32Array> {
+    return this.#language("decodeBatch").decodeBatch(sessions, ids);
+  }
+
+  /** Text to token ids and back; undefined when the model came without tokenizer.json. */
+  get tokenizer(): Tokenizer | undefined {
+    return this.#language("tokenizer").tokenizer;
+  }
+
+  /**
+   * Times every op of a pass on this thread, against the limits of the machine measured in the same run.
+   * @param program  of a language model, "decode" (default, `rows` timelines, default 1) or "prefill" (`rows` tokens, default all it takes)
+   */
+  async profile({ program = "decode", rows, rounds = 30 }: { program?: "prefill" | "decode"; rows?: number; rounds?: number } = {}): Promise<Profile> {
+    const { profileOps, profileProgram } = await import("../extras.ts"), task = this.#task;
+    return task.kind === "language" ? profileProgram(task, program, rows, rounds) : profileOps(this.#runtime, 0, this.plan.ops.length, 1, rounds);
+  }
+
+  /**
+   * The model's weights as they lie in memory, folded, packed and quantised: a model.safetensors that loads without any of this work,
+   * beside the same config.json. int8 weights are for builds of the same kind, relaxed or plain; others are for all.
+   */
+  async pack(): Promise<Uint8Array<ArrayBuffer>> {
+    const { packedFile } = await import("../extras.ts");
+    return packedFile(this.#runtime);
+  }
+
+  /**
+   * The whole model, plan and weights, in one file that dist/slab-wasi.wasm runs without JavaScript, in any WASI host; what `slab pack` writes.
+   * Its memory has room for as many sessions as the model was loaded with. Quantised weights are for builds of the same kind, relaxed or plain.
+   */
+  async standalone(): Promise<Uint8Array<ArrayBuffer>> {
+    const task = this.#task;
+    if (task.kind === "backbone") throw new TypeError("standalone() is for models of labels and of language, this is a backbone");
+    const { standaloneFile } = await import("../extras.ts");
+    return standaloneFile(task);
+  }
+
+  /** Gives the memory back and leaves the thread pool. Safe to call twice. */
+  dispose(): void {
+    this.#runtime.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  get #kind(): string {
+    return `${KINDS[this.#task.kind]} (${this.config.architecture})`;
+  }
+
+  #images(method: string): Classifier {
+    const task = this.#task;
+    if (task.kind === "images") return task;
+    throw new TypeError(`${method}() is for image models, this is ${this.#kind}: use ${task.kind === "backbone" ? "features" : "session"}()`);
+  }
+
+  #language(method: string): Language {
+    const task = this.#task;
+    if (task.kind === "language") return task;
+    throw new TypeError(`${method} is for language models, this is ${this.#kind}: use ${task.kind === "backbone" ? "features()" : "classify() or forward()"}`);
+  }
+}
+
+const KINDS = { images: "an image model", backbone: "a backbone", language: "a language model" };
