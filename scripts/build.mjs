@@ -15,8 +15,8 @@ const CODECS = { jpeg: "jpeg/codec/dec/mozjpeg_dec.wasm", png: "png/codec/pkg/sq
 const TOKENIZER = { tokenizer: "bindings/tokenizer/index.ts" };
 /** Modules that are loaded when they are first needed, with a file each. */
 const APART = {
-  pth: "bindings/checkpoint/pth.ts", shards: "bindings/checkpoint/shards.ts", extras: "bindings/extras.ts", recognise: "models/recognise.ts",
-  given: "bindings/given-module.ts",
+  pth: "bindings/checkpoint/pth.ts", faults: "bindings/checkpoint/faults.ts", shards: "bindings/checkpoint/shards.ts",
+  extras: "bindings/extras.ts", recognise: "models/recognise.ts", given: "bindings/given-module.ts",
 };
 /** The same without the tasks, which those have that load it. */
 const LATER = { architectures: "models/index.ts" };

@@ -5,9 +5,6 @@ import type { Folder, FolderOptions } from "../folder.ts";
 import { cachedModel } from "./cache.ts";
 import { fs, path as paths, url as urls } from "./builtins.ts";
 
-/** A config.json or tokenizer of this size is not one. */
-const LARGEST = 64 << 20;
-
 /** What is at a path; undefined for nothing. */
 function statOf(path: string): Stats | undefined {
   try {
@@ -31,11 +28,16 @@ export function diskFolder(given: string | URL, { signal }: FolderOptions): Fold
   const options = signal ? { signal } : {}, folder = found.isDirectory() ? path : paths.dirname(path);
   return {
     name: path, ...(found.isDirectory() ? {} : { single: () => fileSource(path, options) }),
-    async bytes(file) {
-      const place = paths.join(folder, file), info = statOf(place);
-      if (!info) return undefined;
-      if (info.size > LARGEST) throw new RangeError(`${place} has ${info.size} bytes, expected a small file`);
-      return fs.readFileSync(place);
+    async bytes(file, most) {
+      const place = paths.join(folder, file);
+      if (!statOf(place)) return undefined;
+      const source = await fileSource(place, options), { size } = source;
+      try {
+        if (size > most) throw new RangeError(`${place} has ${size} bytes, expected at most ${most}: check what it is`);
+        return await source.read(0, size);
+      } finally {
+        await source.close();
+      }
     },
     open: (file) => fileSource(paths.join(folder, file), options),
   };

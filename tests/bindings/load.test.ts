@@ -1,8 +1,10 @@
 import { createServer } from "node:http";
-import { readFileSync } from "node:fs";
+import { readFileSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { gzipSync } from "node:zlib";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { blobSource, bytesSource, Checkpoint, memoryCheckpoint, safetensorsBytes } from "../../bindings/checkpoint/index.ts";
@@ -131,6 +133,88 @@ test("a folder behind http, from a server that is not there", async () => {
   await new Promise((closed) => server.close(closed));
   const address = new RegExp(`^cannot read http://127\\.0\\.0\\.1:${port}/model/config\\.json: .*ECONNREFUSED.*: check the address`);
   await rejects(() => load(`http://127.0.0.1:${port}/model/`), address);
+});
+
+/** Runs with a server of its own. */
+async function served(
+  answer: (request: IncomingMessage, response: ServerResponse) => void, run: (origin: string) => Promise<void>,
+): Promise<void> {
+  const server = createServer(answer);
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+  try {
+    await run(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  } finally {
+    server.closeAllConnections();
+    await new Promise((closed) => server.close(closed));
+  }
+}
+
+test("headers and fetch are for every request; a small file's connection is made anew, once", async () => {
+  const seen: string[] = [];
+  let drop = true;
+  await served((request, response) => {
+    seen.push(`${request.url} ${request.headers.authorization}`);
+    const name = request.url!.slice("/model/".length), body = tinyFolder[name as keyof typeof tinyFolder];
+    if (drop && name === "config.json") {
+      drop = false;
+      return void response.destroy();
+    }
+    if (request.headers.authorization !== "Bearer x") return void response.writeHead(401).end();
+    if (body === undefined) return void response.writeHead(404).end();
+    response.end(body);
+  }, async (origin) => {
+    const asked: string[] = [];
+    const fetching: LoadOptions["fetch"] = (address, init) => {
+      asked.push(address.pathname);
+      return fetch(address, init);
+    };
+    const model = `${origin}/model`, headers = { authorization: "Bearer x" };
+    assert.equal(await logitsOf(model, { headers, fetch: fetching }), expected);
+    const files = ["config.json", "config.json", "model.safetensors.index.json", "model.safetensors"];
+    assert.equal(seen, files.map((name) => `/model/${name} Bearer x`));
+    assert.equal(asked, files.map((name) => `/model/${name}`));
+    await rejects(() => load(model), /answered 401: pass an access token in headers\.authorization$/);
+    await rejects(() => load(model, { headers: { "a\n": "x" } }), /^headers has a name or a value/, TypeError);
+    const secret = model.replace("//", "//user:secret@");
+    await rejects(() => load(secret), /^the address of http:\/\/127[^@]*\/model holds a password/, RangeError);
+  });
+});
+
+test("small files have a size: endless, compressed, on disk", async () => {
+  const bomb = gzipSync(new Uint8Array(20 << 20));
+  await served((request, response) => {
+    if (request.url!.startsWith("/bomb/")) {
+      return void response.writeHead(200, { "content-encoding": "gzip" }).end(bomb);
+    }
+    if (request.url!.startsWith("/long/")) {
+      return void response.writeHead(200, { "content-length": 1e15 }).write(new Uint8Array(17 << 20));
+    }
+    const more = (): void => {
+      while (!response.destroyed && response.write(new Uint8Array(1 << 20)));
+    };
+    response.on("drain", more);
+    more();
+  }, async (origin) => {
+    for (const path of ["endless", "bomb", "long"]) {
+      const address = `${origin}/${path}/`, beyond = "\\.json sent more than 16 MiB, which no such file has: ";
+      await rejects(() => load(address), new RegExp(`/config${beyond}`), RangeError);
+      await rejects(() => load(address, { config: tinyConfig }), new RegExp(`/[a-z.]+\\.index${beyond}`), RangeError);
+    }
+  });
+  const { "config.json": _, ...rest } = tinyFolder;
+  await withFolder(rest, async (folder) => {
+    const config = join(folder, "config.json");
+    writeFileSync(config, "{}");
+    truncateSync(config, 17 << 20);
+    await rejects(() => load(folder), /config\.json has 17825792 bytes, expected at most 16777216/, RangeError);
+    assert.equal(openFiles(folder), []);
+  });
+  if (process.platform !== "win32") {
+    await withFolder(rest, async (folder) => {
+      symlinkSync("/dev/zero", join(folder, "config.json"));
+      await rejects(() => load(folder), /config\.json is not a regular file/, TypeError);
+    });
+  }
 });
 
 test("the option config: for a folder without config.json, and instead of one", async () => {
