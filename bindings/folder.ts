@@ -5,6 +5,7 @@ import type { Configured, Known } from "./architecture.ts";
 import { configOf } from "./architecture.ts";
 import type { ByteSource, PthOptions } from "./checkpoint/index.ts";
 import { Checkpoint } from "./checkpoint/checkpoint.ts";
+import { isWeights } from "./checkpoint/names.ts";
 import type { RequestOptions } from "./checkpoint/request.ts";
 import { discard, get, parseAddress, shown, unreachable } from "./checkpoint/request.ts";
 import { collect } from "./checkpoint/source.ts";
@@ -52,7 +53,7 @@ const isPage = (bytes: Uint8Array): boolean => /^\s*<(!doctype|html)/i.test(new 
 
 function urlFolder(url: URL, options: FolderOptions): Folder {
   const { signal, headers, fetch, cache = true, onDownload } = options;
-  const base = parseAddress(url), single = WEIGHTS_FILE.test(url.pathname);
+  const base = parseAddress(url), single = isWeights(url.pathname);
   if (single) base.pathname = base.pathname.replace(/[^/]*$/, "");
   else if (!base.pathname.endsWith("/")) base.pathname += "/";
   const asking = { ...(signal ? { signal } : {}), ...(headers ? { headers } : {}), ...(fetch ? { fetch } : {}) };
@@ -87,7 +88,7 @@ export function parseJson(text: string, where: string): unknown {
   }
 }
 
-function folderAt(source: string | URL, options: FolderOptions): Folder {
+async function folderAt(source: string | URL, options: FolderOptions): Promise<Folder> {
   const { disk, base } = platform;
   // one letter and a colon is a drive of Windows
   const isUrl = source instanceof URL || /^[a-z][a-z\d+.-]+:/i.test(source);
@@ -106,9 +107,6 @@ async function textOf(folder: Folder, file: string, most = JSON_BYTES): Promise<
   const bytes = await folder.bytes(file, most);
   return bytes && new TextDecoder().decode(bytes);
 }
-
-/** What an address of a file, not of a folder, ends in. */
-const WEIGHTS_FILE = /\.(safetensors|pth|pt|bin|ckpt)$/i;
 
 /** The config given, checked, or what the checkpoint's tensors are recognised as. */
 export async function described(checkpoint: Checkpoint, given: unknown, known: Known): Promise<Configured> {
@@ -143,7 +141,7 @@ async function openWeights(folder: Folder, options: PthOptions): Promise<Checkpo
 
 /** Opens the checkpoint of a folder, or one file, and reads its config, or takes the one given, or recognises it from the tensors. */
 export async function openFolder(source: string | URL, options: FolderOptions, known: Known): Promise<OpenedModel> {
-  const folder = folderAt(source, options);
+  const folder = await folderAt(source, options);
   const tokenizer = async (): Promise<unknown> =>
     (await textOf(folder, "tokenizer.json", VOCABULARY_BYTES))
       ?? (await folder.bytes("tokenizer.model", VOCABULARY_BYTES));

@@ -1,6 +1,7 @@
 // Folders on disk: Node, Deno and Bun.
 import type { Stats } from "node:fs";
 import { fileSource } from "../checkpoint/file.ts";
+import { isWeights, quote } from "../checkpoint/names.ts";
 import type { Folder, FolderOptions } from "../folder.ts";
 import { cachedModel } from "./cache.ts";
 import { fs, path as paths, url as urls } from "./builtins.ts";
@@ -16,14 +17,26 @@ function statOf(path: string): Stats | undefined {
   }
 }
 
-export function diskFolder(given: string | URL, { signal }: FolderOptions): Folder {
+/** Nothing is at a path: what it may have meant, and how to get it. */
+async function missing(path: string): Promise<RangeError> {
+  const { RELEASES } = await import("../../models/releases.ts");
+  const address = `https://huggingface.co/${path}/resolve/main/`, isHub = /^\w[\w.-]*\/[\w.-]+$/.test(path);
+  if (Object.hasOwn(RELEASES, path)) {
+    return new RangeError(`${path} is not on this machine: slab pull ${path} downloads it`);
+  }
+  if (isWeights(path)) return new RangeError(`there is no file ${quote(path)}: check the path`);
+  const remedy = "give the folder that holds config.json and model.safetensors";
+  return new RangeError(`there is no folder ${quote(path)}: ${remedy}${isHub ? `, or the address ${address}` : ""}`);
+}
+
+export async function diskFolder(given: string | URL, { signal }: FolderOptions): Promise<Folder> {
   let path = typeof given === "string" ? given : urls.fileURLToPath(given), found = statOf(path);
   if (!found) {
     // what is here goes before what was downloaded
     path = cachedModel(path) ?? path;
     found = statOf(path);
   }
-  if (!found) throw new RangeError(`there is no folder "${path}": give the folder that holds config.json and model.safetensors`);
+  if (!found) throw await missing(path);
   if (!found.isDirectory() && path.endsWith(".json")) throw new RangeError(`"${path}" is a file: give the folder that holds config.json and model.safetensors`);
   const options = signal ? { signal } : {}, folder = found.isDirectory() ? path : paths.dirname(path);
   return {

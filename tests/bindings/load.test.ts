@@ -314,13 +314,44 @@ test("configs: not JSON, not an object, an unknown model_type, values that make 
   await rejects(() => load({ config: null, weights: tinyFile }), /^config is null, expected/, TypeError);
 });
 
+test("a network with other norms than its config says", async () => {
+  const norm = /^"blocks\.0\.norm1" is an RMS norm, expected PRepBN as the config's network has: slab list/;
+  const { ...entries } = tinyEntries;
+  for (const name of Object.keys(entries)) if (name.startsWith("blocks.0.norm1.")) delete entries[name];
+  entries["blocks.0.norm1.weight"] = { shape: [24], data: new Float32Array(24) };
+  await rejects(() => load(parts(memoryCheckpoint(entries))), norm, RangeError);
+  entries["blocks.0.norm1.bias"] = entries["blocks.0.norm1.weight"];
+  await rejects(() => load(parts(memoryCheckpoint(entries))), /^"blocks\.0\.norm1" is a layer norm/, RangeError);
+});
+
+test("files of other kinds are named for what they are", async () => {
+  const files = { "m.gguf": "GGUF\x03\0\0\0", "m.onnx": "\x08\x07\x12\x07pytorch", "m.ckpt": "\x0a\x42\x0a\x10conv1" };
+  await withFolder(files, async (folder) => {
+    await rejects(() => load(join(folder, "m.gguf")), /m\.gguf is a GGUF file, which is not read/, RangeError);
+    await rejects(() => load(join(folder, "m.onnx")), /m\.onnx is an ONNX file, which is not read here/, RangeError);
+    await rejects(() => load(join(folder, "m.ckpt")), /m\.ckpt is a MindSpore checkpoint, which is not/, RangeError);
+    assert.equal(openFiles(folder), []);
+  });
+  await served((_, response) => void response.end("GGUF\x03\0\0\0"), async (origin) => {
+    await rejects(() => load(`${origin}/m.gguf?download=true`), /\/m\.gguf is a GGUF file/, RangeError);
+  });
+});
+
 test("sources: no folder, a file, nothing at all", async () => {
   await withFolder(tinyFolder, async (folder) => {
     await rejects(() => load(join(folder, "absent")), /there is no folder ".*absent": give the folder that holds config\.json/, RangeError);
+    await rejects(() => load(join(folder, "a.pth")), /^there is no file ".*a\.pth": check the path$/, RangeError);
     await rejects(() => load(join(folder, "config.json")), /config\.json" is a file: give the folder/, RangeError);
     await rejects(() => load(join(folder, "config.json", "deeper")), /there is no folder/, RangeError);
     assert.equal(openFiles(folder), []);
   });
+  await rejects(() => load("org/name"), /or the address https:\/\/huggingface\.co\/org\/name\/resolve\/main\/$/);
+  await rejects(() => load("./org/name"), /config\.json and model\.safetensors$/, RangeError);
+  const { SLAB_CACHE } = process.env;
+  process.env.SLAB_CACHE = "/nowhere";
+  await rejects(() => load("slab_deit_s"), /^slab_deit_s is not on this machine: slab pull slab_deit_s downloads/);
+  if (SLAB_CACHE === undefined) delete process.env.SLAB_CACHE;
+  else process.env.SLAB_CACHE = SLAB_CACHE;
   await rejects(() => load("ftp://127.0.0.1/model"), /is not a file:, http: or https: URL/, RangeError);
   for (const source of [undefined, null, 7, {}]) await rejects(() => load(source as unknown as string), /not one that load\(\) knows: expected a folder's path or URL/, TypeError);
   for (const weights of [undefined, null, "bytes", 7]) await rejects(() => load(parts(weights)), /^weights is .*, expected the bytes of a safetensors or PyTorch file/, TypeError);
