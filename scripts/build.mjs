@@ -17,6 +17,7 @@ const TOKENIZER = { tokenizer: "bindings/tokenizer/index.ts" };
 const APART = {
   pth: "bindings/checkpoint/pth.ts", faults: "bindings/checkpoint/faults.ts", shards: "bindings/checkpoint/shards.ts",
   extras: "bindings/extras.ts", recognise: "models/recognise.ts", given: "bindings/given-module.ts",
+  linear: "bindings/tokenizer/linear.ts",
 };
 /** The same without the tasks, which those have that load it. */
 const LATER = { architectures: "models/index.ts" };
@@ -105,7 +106,8 @@ const separately = (name) => ({
 
 /** The licences of what is built in. */
 function licences() {
-  const parts = ["@huggingface/tokenizers/LICENSE", "undici/LICENSE", "@jsquash/jpeg/LICENSE", ...["jpeg", "png", "webp"].map((name) => `@jsquash/${name}/codec/LICENSE.codec.md`)];
+  const packages = ["@huggingface/tokenizers", "re2js", "undici", "@jsquash/jpeg"].map((name) => `${name}/LICENSE`);
+  const parts = [...packages, ...["jpeg", "png", "webp"].map((name) => `@jsquash/${name}/codec/LICENSE.codec.md`)];
   return ["Licences of what slab-wasm is built with.", ...parts.map((file) => `${"=".repeat(80)}\n${file}\n\n${readFileSync(join("node_modules", file), "utf8").trim()}`)].join("\n\n") + "\n";
 }
 

@@ -47,4 +47,4 @@ export interface Platform {
 export type SpawnModel = (onMessage: (message: unknown) => void, onError: (error: Error) => void) => Thread;
 
 /** The tokenizer library, beside the platform: an app without language models leaves it out. Where modules are files it is loaded when one is. */
-export type Tokenizers = () => Promise<{ tokenizerFrom(json: unknown, config?: unknown): Tokenizer }>;
+export type Tokenizers = () => Promise<{ openTokenizer(json: unknown, config?: unknown): Promise<Tokenizer> }>;

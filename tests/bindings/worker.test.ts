@@ -79,6 +79,14 @@ test("headers go to the worker; a function does not, nor a stream of what is no 
   await rejects(() => load({ config: tinyConfig, weights: endless }), /^weights is not a safetensors file/, RangeError);
 });
 
+test("a tokenizer whose pattern takes an engine of its own", async () => {
+  const splitting = { type: "Split", pattern: { Regex: "(a+)+$" }, behavior: "Isolated" };
+  const tokenizer = { model: { type: "BPE", vocab: { a: 0, b: 1 }, merges: [] }, pre_tokenizer: splitting };
+  const model = await load({ ...language, tokenizer });
+  assert.equal([...(await model.tokenizer!.encode(`${"a".repeat(40)}b`))], [...Array<number>(40).fill(0), 1]);
+  model.dispose();
+});
+
 test("wasm: a module, bytes, an address or an answer", async () => {
   const bytes = binaries.get("simd")!.slice();
   for (const wasm of [new WebAssembly.Module(bytes), bytes, new URL("../../wasm/slab-simd.wasm", import.meta.url), new Response(bytes)]) {
