@@ -163,7 +163,8 @@ test("2000 tokenizers, each of which then reads and writes", async () => {
   const random = seeded(20240611), tokens = [
     '"', "{", "}", "[", "]", ",", ":", "-1", "0.5", "1e9", "null", "true", "[]", "{}", "[1]", '""', '"a"', '"Regex"',
     '"String"', '"(a+)+$"', '"a*b|c"', '"type":', '"Sequence"', '"Split"', '"Replace"', '"ByteLevel"', '"Metaspace"',
-    '"Unigram"', '"WordPiece"', '"TemplateProcessing"', '"__proto__":', '"$&"', '"pattern":{"Regex":"[a"}', '"length":0',
+    '"Unigram"', '"WordPiece"', '"TemplateProcessing"',
+    '"__proto__":', '"$&"', '"pattern":{"Regex":"[a"}', '"length":0',
   ].map((text) => utf8.encode(text));
   const vocab = Object.fromEntries([..."abc the<>s[]▁Ġ"].map((token, id) => [token, id]));
   const bpe = { type: "BPE", vocab: { ...vocab, ab: 20 }, merges: ["a b"] };
