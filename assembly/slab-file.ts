@@ -90,3 +90,8 @@ export const EOS = 212;
 export const CONTEXT = 216;
 
 export const FILE_HEADER_BYTES = 256;
+
+// how much memory a file may ask for beside itself: so much, and so many bytes for each of its own
+
+export const MEMORY_BYTES = 67108864;
+export const MEMORY_PER_BYTE = 64;

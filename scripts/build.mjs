@@ -15,8 +15,9 @@ const CODECS = { jpeg: "jpeg/codec/dec/mozjpeg_dec.wasm", png: "png/codec/pkg/sq
 const TOKENIZER = { tokenizer: "bindings/tokenizer/index.ts" };
 /** Modules that are loaded when they are first needed, with a file each. */
 const APART = {
-  pth: "bindings/checkpoint/pth.ts", shards: "bindings/checkpoint/shards.ts", extras: "bindings/extras.ts", recognise: "models/recognise.ts",
-  given: "bindings/load/given-module.ts",
+  pth: "bindings/checkpoint/pth.ts", faults: "bindings/checkpoint/faults.ts", shards: "bindings/checkpoint/shards.ts",
+  extras: "bindings/extras.ts", recognise: "models/recognise.ts", given: "bindings/load/given-module.ts",
+  linear: "bindings/tokenizer/linear.ts",
 };
 /** The same without the tasks, which those have that load it. */
 const LATER = { architectures: "models/index.ts" };
@@ -105,7 +106,8 @@ const separately = (name) => ({
 
 /** The licences of what is built in. */
 function licences() {
-  const parts = ["@huggingface/tokenizers/LICENSE", "undici/LICENSE", "@jsquash/jpeg/LICENSE", ...["jpeg", "png", "webp"].map((name) => `@jsquash/${name}/codec/LICENSE.codec.md`)];
+  const packages = ["@huggingface/tokenizers", "re2js", "undici", "@jsquash/jpeg"].map((name) => `${name}/LICENSE`);
+  const parts = [...packages, ...["jpeg", "png", "webp"].map((name) => `@jsquash/${name}/codec/LICENSE.codec.md`)];
   return ["Licences of what slab-wasm is built with.", ...parts.map((file) => `${"=".repeat(80)}\n${file}\n\n${readFileSync(join("node_modules", file), "utf8").trim()}`)].join("\n\n") + "\n";
 }
 

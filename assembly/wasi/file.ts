@@ -115,7 +115,11 @@ function checkLayout(): void {
   const own = <u64>field(file.PRIVATE_SCRATCH), tables = <u64>FILE_BASE + file.FILE_HEADER_BYTES;
   expect(plan >= tables && plan + <u64>field(file.OPS) * OP_BYTES <= end && end <= state, DAMAGED);
   expect(state + field(file.STATE_BYTES) <= inputs && inputs <= scratch && scratch <= own, DAMAGED);
-  expect(own + field(file.PRIVATE_SCRATCH_BYTES) <= <u64>field(file.MEMORY_END), DAMAGED);
+  expect(own + field(file.PRIVATE_SCRATCH_BYTES) == <u64>field(file.MEMORY_END), DAMAGED);
+  // networks need up to five times their weights; a small one, for a long timeline or a large picture, more
+  const most = file.MEMORY_BYTES + <u64>field(file.FILE_BYTES) * file.MEMORY_PER_BYTE;
+  const use = " asks for more memory than a file of its size has a use for: make it again with slab pack";
+  expect(<u64>field(file.MEMORY_END) - end <= most, use);
   expect(inside(file.LIVE, <u64>field(file.LIVE_COUNT) * (file.LIVE_WORDS * 4)) && inside(file.NAME, field(file.NAME_BYTES)) && inside(file.LABELS, field(file.LABELS_BYTES)), DAMAGED);
   for (let program: u32 = 0; program < <u32>file.PROGRAM_COUNT; ++program) {
     expect(<u64>first(program) + length(program) <= <u64>field(file.OPS) && capacity(program) <= LARGEST_LIST, DAMAGED);

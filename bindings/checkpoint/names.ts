@@ -7,6 +7,9 @@ export function quote(name: string): string {
   return text.replace(/[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
+/** Whether a path or an address is one of a file, not of a folder. Its bytes will say of what kind it is. */
+export const isWeights = (path: string): boolean => /\.(safetensors|pth|pt|bin|ckpt|gguf|onnx|h5)$/i.test(path);
+
 const mostCompared = 5000;
 
 /** Up to three names that `wanted` may have meant: the same without a prefix first, then the fewest edits. */

@@ -24,43 +24,91 @@ export interface Header {
 const maxHeaderBytes = 100_000_000;
 // commas and opening brackets, about ten a tensor: beyond 100,000 tensors parsing takes seconds and gigabytes
 const maxJsonParts = 1 << 20;
+const damaged = "the file is damaged or was not written by safetensors";
 
 export async function readHeader(source: ByteSource): Promise<Header> {
   const { name, size } = source;
   if (size < 8) throw new RangeError(`${name} has ${size} bytes, too few for a safetensors file: download it again`);
-  const prefix = await readExactly(source, 0, 8);
-  const [low, high] = [0, 4].map((at) => new DataView(prefix.buffer, prefix.byteOffset + at, 4).getUint32(0, true));
-  const length = high * 2 ** 32 + low;
-  if (length > maxHeaderBytes || length < 2) {
-    throw new RangeError(`${name} is not a safetensors file, its header would have ${length} bytes: ${whatElse(prefix)}`);
+  const begin = await dataBegin(name, await readExactly(source, 0, 8));
+  if (begin > size) throw cutOff(name, "its header", begin, size);
+  const header = await parseHeader(name, await readExactly(source, 8, begin)), end = endOf(header, begin);
+  if (end > size) {
+    const last = [...header.entries.values()].find((entry) => entry.end === end)!;
+    throw cutOff(name, `tensor ${quote(last.name)}`, end, size);
   }
-  if (8 + length > size) {
-    throw new RangeError(`${name} is cut off: its header ends at byte ${8 + length} but the file has ${size} bytes, ${8 + length - size} missing: download it again`);
+  if (end < size) {
+    const over = `${size - end} too many`;
+    throw new RangeError(`${name} has ${size} bytes but its tensors end at byte ${end}, ${over}: ${damaged}`);
   }
-  const json = await readExactly(source, 8, 8 + length);
-  // a header shorter than the limit cannot have more parts than bytes
-  if (json.length > maxJsonParts && countParts(json) > maxJsonParts) throw new RangeError(`${name} has a header of more than ${maxJsonParts} parts, some 100,000 tensors: split it into shards`);
-  const root = parseJson(name, json);
-  if (!isObject(root)) throw new TypeError(`${name} is not a safetensors file, its header is ${kindOf(root)}, expected an object: ${whatElse(prefix)}`);
+  return header;
+}
 
+function cutOff(file: string, part: string, end: number, size: number): RangeError {
+  const missing = `${end - size} missing`;
+  return new RangeError(
+    `${file} is cut off: ${part} ends at byte ${end} but the file has ${size} bytes, ${missing}: download it again`,
+  );
+}
+
+/**
+ * What the first bytes of a file, eight or more, tell of its length: where it ends, or how many of them tell more.
+ * Infinity: PyTorch's files do not say. Throws for what is no checkpoint.
+ */
+export async function lengthTold(
+  name: string, first: Uint8Array,
+): Promise<{ readonly end: number } | { readonly need: number }> {
+  if (isPthPrefix(first)) return { end: Infinity };
+  const begin = await dataBegin(name, first.subarray(0, 8));
+  if (first.length < begin) return { need: begin };
+  return { end: endOf(await parseHeader(name, first.subarray(8, begin)), begin) };
+}
+
+/** Where the data begins, by the first eight bytes. */
+async function dataBegin(name: string, prefix: Uint8Array): Promise<number> {
+  const length = headerBytes(prefix);
+  if (length >= 2 && length <= maxHeaderBytes) return 8 + length;
+  const { foreign } = await import("./faults.ts");
+  throw foreign(name, prefix, isPthPrefix(prefix), length);
+}
+
+function headerBytes(prefix: Uint8Array): number {
+  const view = new DataView(prefix.buffer, prefix.byteOffset, 8);
+  return view.getUint32(4, true) * 2 ** 32 + view.getUint32(0, true);
+}
+
+async function parseHeader(name: string, json: Uint8Array): Promise<Header> {
+  // a header shorter than the limit cannot have more parts than bytes
+  if (json.length > maxJsonParts && countParts(json) > maxJsonParts) {
+    const many = `a header of more than ${maxJsonParts} parts, some 100,000 tensors`;
+    throw new RangeError(`${name} has ${many}: split it into shards`);
+  }
+  const root = await parseJson(name, json);
   const entries: Entry[] = [];
   let metadata = new Map<string, string>();
   // own keys, read one by one into a Map: "__proto__" and "constructor" are names like any other
   for (const key of Object.keys(root)) {
     if (key === "__metadata__") metadata = readMetadata(name, root[key]);
-    else entries.push(readEntry(name, key, root[key], 8 + length));
+    else entries.push(readEntry(name, key, root[key], 8 + json.length));
   }
   entries.sort((a, b) => a.begin - b.begin || a.end - b.end);
-  checkPlaces(name, size, entries);
+  checkPlaces(name, entries);
   return { entries: new Map(entries.map((entry) => [entry.name, entry])), metadata };
+}
+
+function endOf({ entries }: Header, begin: number): number {
+  let end = begin;
+  for (const entry of entries.values()) end = Math.max(end, entry.end);
+  return end;
 }
 
 /** Whether a file is one of torch.save, by its first bytes: a zip archive or a pickle, whose length of a header would be gigabytes. */
 export async function isPth(source: ByteSource): Promise<boolean> {
-  if (source.size < 8) return false;
-  const prefix = await readExactly(source, 0, 8), view = new DataView(prefix.buffer, prefix.byteOffset, 8);
-  if (view.getUint32(0, true) === 0x04034b50) return true;
-  return prefix[0] === 0x80 && prefix[1]! >= 2 && prefix[1]! <= 5 && view.getUint32(4, true) * 2 ** 32 + view.getUint32(0, true) > maxHeaderBytes;
+  return source.size >= 8 && isPthPrefix(await readExactly(source, 0, 8));
+}
+
+function isPthPrefix(prefix: Uint8Array): boolean {
+  if (new DataView(prefix.buffer, prefix.byteOffset, 8).getUint32(0, true) === 0x04034b50) return true;
+  return prefix[0] === 0x80 && prefix[1]! >= 2 && prefix[1]! <= 5 && headerBytes(prefix) > maxHeaderBytes;
 }
 
 /** Reads [begin, end), whatever the source was told to promise. */
@@ -81,14 +129,27 @@ function countParts(json: Uint8Array): number {
   return parts;
 }
 
-function parseJson(file: string, bytes: Uint8Array): unknown {
+async function parseJson(file: string, bytes: Uint8Array): Promise<Record<string, unknown>> {
+  let text: string, root: unknown;
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
+    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    root = JSON.parse(text);
   } catch (error) {
     // the parser's message would quote the file, escape sequences and all
     const fault = error instanceof SyntaxError ? "JSON" : "UTF-8 text that fits in memory";
     throw new TypeError(`${file} is not a safetensors file, its header is no ${fault}: download it again`, { cause: error });
   }
+  if (!isObject(root)) {
+    const why = `its header is ${kindOf(root)}, expected an object`;
+    throw new TypeError(`${file} is not a safetensors file, ${why}: download it again`);
+  }
+  // of equal keys the parser keeps the last: it has dropped none where there are no more colons than keys
+  let keys = 0;
+  for (const at of [root, ...Object.values(root)]) if (isObject(at)) keys += Object.keys(at).length;
+  if (text.split(":").length - 1 === keys) return root;
+  const repeated = (await import("./faults.ts")).repeatedKey(text);
+  if (repeated !== undefined) throw new RangeError(`${file} has ${quote(repeated)} twice in its header: ${damaged}`);
+  return root;
 }
 
 function readMetadata(file: string, value: unknown): Map<string, string> {
@@ -106,7 +167,7 @@ function readMetadata(file: string, value: unknown): Map<string, string> {
 
 function readEntry(file: string, name: string, value: unknown, dataBegin: number): Entry {
   const bad = (what: string, Kind: ErrorConstructor = RangeError): Error =>
-    new Kind(`${file}: tensor ${quote(name)} has ${what}: the file is damaged or was not written by safetensors`);
+    new Kind(`${file}: tensor ${quote(name)} has ${what}: ${damaged}`);
   if (!isObject(value)) throw bad(`${kindOf(value)} for an entry, expected an object`, TypeError);
   const { dtype, shape, data_offsets: offsets } = value;
   if (typeof dtype !== "string") throw bad(`${kindOf(dtype)} for a dtype, expected a string`, TypeError);
@@ -126,34 +187,17 @@ function readEntry(file: string, name: string, value: unknown, dataBegin: number
   return { name, dtype, shape, begin: dataBegin + from, end: dataBegin + to };
 }
 
-/** Each tensor lies in the file and no two share bytes. Holes, which the format forbids too, do no harm. */
-function checkPlaces(file: string, size: number, sorted: readonly Entry[]): void {
+/** No two tensors share bytes. Holes, which the format forbids too, do no harm. */
+function checkPlaces(file: string, sorted: readonly Entry[]): void {
   let last: Entry | undefined;
-  let furthest: Entry | undefined;
   for (const entry of sorted) {
-    if (!furthest || entry.end > furthest.end) furthest = entry;
     if (entry.begin === entry.end) continue;
     if (last && entry.begin < last.end) {
-      throw new RangeError(`${file}: tensors ${quote(last.name)} and ${quote(entry.name)} overlap at byte ${entry.begin}: the file is damaged or was not written by safetensors`);
+      const both = `tensors ${quote(last.name)} and ${quote(entry.name)}`;
+      throw new RangeError(`${file}: ${both} overlap at byte ${entry.begin}: ${damaged}`);
     }
     last = entry;
   }
-  if (furthest && furthest.end > size) {
-    throw new RangeError(
-      `${file} is cut off: tensor ${quote(furthest.name)} ends at byte ${furthest.end} but the file has ${size} bytes, ${furthest.end - size} missing: download it again`,
-    );
-  }
-}
-
-/** What a file that is none may be instead, from its first bytes. */
-function whatElse(prefix: Uint8Array): string {
-  const text = String.fromCharCode(...prefix);
-  if (text.startsWith("version ")) return "it is a Git LFS pointer, run `git lfs pull` for the weights";
-  if (text.startsWith("PK\x03\x04") || text.startsWith("\x80\x02")) return "it looks like a PyTorch .pth file, give it by itself";
-  if (prefix[0] === 0x0a || prefix[0] === 0x08) return "it may be a MindSpore or ONNX file, which are not read here; use the safetensors or PyTorch file of the same model";
-  if (text.startsWith("GGUF")) return "it is a GGUF file, use the safetensors file of the same model";
-  if (/^\s*</.test(text)) return "it looks like a web page, check the address that it came from";
-  return "check the path, or download it again";
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

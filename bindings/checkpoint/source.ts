@@ -1,6 +1,7 @@
 // Where a checkpoint's bytes come from. Everything here runs on every platform; http(s) is in url.ts; files, which not all have, in file.ts.
 import { readAhead } from "./read-ahead.ts";
 import type { Read } from "./read-ahead.ts";
+import { lengthTold } from "./safetensors.ts";
 
 export interface ByteSource {
   /** For error messages: a file name or an address. */
@@ -70,19 +71,37 @@ export function blobSource(name: string, blob: Blob, options?: SourceOptions): B
   return checkedSource(name, blob.size, readAhead(read, blob.size, 1 << 20, 16), () => {}, options);
 }
 
-/** A stream, read to its end at once and held in memory. */
-export async function streamSource(name: string, stream: ReadableStream<Uint8Array>, options: SourceOptions = {}): Promise<ByteSource> {
-  const { size, read, drop } = await collect(name, stream, Number.POSITIVE_INFINITY, options.signal);
+/** A stream of a checkpoint, read to its end at once and held in memory. Its first bytes tell when to stop. */
+export async function streamSource(
+  name: string, stream: ReadableStream<Uint8Array>, options: SourceOptions = {},
+): Promise<ByteSource> {
+  const { size, read, drop } = await collect(name, stream, UNTOLD, { ...options, told: true });
   return checkedSource(name, size, read, drop, options);
+}
+
+/** The most that a stream may bring. */
+export interface Limit {
+  readonly bytes: number;
+  /** After "sent more than". */
+  readonly said: string;
+}
+
+/** Of what says nowhere how long it is: as much as a WebAssembly memory holds. */
+export const UNTOLD: Limit = { bytes: 2 ** 32, said: "4 GiB without saying how long it is" };
+export const announced = (bytes: number): Limit => ({ bytes, said: `the ${bytes} bytes it announced` });
+
+export interface DrainOptions extends SourceOptions {
+  /** Makes a failed read of the stream an error of ours. */
+  readonly lost?: (error: unknown) => Error;
 }
 
 /**
  * Reads a stream to its end, passing each chunk with its offset, and returns how many bytes came. Stops with an error
- * beyond `most` bytes. However it ends, the stream is let go of.
+ * beyond the limit, which `take` may lower. However it ends, the stream is let go of.
  */
 export async function drain(
-  name: string, stream: ReadableStream<Uint8Array>, most: number, signal: AbortSignal | undefined,
-  take: (chunk: Uint8Array, at: number) => void,
+  name: string, stream: ReadableStream<Uint8Array>, limit: Limit, { signal, lost }: DrainOptions,
+  take: (chunk: Uint8Array, at: number) => Limit | void | Promise<Limit | void>,
 ): Promise<number> {
   let size = 0;
   const reader = stream.getReader();
@@ -92,13 +111,14 @@ export async function drain(
   try {
     for (;;) {
       signal?.throwIfAborted();
-      const { done, value } = await reader.read();
+      const { done, value } = await reader.read().catch((error: unknown) => Promise.reject(lost?.(error) ?? error));
       signal?.throwIfAborted();
       if (done) return size;
       if (!(value instanceof Uint8Array)) throw new TypeError(`${name} is a stream of ${typeof value}, expected Uint8Array chunks`);
-      if (size + value.byteLength > most) throw new RangeError(`${name} sent more than the ${most} bytes it announced: download it again`);
-      take(value, size);
-      size += value.byteLength;
+      const end = size + value.byteLength;
+      if (end <= limit.bytes) limit = (await take(value, size)) ?? limit;
+      if (end > limit.bytes) throw new RangeError(`${name} sent more than ${limit.said}: download it again`);
+      size = end;
     }
   } catch (error) {
     // not awaited: a stream may take its time, or never finish, to cancel
@@ -112,34 +132,52 @@ export async function drain(
 
 const blockBytes = 1 << 20;
 
+export interface CollectOptions extends DrainOptions {
+  /** A checkpoint, whose first bytes tell how long it is. */
+  readonly told?: boolean;
+  readonly onBytes?: (done: number) => void;
+}
+
 /**
  * Reads a stream to its end into blocks of 1 MiB, so that the data is never held twice, as it would be while a single
  * buffer grows, whether or not its length is known or true.
  */
 export async function collect(
-  name: string, stream: ReadableStream<Uint8Array>, most: number, signal?: AbortSignal,
+  name: string, stream: ReadableStream<Uint8Array>, limit: Limit, { told, onBytes, ...options }: CollectOptions,
 ): Promise<{ size: number; read: Read; drop(): void }> {
   let blocks: Uint8Array[] = [];
-  const size = await drain(name, stream, most, signal, (chunk, at) => {
-    for (let from = 0; from < chunk.byteLength;) {
-      const into = (at + from) % blockBytes;
-      if (into === 0) blocks.push(new Uint8Array(blockBytes));
-      const piece = chunk.subarray(from, from + blockBytes - into);
-      blocks[blocks.length - 1].set(piece, into);
-      from += piece.byteLength;
-    }
-  });
-  if (size % blockBytes > 0) blocks.push(blocks.pop()!.slice(0, size % blockBytes));
-
-  const read: Read = async (begin, end) => {
+  const piece = (begin: number, end: number): Uint8Array => {
     const [first, last] = [Math.floor(begin / blockBytes), Math.floor((end - 1) / blockBytes)];
-    if (first === last) return blocks[first].subarray(begin - first * blockBytes, end - first * blockBytes);
+    if (first === last) return blocks[first]!.subarray(begin - first * blockBytes, end - first * blockBytes);
     const bytes = new Uint8Array(end - begin);
     for (let i = first; i <= last; i++) {
       const base = i * blockBytes;
-      bytes.set(blocks[i].subarray(Math.max(begin - base, 0), Math.min(end - base, blockBytes)), Math.max(base - begin, 0));
+      const block = blocks[i]!.subarray(Math.max(begin - base, 0), Math.min(end - base, blockBytes));
+      bytes.set(block, Math.max(base - begin, 0));
     }
     return bytes;
   };
-  return { size, read, drop: () => void (blocks = []) };
+  // how many of the first bytes tell more
+  let need = told ? 8 : Infinity;
+  const size = await drain(name, stream, limit, options, async (chunk, at) => {
+    for (let from = 0; from < chunk.byteLength;) {
+      const into = (at + from) % blockBytes;
+      if (into === 0) blocks.push(new Uint8Array(blockBytes));
+      const part = chunk.subarray(from, from + blockBytes - into);
+      blocks[blocks.length - 1]!.set(part, into);
+      from += part.byteLength;
+    }
+    const here = at + chunk.byteLength;
+    onBytes?.(here);
+    while (here >= need) {
+      const found = await lengthTold(name, piece(0, need));
+      need = "need" in found ? found.need : Infinity;
+      if ("end" in found && found.end < limit.bytes) {
+        return { bytes: found.end, said: `the ${found.end} bytes that its header tells of` };
+      }
+    }
+    return undefined;
+  });
+  if (size % blockBytes > 0) blocks.push(blocks.pop()!.slice(0, size % blockBytes));
+  return { size, read: async (begin, end) => piece(begin, end), drop: () => void (blocks = []) };
 }

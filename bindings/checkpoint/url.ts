@@ -1,7 +1,9 @@
 // A file behind http(s): Range requests where the server grants them, one whole download where it does not.
 import { limited, readAhead } from "./read-ahead.ts";
 import type { Read } from "./read-ahead.ts";
-import { checkedSource, collect, drain } from "./source.ts";
+import type { RequestOptions } from "./request.ts";
+import { discard, get, parseAddress, shown, unreachable } from "./request.ts";
+import { announced, checkedSource, collect, drain, UNTOLD } from "./source.ts";
 import type { ByteSource, SourceOptions } from "./source.ts";
 
 // one request opens a file and brings the header of all but the largest; sixteen megabytes are kept at most
@@ -17,20 +19,17 @@ export interface Pages {
   put(index: number, bytes: Uint8Array): Promise<boolean>;
 }
 
-export interface UrlOptions extends SourceOptions {
+export interface UrlOptions extends SourceOptions, RequestOptions {
   /** Told how many of the file's bytes are here; `total` is undefined while the server has not said. */
   readonly onBytes?: (done: number, total: number | undefined) => void;
   /** Where pages of this very content of a file are kept, if anywhere. `version` changes with the content. */
   readonly keep?: (address: string, version: string) => Promise<Pages | undefined>;
-  /** Sent with every request, such as `authorization` for a gated model. */
-  readonly headers?: Readonly<Record<string, string>>;
 }
 
+/** A checkpoint behind http(s). Where it can only be had whole, its first bytes tell when to stop. */
 export async function urlSource(url: string | URL, options: UrlOptions = {}): Promise<ByteSource> {
-  const address = parseAddress(url);
-  // the query and the fragment may carry a token, and names end up in logs
-  const name = address.origin + address.pathname;
-  const { signal, headers, onBytes } = options;
+  const address = parseAddress(url), name = shown(address);
+  const { signal, onBytes } = options;
   signal?.throwIfAborted();
 
   // ends requests under way on close() too
@@ -41,27 +40,17 @@ export async function urlSource(url: string | URL, options: UrlOptions = {}): Pr
     signal?.removeEventListener("abort", abort);
     stop.abort(new Error(`${name} is closed: read before close(), or open it again`));
   };
-
-  const request = async (range?: string): Promise<Response> => {
-    let response: Response;
-    try {
-      response = await fetch(address, { headers: range ? { ...headers, range } : { ...headers }, signal: stop.signal });
-    } catch (error) {
-      throw stop.signal.aborted ? stop.signal.reason : unreachable(name, error);
-    }
-    if (response.ok || (range && response.status === 416)) return response;
-    await discard(response);
-    throw new Error(`cannot read ${name}: the server answered ${response.status}: ${remedy(response.status)}`);
-  };
+  const receiving = { signal: stop.signal, lost: (error: unknown) => unreachable(name, error) };
+  const request = (range?: string): Promise<Response> =>
+    get(address, { ...options, signal: stop.signal }, range ? [416] : [], range);
 
   const whole = async (response: Response): Promise<ByteSource> => {
     // with a content-encoding the length is that of the compressed bytes
-    const announced = isPlain(response) ? wholeNumber(response.headers.get("content-length")) : undefined;
-    let held = { size: 0, read: async () => new Uint8Array(0), drop: () => {} } as Awaited<ReturnType<typeof collect>>;
-    await receiveBody(name, response, announced, stop.signal, async (body) => {
-      held = await collect(name, onBytes ? body.pipeThrough(counter((done) => onBytes(done, announced))) : body, announced ?? Number.POSITIVE_INFINITY, stop.signal);
-      return held.size;
-    });
+    const total = isPlain(response) ? wholeNumber(response.headers.get("content-length")) : undefined;
+    const limit = total === undefined ? UNTOLD : announced(total), body = response.body ?? new Blob([]).stream();
+    const counted = (done: number): void => onBytes?.(done, total);
+    const held = await collect(name, body, limit, { ...receiving, told: true, onBytes: counted });
+    checkWhole(name, held.size, total);
     return checkedSource(name, held.size, held.read, () => (held.drop(), close()), options);
   };
 
@@ -83,7 +72,8 @@ export async function urlSource(url: string | URL, options: UrlOptions = {}): Pr
     const tag = strongTag(response);
     const bytesOf = async (answer: Response, length: number): Promise<Uint8Array> => {
       const bytes = new Uint8Array(length);
-      await receiveBody(name, answer, length, stop.signal, (body) => drain(name, body, length, stop.signal, (chunk, at) => bytes.set(chunk, at)));
+      const put = (chunk: Uint8Array, at: number): void => bytes.set(chunk, at);
+      checkWhole(name, answer.body ? await drain(name, answer.body, announced(length), receiving, put) : 0, length);
       return bytes;
     };
     const piece = async (begin: number, end: number): Promise<Uint8Array> => {
@@ -129,17 +119,6 @@ export async function urlSource(url: string | URL, options: UrlOptions = {}): Pr
   }
 }
 
-/** Passes everything on, and tells how many bytes that were. */
-function counter(tell: (done: number) => void): TransformStream<Uint8Array, Uint8Array> {
-  let done = 0;
-  return new TransformStream({
-    transform(chunk, out) {
-      tell((done += chunk.byteLength));
-      out.enqueue(chunk);
-    },
-  });
-}
-
 /** Reads whole pages from where they are kept, and keeps those that had to be fetched. */
 function keptIn(pages: Pages, read: Read, onKept: (bytes: number) => void): Read {
   let room = true;
@@ -155,36 +134,10 @@ function keptIn(pages: Pages, read: Read, onKept: (bytes: number) => void): Read
   };
 }
 
-function parseAddress(url: string | URL): URL {
-  let address: URL;
-  try {
-    address = new URL(url);
-  } catch {
-    throw new TypeError(`the address of a checkpoint is no URL: expected http://… or https://…`);
-  }
-  if (address.protocol !== "https:" && address.protocol !== "http:") {
-    throw new RangeError(`the address of a checkpoint begins with ${address.protocol}, expected https: or http:`);
-  }
-  if (address.username || address.password) {
-    throw new RangeError(`the address of ${address.origin}${address.pathname} holds a password: pass it in headers.authorization`);
-  }
-  return address;
-}
-
-/** Runs `receive` on an answer's body, and makes its errors ours; it returns how many bytes came. */
-async function receiveBody(
-  name: string, response: Response, announced: number | undefined, signal: AbortSignal,
-  receive: (body: ReadableStream<Uint8Array>) => Promise<number>,
-): Promise<void> {
-  let size = 0;
-  try {
-    if (response.body) size = await receive(response.body);
-  } catch (error) {
-    throw signal.aborted ? signal.reason : error instanceof RangeError ? error : unreachable(name, error);
-  }
-  if (announced !== undefined && size !== announced) {
-    throw new Error(`${name} was cut off: the server sent ${size} of ${announced} bytes: try again`);
-  }
+/** `size` of `total` bytes came, where that was said. */
+function checkWhole(name: string, size: number, total: number | undefined): void {
+  if (total === undefined || size === total) return;
+  throw new Error(`${name} was cut off: the server sent ${size} of ${total} bytes: try again`);
 }
 
 /** Content-Range as [begin, end) of total; undefined when it is missing, hidden or makes no sense. */
@@ -208,20 +161,4 @@ function isPlain(response: Response): boolean {
 function strongTag(response: Response): string | undefined {
   const tag = response.headers.get("etag");
   return tag?.startsWith('"') ? tag : undefined;
-}
-
-/** Frees the connection of an answer that is not read. */
-async function discard(response: Response): Promise<void> {
-  await response.body?.cancel().catch(() => {});
-}
-
-function unreachable(name: string, error: unknown): Error {
-  const inner = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  const reason = inner instanceof Error ? inner.message : String(inner);
-  return new Error(`cannot read ${name}: ${reason || "the connection failed"}: check the address and the network, then try again`, { cause: error });
-}
-
-function remedy(status: number): string {
-  if (status === 401 || status === 403) return "pass an access token in headers.authorization";
-  return status >= 500 || status === 429 ? "try again later" : "check the address";
 }

@@ -5,6 +5,10 @@ import type { Configured, Known } from "../tasks/architecture.ts";
 import { configOf } from "../tasks/architecture.ts";
 import type { ByteSource, PthOptions } from "../checkpoint/index.ts";
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { isWeights } from "../checkpoint/names.ts";
+import type { RequestOptions } from "../checkpoint/request.ts";
+import { discard, get, parseAddress, shown, unreachable } from "../checkpoint/request.ts";
+import { collect } from "../checkpoint/source.ts";
 import { urlSource } from "../checkpoint/url.ts";
 
 /** What a folder or the parts come down to. */
@@ -19,14 +23,14 @@ export interface OpenedModel extends Configured {
 /** The files of a folder by name, or of the folder that one file is in. */
 export interface Folder {
   readonly name: string;
-  /** A small file's bytes, or undefined when there is no such file. */
-  bytes(file: string): Promise<Uint8Array | undefined>;
+  /** A small file's bytes, or undefined when there is no such file; an error where it has more than `most`. */
+  bytes(file: string, most: number): Promise<Uint8Array | undefined>;
   open(file: string): Promise<ByteSource>;
   /** Where it is no folder but a file of weights. */
   readonly single?: () => Promise<ByteSource>;
 }
 
-export interface FolderOptions extends PthOptions {
+export interface FolderOptions extends PthOptions, RequestOptions {
   readonly config?: unknown;
   readonly signal?: AbortSignal;
   /** Pages keep what they download in the Cache API; false: not this model. */
@@ -47,34 +51,30 @@ export interface Download {
 /** Whether a file that should be JSON or a tokenizer begins as HTML does. */
 const isPage = (bytes: Uint8Array): boolean => /^\s*<(!doctype|html)/i.test(new TextDecoder().decode(bytes.subarray(0, 64)));
 
-function urlFolder(url: URL, { signal, cache = true, onDownload }: FolderOptions): Folder {
-  const single = WEIGHTS_FILE.test(url.pathname), base = single ? new URL(".", url) : new URL(url.href.endsWith("/") ? url : `${url.href}/`);
-  const options = signal ? { signal } : {};
+function urlFolder(url: URL, options: FolderOptions): Folder {
+  const { signal, headers, fetch, cache = true, onDownload } = options;
+  const base = parseAddress(url), single = isWeights(url.pathname);
+  if (single) base.pathname = base.pathname.replace(/[^/]*$/, "");
+  else if (!base.pathname.endsWith("/")) base.pathname += "/";
+  const asking = { ...(signal ? { signal } : {}), ...(headers ? { headers } : {}), ...(fetch ? { fetch } : {}) };
   const weights = (address: URL): Promise<ByteSource> => urlSource(address, {
-    ...options, ...(cache && platform.keep ? { keep: platform.keep } : {}),
-    ...(onDownload ? { onBytes: (done, total) => onDownload({ name: address.origin + address.pathname, done, total }) } : {}),
+    ...asking, ...(cache && platform.keep ? { keep: platform.keep } : {}),
+    ...(onDownload ? { onBytes: (done, total) => onDownload({ name: shown(address), done, total }) } : {}),
   });
   return {
-    name: base.href, ...(single ? { single: () => weights(url) } : {}),
-    async bytes(file) {
-      const address = new URL(file, base), where = address.origin + address.pathname;
-      let response: Response;
-      try {
-        response = await fetch(address, options);
-        if (response.ok) {
-          const bytes = new Uint8Array(await response.arrayBuffer());
-          // servers of single-page applications send their page for every address that they do not know
-          return isPage(bytes) ? undefined : bytes;
-        }
-      } catch (error) {
-        signal?.throwIfAborted();
-        const { message } = ((error as Error).cause as Error | undefined) ?? (error as Error);
-        throw new Error(`cannot read ${where}: ${message || "the connection failed"}: check the address and the network`, { cause: error });
+    name: shown(base), ...(single ? { single: () => weights(url) } : {}),
+    async bytes(file, most) {
+      const address = new URL(file, base), where = shown(address), response = await get(address, asking, [404]);
+      if (response.status === 404 || !response.body) {
+        await discard(response);
+        return undefined;
       }
-      // frees the connection
-      await response.body?.cancel();
-      if (response.status === 404) return undefined;
-      throw new Error(`cannot read ${where}: the server answered ${response.status} ${response.statusText}: check the address, or try again later`);
+      const lost = (error: unknown): Error => unreachable(where, error);
+      const limit = { bytes: most, said: `${most >> 20} MiB, which no such file has` };
+      const { size, read } = await collect(where, response.body, limit, { ...asking, lost });
+      const bytes = await read(0, size);
+      // servers of single-page applications send their page for every address that they do not know
+      return isPage(bytes) ? undefined : bytes;
     },
     open: (file) => weights(new URL(file, base)),
   };
@@ -88,7 +88,7 @@ export function parseJson(text: string, where: string): unknown {
   }
 }
 
-function folderAt(source: string | URL, options: FolderOptions): Folder {
+async function folderAt(source: string | URL, options: FolderOptions): Promise<Folder> {
   const { disk, base } = platform;
   // one letter and a colon is a drive of Windows
   const isUrl = source instanceof URL || /^[a-z][a-z\d+.-]+:/i.test(source);
@@ -100,13 +100,13 @@ function folderAt(source: string | URL, options: FolderOptions): Folder {
   throw new RangeError(`"${url.href}" is not a ${disk ? "file:, http: or https:" : "http: or https:"} URL`);
 }
 
-async function textOf(folder: Folder, file: string): Promise<string | undefined> {
-  const bytes = await folder.bytes(file);
+/** Most bytes of a small file; the largest vocabularies take tens of megabytes. */
+const JSON_BYTES = 16 << 20, VOCABULARY_BYTES = 256 << 20;
+
+async function textOf(folder: Folder, file: string, most = JSON_BYTES): Promise<string | undefined> {
+  const bytes = await folder.bytes(file, most);
   return bytes && new TextDecoder().decode(bytes);
 }
-
-/** What an address of a file, not of a folder, ends in. */
-const WEIGHTS_FILE = /\.(safetensors|pth|pt|bin|ckpt)$/i;
 
 /** The config given, checked, or what the checkpoint's tensors are recognised as. */
 export async function described(checkpoint: Checkpoint, given: unknown, known: Known): Promise<Configured> {
@@ -141,8 +141,10 @@ async function openWeights(folder: Folder, options: PthOptions): Promise<Checkpo
 
 /** Opens the checkpoint of a folder, or one file, and reads its config, or takes the one given, or recognises it from the tensors. */
 export async function openFolder(source: string | URL, options: FolderOptions, known: Known): Promise<OpenedModel> {
-  const folder = folderAt(source, options);
-  const tokenizer = async (): Promise<unknown> => (await textOf(folder, "tokenizer.json")) ?? (await folder.bytes("tokenizer.model"));
+  const folder = await folderAt(source, options);
+  const tokenizer = async (): Promise<unknown> =>
+    (await textOf(folder, "tokenizer.json", VOCABULARY_BYTES))
+      ?? (await folder.bytes("tokenizer.model", VOCABULARY_BYTES));
   if (folder.single) return { ...(await openFile(await folder.single(), options.config, options, known)), tokenizer };
   const where = `${folder.name.replace(/\/$/, "")}/config.json`;
   let given = options.config;

@@ -1,6 +1,7 @@
 // load(): from a folder, a URL or objects to a model that is ready to run.
 import { platform } from "#platform";
 import type { Known } from "../tasks/architecture.ts";
+import type { RequestOptions } from "../checkpoint/request.ts";
 import { describe } from "../describe.ts";
 import type { WeightType } from "../plan/dtype.ts";
 import { WEIGHT_TYPES } from "../plan/dtype.ts";
@@ -47,6 +48,14 @@ export interface LoadOptions {
   readonly onProgress?: (progress: Progress) => void;
   /** Told of bytes as they arrive, when the source is an address. */
   readonly onDownload?: (download: Download) => void;
+  /**
+   * Sent with every request for the model's files, when the source is an address: `{ authorization: "Bearer …" }` for a
+   * gated model. Where a redirect leads to another origin, fetch leaves out `authorization` but no header of another
+   * name: put what is secret there.
+   */
+  readonly headers?: RequestOptions["headers"];
+  /** In place of the host's fetch for the model's files, such as one that goes through a proxy. */
+  readonly fetch?: RequestOptions["fetch"];
   /** In pages, what was downloaded is kept in the Cache API, so that a download that was cut off goes on where it was; false: it is not. */
   readonly cache?: boolean;
   /** The kernels, where this host or a bundler cannot find them: one of the files slab-wasm/wasm/*.wasm, compiled, as bytes, or where to fetch it. */

@@ -1,12 +1,10 @@
 // Folders on disk: Node, Deno and Bun.
 import type { Stats } from "node:fs";
 import { fileSource } from "../checkpoint/file.ts";
+import { isWeights, quote } from "../checkpoint/names.ts";
 import type { Folder, FolderOptions } from "../load/folder.ts";
 import { cachedModel } from "./cache.ts";
 import { fs, path as paths, url as urls } from "./builtins.ts";
-
-/** A config.json or tokenizer of this size is not one. */
-const LARGEST = 64 << 20;
 
 /** What is at a path; undefined for nothing. */
 function statOf(path: string): Stats | undefined {
@@ -19,23 +17,40 @@ function statOf(path: string): Stats | undefined {
   }
 }
 
-export function diskFolder(given: string | URL, { signal }: FolderOptions): Folder {
+/** Nothing is at a path: what it may have meant, and how to get it. */
+async function missing(path: string): Promise<RangeError> {
+  const { RELEASES } = await import("../../models/releases.ts");
+  const address = `https://huggingface.co/${path}/resolve/main/`, isHub = /^\w[\w.-]*\/[\w.-]+$/.test(path);
+  if (Object.hasOwn(RELEASES, path)) {
+    return new RangeError(`${path} is not on this machine: slab pull ${path} downloads it`);
+  }
+  if (isWeights(path)) return new RangeError(`there is no file ${quote(path)}: check the path`);
+  const remedy = "give the folder that holds config.json and model.safetensors";
+  return new RangeError(`there is no folder ${quote(path)}: ${remedy}${isHub ? `, or the address ${address}` : ""}`);
+}
+
+export async function diskFolder(given: string | URL, { signal }: FolderOptions): Promise<Folder> {
   let path = typeof given === "string" ? given : urls.fileURLToPath(given), found = statOf(path);
   if (!found) {
     // what is here goes before what was downloaded
     path = cachedModel(path) ?? path;
     found = statOf(path);
   }
-  if (!found) throw new RangeError(`there is no folder "${path}": give the folder that holds config.json and model.safetensors`);
+  if (!found) throw await missing(path);
   if (!found.isDirectory() && path.endsWith(".json")) throw new RangeError(`"${path}" is a file: give the folder that holds config.json and model.safetensors`);
   const options = signal ? { signal } : {}, folder = found.isDirectory() ? path : paths.dirname(path);
   return {
     name: path, ...(found.isDirectory() ? {} : { single: () => fileSource(path, options) }),
-    async bytes(file) {
-      const place = paths.join(folder, file), info = statOf(place);
-      if (!info) return undefined;
-      if (info.size > LARGEST) throw new RangeError(`${place} has ${info.size} bytes, expected a small file`);
-      return fs.readFileSync(place);
+    async bytes(file, most) {
+      const place = paths.join(folder, file);
+      if (!statOf(place)) return undefined;
+      const source = await fileSource(place, options), { size } = source;
+      try {
+        if (size > most) throw new RangeError(`${place} has ${size} bytes, expected at most ${most}: check what it is`);
+        return await source.read(0, size);
+      } finally {
+        await source.close();
+      }
     },
     open: (file) => fileSource(paths.join(folder, file), options),
   };

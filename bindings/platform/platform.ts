@@ -36,7 +36,7 @@ export interface Platform {
   /** Starts a thread of the pool. */
   spawn(onError: (error: Error) => void): Thread;
   /** A folder on disk; undefined where there are only URLs. */
-  readonly disk: ((path: string | URL, options: FolderOptions) => Folder) | undefined;
+  readonly disk: ((path: string | URL, options: FolderOptions) => Promise<Folder>) | undefined;
   /** What relative URLs are relative to, if anything. */
   readonly base: string | undefined;
   /** Where downloads are kept from one visit to the next; undefined where that is not for a library to decide. */
@@ -47,4 +47,4 @@ export interface Platform {
 export type SpawnModel = (onMessage: (message: unknown) => void, onError: (error: Error) => void) => Thread;
 
 /** The tokenizer library, beside the platform: an app without language models leaves it out. Where modules are files it is loaded when one is. */
-export type Tokenizers = () => Promise<{ tokenizerFrom(json: unknown, config?: unknown): Tokenizer }>;
+export type Tokenizers = () => Promise<{ openTokenizer(json: unknown, config?: unknown): Promise<Tokenizer> }>;

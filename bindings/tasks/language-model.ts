@@ -75,7 +75,7 @@ function tokenOf(fields: Fields, key: string, vocab: number): number | undefined
 
 async function tokenizerOf(given: unknown, vocab: number): Promise<Tokenizer | undefined> {
   if (given === undefined) return undefined;
-  const { tokenizerFrom } = await tokenizers(), tokenizer = tokenizerFrom(given);
+  const { openTokenizer } = await tokenizers(), tokenizer = await openTokenizer(given);
   if (tokenizer.vocabSize <= vocab) return tokenizer;
   const file = given instanceof Uint8Array ? "tokenizer.model" : "tokenizer.json";
   throw new RangeError(`${file} has ${tokenizer.vocabSize} tokens, the config's vocab_size is ${vocab}: `

@@ -38,6 +38,11 @@ export function standaloneFile(task: Classifier | Language): Uint8Array<ArrayBuf
   const put = (field: number, value: number): void => view.setUint32(field, value, true);
   const last = plan.inputs.at(-1)!, privateScratch = words.getUint32(THREAD_SCRATCH, true), privateBytes = words.getUint32(THREAD_SCRATCH_BYTES, true);
   const end = privateScratch + privateBytes + shift;
+  const beside = end - file.FILE_BASE - bytes.length;
+  if (beside > file.MEMORY_BYTES + bytes.length * file.MEMORY_PER_BYTE) {
+    const needs = `the model needs ${Math.ceil(beside / 2 ** 20)} MiB beside its file of ${bytes.length} bytes`;
+    throw new RangeError(`${needs}, more than slab-wasi gives it: load it with fewer sessions, or a smaller context`);
+  }
   if (end >= 2 ** 32 - 2 ** 26) throw new RangeError("the model needs almost all of what a WebAssembly memory holds: use a smaller dtype, or load it with fewer sessions");
   const header: readonly (readonly [number, number])[] = [
     [file.MAGIC, file.MAGIC_LOW], [file.MAGIC + 4, file.MAGIC_HIGH], [file.VERSION, file.FILE_VERSION], [file.FILE_BYTES, bytes.length], [file.MEMORY_END, end],

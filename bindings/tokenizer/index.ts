@@ -3,8 +3,10 @@
 // Only language code imports this module: image models need none of it.
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { quote } from "../checkpoint/names.ts";
+import { FILE, kindOf } from "./json.ts";
 import { tokenizerJsonOf } from "./sentencepiece.ts";
-import { asObject, kindOf, readTokenizerJson } from "./tokenizer-json.ts";
+import type { TokenizerJson } from "./tokenizer-json.ts";
+import { asObject, readTokenizerJson } from "./tokenizer-json.ts";
 
 export interface Tokenizer {
   /**
@@ -26,37 +28,78 @@ export interface Tokenizer {
 
 /** What is used of the library, whose own types do not resolve everywhere. */
 interface Library {
-  readonly decoder: LibraryDecoder | null;
+  readonly normalizer: (LibraryPart & ((text: string) => string)) | null;
+  readonly pre_tokenizer: LibraryPart | null;
+  readonly decoder: LibraryPart | null;
   encode(text: string, options: { add_special_tokens: boolean }): { ids: (number | null | undefined)[]; tokens: string[] };
   decode(ids: number[], options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean }): string;
   token_to_id(token: string): number | undefined;
   id_to_token(id: number): string | undefined;
 }
 
-interface LibraryDecoder {
-  readonly config: { readonly type: string };
-  readonly decoders?: (LibraryDecoder | null)[];
+interface LibraryPart {
+  readonly config?: { readonly type: string; readonly pattern?: object };
+  pattern?: object;
   text_decoder?: TextDecoder;
+  readonly normalizers?: (LibraryPart | null)[];
+  readonly tokenizers?: (LibraryPart | null)[];
+  readonly decoders?: (LibraryPart | null)[];
 }
 
+type PatternMaker = (source: string, path: string) => object;
+
 /**
- * A tokenizer from tokenizer.json and, if there is one, tokenizer_config.json: their text or parsed objects, which are not kept track of.
- * Or from the bytes of a SentencePiece tokenizer.model.
- * TypeError for what is no tokenizer.json or uses a part that is not supported, RangeError for an id out of range.
+ * A tokenizer from tokenizer.json and, if there is one, tokenizer_config.json: their text or parsed objects, which are
+ * not kept track of. Or from the bytes of a SentencePiece tokenizer.model.
+ * TypeError for what is no tokenizer.json or uses a part that is not supported, RangeError for an id out of range, or
+ * for a pattern of a kind that no published tokenizer has, which takes openTokenizer().
  */
 export function tokenizerFrom(json: unknown | string | Uint8Array, config?: unknown): Tokenizer {
-  const file = readTokenizerJson(isModel(json) ? tokenizerJsonOf(json) : json), { vocabSize, special } = file;
+  return made(read(json), config, (source, path) => {
+    const kind = "a pattern of a kind that no published tokenizer has";
+    const remedy = "use await openTokenizer(…), which loads what runs it";
+    throw new RangeError(`${FILE}: "${path}" is ${quote(source)}, ${kind}: ${remedy}`);
+  });
+}
+
+/** As tokenizerFrom(), and for patterns of any kind that RE2 runs, which is loaded for them. TypeError for others. */
+export async function openTokenizer(json: unknown | string | Uint8Array, config?: unknown): Promise<Tokenizer> {
+  const file = read(json);
+  return made(file, config, file.strange.size > 0 ? (await import("./linear.ts")).linearPattern : undefined);
+}
+
+/** Bytes are a tokenizer.model, unless they are JSON that nobody decoded. */
+const read = (json: unknown): TokenizerJson =>
+  readTokenizerJson(json instanceof Uint8Array && json[0] !== 0x7b ? tokenizerJsonOf(json) : json);
+
+function made(file: TokenizerJson, config: unknown, patternOf?: PatternMaker): Tokenizer {
+  const { vocabSize, special } = file;
   const settings = config === undefined ? {} : asObject("tokenizer_config.json", config);
-  const library = construct(file.json, settings);
-  const extra = settings["additional_special_tokens"];
-  for (const token of Array.isArray(extra) ? extra : []) {
+  const extra = settings["additional_special_tokens"] ?? [];
+  if (!Array.isArray(extra)) {
+    throw new TypeError(`tokenizer_config.json: "additional_special_tokens" is ${kindOf(extra)}, expected a list`);
+  }
+  const library = construct(file, settings, patternOf);
+  for (const token of extra) {
     const id = typeof token === "string" ? library.token_to_id(token) : undefined;
     if (id !== undefined) special.add(id);
   }
 
+  function encoded(text: string, add_special_tokens: boolean): ReturnType<Library["encode"]> {
+    try {
+      return library.encode(text, { add_special_tokens });
+    } catch (error) {
+      const { message } = error as Error;
+      if (message.startsWith(FILE)) throw error;
+      // such as the engine's, of a long text without spaces
+      const what = `${text.length} characters cannot be encoded at once (${message})`;
+      throw new RangeError(`${what}: encode them in parts`, { cause: error });
+    }
+  }
+
   function encode(text: string, options: { special?: boolean } = {}): Int32Array {
     if (typeof text !== "string") throw new TypeError(`the text to encode is ${kindOf(text)}, expected a string`);
-    const { ids, tokens } = library.encode(text.replace(/\p{Surrogate}/gu, "\ufffd"), { add_special_tokens: options.special ?? true });
+    const { ids, tokens } = encoded(text.replace(/\p{Surrogate}/gu, "\ufffd"), options.special ?? true);
     return Int32Array.from(ids, (id, i) => {
       if (typeof id === "number") return id;
       throw new RangeError(`the vocabulary has no token for ${quote(String(tokens[i]))}, nor one for unknown text: use the tokenizer.json of the model`);
@@ -84,22 +127,35 @@ export function tokenizerFrom(json: unknown | string | Uint8Array, config?: unkn
   return { encode, decode, vocabSize, idOf: (token) => library.token_to_id(token) };
 }
 
-/** Bytes, unless they are JSON that nobody decoded. */
-const isModel = (given: unknown): given is Uint8Array => given instanceof Uint8Array && given[0] !== 0x7b;
-
-function construct(json: object, config: object): Library {
+function construct({ json, strange }: TokenizerJson, settings: object, patternOf?: PatternMaker): Library {
+  const patterns = new Map([...strange].map(([standIn, { source, path }]) => [standIn, patternOf!(source, path)]));
+  let library: Library;
   try {
-    const library = new HuggingFaceTokenizer(json, config) as unknown as Library;
-    keepByteOrderMarks(library.decoder);
-    return library;
+    library = new HuggingFaceTokenizer(json, settings) as unknown as Library;
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new TypeError(`tokenizer.json cannot be used (${quote(why).slice(1, -1)}): expected the parts that @huggingface/tokenizers knows; save it again with a current version of tokenizers`, { cause: error });
+    const why = quote(error instanceof Error ? error.message : String(error)).slice(1, -1);
+    const remedy = "save it again with a current version of tokenizers";
+    throw new TypeError(`${FILE} cannot be used (${why}): ${remedy}`, { cause: error });
   }
+  const { normalizer, pre_tokenizer, decoder } = library;
+  // the library has looked for normalised tokens with what stood in
+  const before = patterns.size > 0 && normalizer ? json.added_tokens.map(({ content }) => normalizer(content)) : [];
+  for (const part of [normalizer, pre_tokenizer, decoder]) prepare(part, patterns);
+  before.forEach((text, i) => {
+    const { content, special, normalized = special !== true } = json.added_tokens[i]!;
+    if (normalized !== true || normalizer!(content) === text) return;
+    const how = "by a pattern of a kind that no published tokenizer has";
+    throw new TypeError(`${FILE}: "normalizer" changes the token ${quote(content)} ${how}: that is not supported`);
+  });
+  return library;
 }
 
-/** The library's byte fallback would drop a U+FEFF that begins a run of bytes. */
-function keepByteOrderMarks(decoder: LibraryDecoder | null): void {
-  if (decoder?.config.type === "ByteFallback") decoder.text_decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-  decoder?.decoders?.forEach(keepByteOrderMarks);
+/** Puts the patterns where others stand in for them. */
+function prepare(part: LibraryPart | null, patterns: ReadonlyMap<object, object>): void {
+  if (!part) return;
+  const { config } = part, pattern = patterns.get(config?.pattern ?? part);
+  if (pattern) part.pattern = pattern;
+  // which would drop a U+FEFF that begins a run of bytes
+  if (config?.type === "ByteFallback") part.text_decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  for (const each of [part.normalizers, part.tokenizers, part.decoders].flat()) prepare(each ?? null, patterns);
 }

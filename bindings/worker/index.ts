@@ -3,6 +3,7 @@
 import { platform } from "#platform";
 import { spawnModel } from "#spawn";
 import type { ModelConfig } from "../config/config.ts";
+import { streamSource } from "../checkpoint/source.ts";
 import type { Evidence, Label, Picture } from "../tasks/classifier.ts";
 import type { FeatureMap, ImageSize } from "../tasks/features.ts";
 import type { Caps } from "../run/kernels.ts";
@@ -19,11 +20,18 @@ import type { Loaded } from "./protocol.ts";
 export type { Download, Evidence, FeatureMap, Image, ImageSize, Label, LoadOptions, ModelConfig, ModelParts, Picture, Progress, WasmSource } from "../index.ts";
 export type { Caps, Generated, GeneratedToken, GenerateOptions, MemoryReport, Profile };
 
-/** As load() of slab-wasm. Bytes among the parts are copied to the worker; a Blob, a stream or an address is not. */
+/**
+ * As load() of slab-wasm, but for the option fetch: a function cannot go to a worker. Bytes among the parts are copied
+ * to the worker; a Blob, a stream or an address is not.
+ */
 export async function load(source: string | URL | ModelParts, options: LoadOptions = {}): Promise<WorkerModel> {
-  const { signal, onProgress, onDownload, wasm, ...rest } = options;
+  const { signal, onProgress, onDownload, wasm, fetch, ...rest } = options;
   signal?.throwIfAborted();
-  const where = await portable(source), kernels = await wasm;
+  if (fetch !== undefined) {
+    const remedy = "give headers instead, or use load() of slab-wasm";
+    throw new TypeError(`the option fetch is a function, which cannot go to a worker: ${remedy}`);
+  }
+  const where = await portable(source, options), kernels = await wasm;
   const connection = new Connection(spawnModel);
   try {
     const given = kernels === undefined ? {} : { wasm: kernels instanceof Response ? await kernels.arrayBuffer() : kernels instanceof URL ? kernels.href : kernels };
@@ -38,12 +46,15 @@ export async function load(source: string | URL | ModelParts, options: LoadOptio
 }
 
 /** A source as the worker understands it: relative addresses are relative to the caller. */
-async function portable(source: string | URL | ModelParts): Promise<unknown> {
+async function portable(source: string | URL | ModelParts, { signal }: LoadOptions): Promise<unknown> {
   if (source instanceof URL) return source.href;
   if (typeof source === "string") return platform.disk || platform.base === undefined ? source : new URL(source, platform.base).href;
   if (typeof source !== "object" || source === null || !("weights" in source)) return source;
   const { weights } = source;
-  if (weights instanceof ReadableStream) return { ...source, weights: new Uint8Array(await new Response(weights as ReadableStream<Uint8Array<ArrayBuffer>>).arrayBuffer()) };
+  if (weights instanceof ReadableStream) {
+    const held = await streamSource("weights", weights, signal ? { signal } : {});
+    return { ...source, weights: await held.read(0, held.size) };
+  }
   if (weights instanceof Uint8Array || weights instanceof ArrayBuffer || weights instanceof Blob) return source;
   throw new TypeError(`weights is ${describe(weights)}, which cannot go to a worker: give the bytes of a safetensors file, a Blob or a stream, or the folder's address`);
 }

@@ -1,6 +1,7 @@
 // PRepBN (arXiv:2405.11582, section 3.2): LayerNorm early in training, RepBN(x) = BN(x) + α·x at its end. At inference
 // RepBN is affine per channel, so it folds into the linear layer after it and no norm is left.
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
+import { quote } from "../../bindings/checkpoint/names.ts";
 import type { Affine, Linear } from "../../bindings/plan/weights.ts";
 import { foldBefore } from "../../bindings/plan/weights.ts";
 import type { Fields } from "../../bindings/config/fields.ts";
@@ -19,6 +20,10 @@ export function epsOf(fields: Fields, key = "norm_eps", usual = 1e-5): number {
  */
 export function repBN(norm: Tensors, dim: number, eps: number): Affine {
   const repbn = norm.has("norm2.alpha") ? norm.scope("norm2") : norm;
+  if (!repbn.has("alpha") && repbn.has("weight")) {
+    const kind = repbn.has("bias") ? "a layer norm" : "an RMS norm", remedy = "slab list names what runs here";
+    throw new RangeError(`${quote(norm.prefix)} is ${kind}, expected PRepBN as the config's network has: ${remedy}`);
+  }
   const tensors = [
     repbn.tensor("alpha", [1]), repbn.tensor("bn.weight", [dim]), repbn.tensor("bn.bias", [dim]),
     repbn.tensor("bn.running_mean", [dim]), repbn.tensor("bn.running_var", [dim]),

@@ -1,4 +1,4 @@
-// Ten thousand mutated files, from fixed seeds: each is read, or refused by an error of ours, in little time and memory.
+// Twelve thousand mutated files, from fixed seeds: each is read, or refused by an error of ours, in little time.
 import { readFileSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -8,6 +8,7 @@ import { bytesSource, Checkpoint, safetensorsBytes, toFloat32 } from "../../bind
 import type { FloatDType } from "../../bindings/checkpoint/index.ts";
 import { parseJson } from "../../bindings/load/folder.ts";
 import { Plan } from "../../bindings/plan/plan.ts";
+import { openTokenizer } from "../../bindings/tokenizer/index.ts";
 import { build, KNOWN, parseConfig, PRESETS } from "../../models/all.ts";
 import { isBackbone } from "../../bindings/config/config.ts";
 import { recognise } from "../../models/recognise.ts";
@@ -16,6 +17,7 @@ import { deitEntries } from "../golden/synthetic.ts";
 import { rawFile, seeded, smallFile } from "./checkpoint/fixtures.ts";
 import { Call, legacyPth, orderedDict, pickle, pthOf, tensorCall, zip } from "./checkpoint/pth-writer.ts";
 import { tinyConfig, tinyEntries, writeEntries } from "./tiny.ts";
+import { sentencePieceJson } from "./tokenizer/tokenizers.ts";
 
 setFlagsFromString("--expose-gc");
 const gc = runInNewContext("gc") as () => void;
@@ -155,6 +157,46 @@ test("3000 configs, each with a checkpoint that it was meant for", async () => {
     },
   }), /^config\.json|^m\.safetensors has no tensor|^"[^\n]*" has (shape|dtype)/);
   assert.ok(read > 100 && refused > 1000, `read ${read}, refused ${refused}`);
+});
+
+test("2000 tokenizers, each of which then reads and writes", async () => {
+  const random = seeded(20240611), tokens = [
+    '"', "{", "}", "[", "]", ",", ":", "-1", "0.5", "1e9", "null", "true", "[]", "{}", "[1]", '""', '"a"', '"Regex"',
+    '"String"', '"(a+)+$"', '"a*b|c"', '"type":', '"Sequence"', '"Split"', '"Replace"', '"ByteLevel"', '"Metaspace"',
+    '"Unigram"', '"WordPiece"', '"TemplateProcessing"',
+    '"__proto__":', '"$&"', '"pattern":{"Regex":"[a"}', '"length":0',
+  ].map((text) => utf8.encode(text));
+  const vocab = Object.fromEntries([..."abc the<>s[]▁Ġ"].map((token, id) => [token, id]));
+  const bpe = { type: "BPE", vocab: { ...vocab, ab: 20 }, merges: ["a b"] };
+  const pre_tokenizer = {
+    type: "Sequence", pretokenizers: [
+      { type: "Split", pattern: { Regex: "\\p{L}+| " }, behavior: "Isolated", invert: false },
+      { type: "Digits", individual_digits: true }, { type: "ByteLevel", use_regex: true },
+      { type: "FixedLength", length: 3 },
+    ],
+  };
+  const files = [
+    sentencePieceJson("replace"), sentencePieceJson("metaspace"),
+    { model: bpe, pre_tokenizer, decoder: { type: "ByteLevel" } },
+    {
+      model: { type: "WordPiece", unk_token: "a", continuing_subword_prefix: "##", vocab },
+      decoder: { type: "WordPiece", prefix: "##" },
+      normalizer: { type: "BertNormalizer", lowercase: true }, pre_tokenizer: { type: "BertPreTokenizer" },
+      post_processor: { type: "BertProcessing", sep: ["s", 9], cls: ["a", 0] },
+    },
+    {
+      model: { type: "Unigram", unk_id: 0, vocab: [["a", -1], ["b", -2.5], ["ab", -2]] },
+      normalizer: { type: "NFKC" }, pre_tokenizer: { type: "Whitespace" },
+    },
+  ].map((file) => utf8.encode(JSON.stringify(file)));
+  const { read, refused } = await survive(2000, (i) => ({
+    bytes: mutate(files[i % files.length]!, random, tokens),
+    async read(bytes) {
+      const { encode, decode } = await openTokenizer(new TextDecoder().decode(bytes));
+      for (const text of ["the cab  12, é漢 👋", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"]) decode(encode(text));
+    },
+  }), /^tokenizer\.json|^the vocabulary has no token/);
+  assert.ok(read > 50 && refused > 1000, `read ${read}, refused ${refused}`);
 });
 
 test.run();

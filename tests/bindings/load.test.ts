@@ -1,8 +1,10 @@
 import { createServer } from "node:http";
-import { readFileSync } from "node:fs";
+import { readFileSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { gzipSync } from "node:zlib";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { blobSource, bytesSource, Checkpoint, memoryCheckpoint, safetensorsBytes } from "../../bindings/checkpoint/index.ts";
@@ -133,6 +135,88 @@ test("a folder behind http, from a server that is not there", async () => {
   await rejects(() => load(`http://127.0.0.1:${port}/model/`), address);
 });
 
+/** Runs with a server of its own. */
+async function served(
+  answer: (request: IncomingMessage, response: ServerResponse) => void, run: (origin: string) => Promise<void>,
+): Promise<void> {
+  const server = createServer(answer);
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+  try {
+    await run(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  } finally {
+    server.closeAllConnections();
+    await new Promise((closed) => server.close(closed));
+  }
+}
+
+test("headers and fetch are for every request; a small file's connection is made anew, once", async () => {
+  const seen: string[] = [];
+  let drop = true;
+  await served((request, response) => {
+    seen.push(`${request.url} ${request.headers.authorization}`);
+    const name = request.url!.slice("/model/".length), body = tinyFolder[name as keyof typeof tinyFolder];
+    if (drop && name === "config.json") {
+      drop = false;
+      return void response.destroy();
+    }
+    if (request.headers.authorization !== "Bearer x") return void response.writeHead(401).end();
+    if (body === undefined) return void response.writeHead(404).end();
+    response.end(body);
+  }, async (origin) => {
+    const asked: string[] = [];
+    const fetching: LoadOptions["fetch"] = (address, init) => {
+      asked.push(address.pathname);
+      return fetch(address, init);
+    };
+    const model = `${origin}/model`, headers = { authorization: "Bearer x" };
+    assert.equal(await logitsOf(model, { headers, fetch: fetching }), expected);
+    const files = ["config.json", "config.json", "model.safetensors.index.json", "model.safetensors"];
+    assert.equal(seen, files.map((name) => `/model/${name} Bearer x`));
+    assert.equal(asked, files.map((name) => `/model/${name}`));
+    await rejects(() => load(model), /answered 401: pass an access token in headers\.authorization$/);
+    await rejects(() => load(model, { headers: { "a\n": "x" } }), /^headers has a name or a value/, TypeError);
+    const secret = model.replace("//", "//user:secret@");
+    await rejects(() => load(secret), /^the address of http:\/\/127[^@]*\/model holds a password/, RangeError);
+  });
+});
+
+test("small files have a size: endless, compressed, on disk", async () => {
+  const bomb = gzipSync(new Uint8Array(20 << 20));
+  await served((request, response) => {
+    if (request.url!.startsWith("/bomb/")) {
+      return void response.writeHead(200, { "content-encoding": "gzip" }).end(bomb);
+    }
+    if (request.url!.startsWith("/long/")) {
+      return void response.writeHead(200, { "content-length": 1e15 }).write(new Uint8Array(17 << 20));
+    }
+    const more = (): void => {
+      while (!response.destroyed && response.write(new Uint8Array(1 << 20)));
+    };
+    response.on("drain", more);
+    more();
+  }, async (origin) => {
+    for (const path of ["endless", "bomb", "long"]) {
+      const address = `${origin}/${path}/`, beyond = "\\.json sent more than 16 MiB, which no such file has: ";
+      await rejects(() => load(address), new RegExp(`/config${beyond}`), RangeError);
+      await rejects(() => load(address, { config: tinyConfig }), new RegExp(`/[a-z.]+\\.index${beyond}`), RangeError);
+    }
+  });
+  const { "config.json": _, ...rest } = tinyFolder;
+  await withFolder(rest, async (folder) => {
+    const config = join(folder, "config.json");
+    writeFileSync(config, "{}");
+    truncateSync(config, 17 << 20);
+    await rejects(() => load(folder), /config\.json has 17825792 bytes, expected at most 16777216/, RangeError);
+    assert.equal(openFiles(folder), []);
+  });
+  if (process.platform !== "win32") {
+    await withFolder(rest, async (folder) => {
+      symlinkSync("/dev/zero", join(folder, "config.json"));
+      await rejects(() => load(folder), /config\.json is not a regular file/, TypeError);
+    });
+  }
+});
+
 test("the option config: for a folder without config.json, and instead of one", async () => {
   await withFolder({ "model.safetensors": tinyFile }, async (folder) => {
     assert.equal(await logitsOf(folder, { config: tinyConfig }), expected);
@@ -230,13 +314,44 @@ test("configs: not JSON, not an object, an unknown model_type, values that make 
   await rejects(() => load({ config: null, weights: tinyFile }), /^config is null, expected/, TypeError);
 });
 
+test("a network with other norms than its config says", async () => {
+  const norm = /^"blocks\.0\.norm1" is an RMS norm, expected PRepBN as the config's network has: slab list/;
+  const { ...entries } = tinyEntries;
+  for (const name of Object.keys(entries)) if (name.startsWith("blocks.0.norm1.")) delete entries[name];
+  entries["blocks.0.norm1.weight"] = { shape: [24], data: new Float32Array(24) };
+  await rejects(() => load(parts(memoryCheckpoint(entries))), norm, RangeError);
+  entries["blocks.0.norm1.bias"] = entries["blocks.0.norm1.weight"];
+  await rejects(() => load(parts(memoryCheckpoint(entries))), /^"blocks\.0\.norm1" is a layer norm/, RangeError);
+});
+
+test("files of other kinds are named for what they are", async () => {
+  const files = { "m.gguf": "GGUF\x03\0\0\0", "m.onnx": "\x08\x07\x12\x07pytorch", "m.ckpt": "\x0a\x42\x0a\x10conv1" };
+  await withFolder(files, async (folder) => {
+    await rejects(() => load(join(folder, "m.gguf")), /m\.gguf is a GGUF file, which is not read/, RangeError);
+    await rejects(() => load(join(folder, "m.onnx")), /m\.onnx is an ONNX file, which is not read here/, RangeError);
+    await rejects(() => load(join(folder, "m.ckpt")), /m\.ckpt is a MindSpore checkpoint, which is not/, RangeError);
+    assert.equal(openFiles(folder), []);
+  });
+  await served((_, response) => void response.end("GGUF\x03\0\0\0"), async (origin) => {
+    await rejects(() => load(`${origin}/m.gguf?download=true`), /\/m\.gguf is a GGUF file/, RangeError);
+  });
+});
+
 test("sources: no folder, a file, nothing at all", async () => {
   await withFolder(tinyFolder, async (folder) => {
     await rejects(() => load(join(folder, "absent")), /there is no folder ".*absent": give the folder that holds config\.json/, RangeError);
+    await rejects(() => load(join(folder, "a.pth")), /^there is no file ".*a\.pth": check the path$/, RangeError);
     await rejects(() => load(join(folder, "config.json")), /config\.json" is a file: give the folder/, RangeError);
     await rejects(() => load(join(folder, "config.json", "deeper")), /there is no folder/, RangeError);
     assert.equal(openFiles(folder), []);
   });
+  await rejects(() => load("org/name"), /or the address https:\/\/huggingface\.co\/org\/name\/resolve\/main\/$/);
+  await rejects(() => load("./org/name"), /config\.json and model\.safetensors$/, RangeError);
+  const { SLAB_CACHE } = process.env;
+  process.env.SLAB_CACHE = "/nowhere";
+  await rejects(() => load("slab_deit_s"), /^slab_deit_s is not on this machine: slab pull slab_deit_s downloads/);
+  if (SLAB_CACHE === undefined) delete process.env.SLAB_CACHE;
+  else process.env.SLAB_CACHE = SLAB_CACHE;
   await rejects(() => load("ftp://127.0.0.1/model"), /is not a file:, http: or https: URL/, RangeError);
   for (const source of [undefined, null, 7, {}]) await rejects(() => load(source as unknown as string), /not one that load\(\) knows: expected a folder's path or URL/, TypeError);
   for (const weights of [undefined, null, "bytes", 7]) await rejects(() => load(parts(weights)), /^weights is .*, expected the bytes of a safetensors or PyTorch file/, TypeError);

@@ -1,5 +1,7 @@
 // slab-wasm/worker gives what load() gives, and ends well when the worker does not. The package as built: a worker starts from a file of it.
 import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -57,6 +59,33 @@ test("sources: a folder, a Blob, a stream, buffers; a stream is read, bytes are 
     assert.ok(tinyFile.length > 0);
     twin.dispose();
   }));
+
+test("headers go to the worker; a function does not, nor a stream of what is no checkpoint", async () => {
+  const server = createServer((request, response) => {
+    const name = request.url!.slice(1) as keyof typeof tinyFolder;
+    const body = request.headers.authorization === "Bearer x" ? tinyFolder[name] : undefined;
+    response.writeHead(body === undefined ? 404 : 200).end(body);
+  });
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+  const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  try {
+    (await load(address, { threads: 1, headers: { authorization: "Bearer x" } })).dispose();
+    await rejects(() => load(address, { fetch }), /^the option fetch is a function, which cannot/, TypeError);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+  const endless = new ReadableStream({ pull: (controller) => controller.enqueue(new Uint8Array(1 << 20)) });
+  await rejects(() => load({ config: tinyConfig, weights: endless }), /^weights is not a safetensors file/, RangeError);
+});
+
+test("a tokenizer whose pattern takes an engine of its own", async () => {
+  const splitting = { type: "Split", pattern: { Regex: "(a+)+$" }, behavior: "Isolated" };
+  const tokenizer = { model: { type: "BPE", vocab: { a: 0, b: 1 }, merges: [] }, pre_tokenizer: splitting };
+  const model = await load({ ...language, tokenizer });
+  assert.equal([...(await model.tokenizer!.encode(`${"a".repeat(40)}b`))], [...Array<number>(40).fill(0), 1]);
+  model.dispose();
+});
 
 test("wasm: a module, bytes, an address or an answer", async () => {
   const bytes = binaries.get("simd")!.slice();

@@ -7,6 +7,7 @@ import * as assert from "uvu/assert";
 import { preprocess } from "../../bindings/image/index.ts";
 import type { GenerateOptions, ImageModelConfig, LoadOptions, Model, ModelParts } from "../../bindings/index.ts";
 import { load } from "../../bindings/index.ts";
+import { rejects } from "../bindings/checkpoint/fixtures.ts";
 import { inFolder } from "../cli/command.ts";
 import { builds } from "../harness.ts";
 import { tinyLlama } from "../golden/tiny-llama.ts";
@@ -150,6 +151,12 @@ test("a file taken from a model that has run is the same", async () => {
   const before = await model.standalone();
   await model.session().prefill([1, 2, 3]);
   assert.equal(await model.standalone(), before);
+});
+
+test("a file is not made that slab-wasi would not give its memory", async () => {
+  using model = await load(tinyLlama(), { threads: 1, sessions: 400, context: 512 });
+  const message = /^the model needs \d+ MiB beside its file of \d+ bytes, more than slab-wasi gives it: load it/;
+  await rejects(() => model.standalone(), message, RangeError);
 });
 
 test("quantised files and builds of the other kind", async () => {

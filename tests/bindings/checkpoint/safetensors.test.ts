@@ -4,6 +4,7 @@ import { Checkpoint, bytesSource } from "../../../bindings/checkpoint/index.ts";
 import { rawFile, rejects, smallFile, watched } from "./fixtures.ts";
 
 const open = (bytes: Uint8Array): Promise<Checkpoint> => Checkpoint.open(bytesSource("m.safetensors", bytes));
+const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 const one = (entry: unknown): unknown => ({ x: entry });
 const entry = (dtype: unknown, shape: unknown, offsets: unknown): unknown => one({ dtype, shape, data_offsets: offsets });
 
@@ -15,7 +16,7 @@ const bad: [what: string, file: Uint8Array, expected: RegExp, Kind: Function][] 
   ["a header above 100 MB", rawFile("{}", 0, 100_000_001), /its header would have 100000001 bytes/, RangeError],
   ["a header of 2^64 - 1 bytes", rawFile("{}", 0, 2n ** 64n - 1n), /is not a safetensors file/, RangeError],
   ["a Git LFS pointer", new TextEncoder().encode("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), /git lfs pull/, RangeError],
-  ["a web page", new TextEncoder().encode("<!doctype html><title>404</title>"), /looks like a web page/, RangeError],
+  ["a web page", utf8("<!doctype html><title>404</title>"), /^m\.safetensors is a web page: check the/, RangeError],
   ["what is left of a .pth file", new TextEncoder().encode("PK\x03\x04 archive/data.pkl"), /begins as a zip archive but its directory, at the end, is missing/, RangeError],
   ["invalid UTF-8", rawFile('{"\u00ff":1}').map((b) => (b === 0xbf ? 0xff : b)), /its header is no UTF-8/, TypeError],
   ["invalid JSON", rawFile('{"x":'), /its header is no JSON/, TypeError],
@@ -65,6 +66,15 @@ const bad: [what: string, file: Uint8Array, expected: RegExp, Kind: Function][] 
   ["metadata that is a list", rawFile({ __metadata__: ["pt"] }), /"__metadata__" is an array, expected an object of strings/, TypeError],
   ["metadata that is null", rawFile({ __metadata__: null }), /"__metadata__" is null/, TypeError],
   ["metadata with a number", rawFile({ __metadata__: { step: 3 } }), /a number for "step", expected a string/, TypeError],
+  [
+    "bytes behind the last tensor", rawFile(entry("F32", [1], [0, 4]), 9),
+    /^m\.safetensors has 71 bytes but its tensors end at byte 66, 5 too many: the file is damaged/, RangeError,
+  ],
+  ["bytes behind no tensor", rawFile("{}", 1), /has 11 bytes but its tensors end at byte 10, 1 too many/, RangeError],
+  ["a GGUF file", utf8("GGUF\x03\0\0\0\x01\0\0\0"), /^m\.safetensors is a GGUF file, which is not read/, RangeError],
+  ["HDF5", Uint8Array.of(0x89, 0x48, 0x44, 0x46, 13, 10, 26, 10), /is an HDF5 file, such as Keras writes/, RangeError],
+  ["ONNX", utf8("\x08\x08\x12\x07pytorch"), /is an ONNX file, which is not read here/, RangeError],
+  ["MindSpore", utf8("\x0a\x42\x0a\x10conv1.weight"), /is a MindSpore checkpoint, which is not/, RangeError],
   ["millions of parts", rawFile(`{"x":[${"0,".repeat(1_100_000)}0]}`), /split it into shards/, RangeError],
 ];
 
@@ -98,10 +108,12 @@ test("takes an unknown dtype until that tensor is asked for", async () => {
   await rejects(() => ckpt.tensor("x", [4]), /"x" has an unknown dtype, "F3", expected F32, F16, BF16 or F64/, TypeError);
 });
 
-test("tolerates holes, bytes behind the last tensor, empty tensors, padding", async () => {
-  const ckpt = await open(rawFile(
-    ` {"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]},"a":{"dtype":"U8","shape":[2],"data_offsets":[1,3]},"e":{"dtype":"F64","shape":[3,0],"data_offsets":[2,2]}}   `, 40,
-  ));
+test("tolerates holes, empty tensors, padding", async () => {
+  const [a, b, e] = [
+    '"a":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}', '"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}',
+    '"e":{"dtype":"F64","shape":[3,0],"data_offsets":[2,2]}',
+  ];
+  const ckpt = await open(rawFile(` {${b},${a},${e}}   `, 12));
   assert.equal(ckpt.names(), ["a", "e", "b"]);
   assert.equal([...(await ckpt.tensor("b", [1]).read())], [8, 9, 10, 11]);
   assert.equal((await ckpt.tensor("e", [3, 0]).read()).byteLength, 0);
@@ -126,9 +138,24 @@ test("an entry inherits nothing", async () => {
   );
 });
 
-test("the last of two equal names wins", async () => {
-  const ckpt = await open(rawFile('{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"x":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}', 8));
-  assert.equal([...(await ckpt.tensor("x", [1]).read())], [4, 5, 6, 7]);
+test("refuses a name that is there twice, however it is written: a tensor, a field, a note", async () => {
+  const spec = (at: number, more = ""): string => `{"dtype":"F32","shape":[1],"data_offsets":[${at},${at + 4}]${more}}`;
+  const twice: [json: string, name: string][] = [
+    [`{"x":${spec(0)},"x":${spec(4)}}`, "x"],
+    [`{"x":${spec(0)},"\\u0078" : ${spec(4)}}`, "x"],
+    [`{"a:\\"b":${spec(0)},"a:\\u0022b":${spec(4)}}`, 'a:\\"b'],
+    [`{"x":${spec(4, ',"dtype":"F32"')}}`, "dtype"],
+    [`{"x":${spec(4, ',"y":[{"z":1},{"z":2,"z":{}}]')}}`, "z"],
+    [`{"__metadata__":{"format":"pt","format":"np"},"x":${spec(4)}}`, "format"],
+    [`{"__proto__":${spec(0)},"__proto__":${spec(4)}}`, "__proto__"],
+  ];
+  for (const [json, name] of twice) {
+    const expected = `m.safetensors has "${name}" twice in its header: the file is damaged`;
+    await rejects(() => open(rawFile(json, 8)), new RegExp(`^${expected.replace(/[\\.]/g, "\\$&")}`), RangeError);
+  }
+  const nested = spec(4, ',"y":[{"z":1},{"z":":"}]');
+  const ckpt = await open(rawFile(`{"a:b":${spec(0)},"\\"a:b":${nested},"__metadata__":{"a:b":"::"}}`, 8));
+  assert.equal(ckpt.names(), ["a:b", '"a:b']);
 });
 
 test("errors do not repeat long names or control characters", async () => {

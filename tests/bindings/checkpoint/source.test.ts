@@ -11,7 +11,8 @@ import type { ByteSource, SourceOptions } from "../../../bindings/checkpoint/ind
 import { readAhead } from "../../../bindings/checkpoint/read-ahead.ts";
 import { rejects, seeded, smallFile } from "./fixtures.ts";
 
-const data = Uint8Array.from({ length: 3_500_000 }, (_, i) => (i * 2654435761) >>> 24);
+const noise = Uint8Array.from({ length: 3_500_000 }, (_, i) => (i * 2654435761) >>> 24);
+const data = safetensorsBytes([{ name: "noise", dtype: "U8", shape: [noise.length], data: noise }]);
 let folder: string;
 let path: string;
 test.before(async () => {
@@ -105,7 +106,9 @@ test("a file or a stream is not even opened after an abort", async () => {
 test("an abort ends a stream that has stopped sending", async () => {
   let cancelled = false;
   const abort = new AbortController();
-  const stalled = new ReadableStream<Uint8Array>({ start: (c) => c.enqueue(new Uint8Array(10)), cancel: () => void (cancelled = true) });
+  const stalled = new ReadableStream<Uint8Array>({
+    start: (c) => c.enqueue(new Uint8Array(7)), cancel: () => void (cancelled = true),
+  });
   setTimeout(() => abort.abort(new Error("enough")), 10);
   await rejects(() => streamSource("data", stalled, { signal: abort.signal }), /^enough$/);
   assert.ok(cancelled);
@@ -114,6 +117,38 @@ test("an abort ends a stream that has stopped sending", async () => {
 test("a stream that fails, or of something else", async () => {
   await rejects(() => streamSource("data", new ReadableStream({ start: (c) => c.error(new Error("lost")) })), /^lost$/);
   await rejects(() => streamSource("data", new ReadableStream({ start: (c) => c.enqueue("text") }) as never), /data is a stream of string, expected Uint8Array/, TypeError);
+});
+
+test("an endless stream ends where its first bytes say so", async () => {
+  /** What comes before zeros without end; how many bytes were asked for. */
+  const endless = async (begin: Uint8Array, message: RegExp, Kind: Function = RangeError): Promise<number> => {
+    let sent = 0, cancelled = false;
+    const stream = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        const chunk = sent < begin.length ? begin.subarray(sent, sent + 50_000) : new Uint8Array(100_000);
+        sent += chunk.length;
+        if (sent > 50_000_000) return controller.error(new Error("read on and on"));
+        controller.enqueue(chunk);
+      },
+      cancel: () => void (cancelled = true),
+    }, { highWaterMark: 0 });
+    await rejects(() => streamSource("data", stream), message, Kind);
+    assert.ok(cancelled);
+    return sent;
+  };
+  const header = (json: string): Uint8Array =>
+    Uint8Array.from([json.length & 255, json.length >> 8, 0, 0, 0, 0, 0, 0, ...new TextEncoder().encode(json)]);
+  assert.is(await endless(new Uint8Array(0), /^data is not a safetensors file, its header would have 0/), 100_000);
+  assert.is(await endless(new TextEncoder().encode("<!doctype html>"), /^data is a web page/), 15);
+  assert.ok(await endless(header('{"a":5}'), /"a" has a number for an entry/, TypeError) < 200_000);
+  assert.ok(await endless(header("{".padEnd(60_000)), /its header is no JSON/, TypeError) < 300_000);
+  assert.ok(await endless(data, /^data sent more than the 3500\d+ bytes that its header tells of/) < 3_800_000);
+});
+
+test("a checkpoint of PyTorch, which does not say how long it is, comes as a stream", async () => {
+  const bytes = Uint8Array.from({ length: 3_000_000 }, (_, i) => (i < 4 ? [0x50, 0x4b, 3, 4][i]! : i));
+  const source = await streamSource("data", streamOf(bytes, 70_001));
+  assert.is(Buffer.compare(await source.read(0, bytes.length), bytes), 0);
 });
 
 test("what is no bytes", () => {
@@ -168,9 +203,11 @@ test("a checkpoint from a file; a bad one leaves no handle", async () => {
   assert.is((await ckpt.tensor("head.scale", []).read()).length, 2);
   await ckpt.close();
   await assertReleased(good);
-  const source = await fileSource(path);
+  const bad = join(folder, "bad.safetensors");
+  await writeFile(bad, noise);
+  const source = await fileSource(bad);
   await rejects(() => Checkpoint.open(source), /is not a safetensors file/, RangeError);
-  await assertReleased();
+  await assertReleased(bad);
 });
 
 test("read-ahead: one read a page in file order, each page once when all is asked for at once", async () => {

@@ -201,6 +201,78 @@ test("close() ends requests under way", async () => {
   await pending;
 });
 
+/** Sends for as long as it is listened to. */
+const endless = (begin: Uint8Array): Handler => (_, response) => {
+  response.writeHead(200);
+  response.write(begin);
+  const more = (): void => {
+    while (!response.destroyed && response.write(new Uint8Array(1 << 20)));
+  };
+  response.on("drain", more);
+  more();
+};
+
+test("a body without end is let go of where its first bytes prove it wrong", async () => {
+  const wrong: [begin: Uint8Array, message: RegExp][] = [
+    [new Uint8Array(8), /model\.safetensors is not a safetensors file, its header would have 0 bytes/],
+    [new TextEncoder().encode("GGUF\x03\0\0\0"), /model\.safetensors is a GGUF file/],
+    [file, /model\.safetensors sent more than the 7\d+ bytes that its header tells of: download it again/],
+  ];
+  for (const [begin, message] of wrong) {
+    let ended: Promise<void> | undefined;
+    handler = (request, response, range) => {
+      ended = new Promise((resolve) => void response.on("close", resolve));
+      endless(begin)(request, response, range);
+    };
+    await rejects(() => open(), message, RangeError);
+    await ended;
+  }
+});
+
+test("a connection that was closed while it lay idle is made anew, once", async () => {
+  let fail = 1;
+  handler = (request, response, range) => (fail-- > 0 ? void response.destroy() : partial(request, response, range));
+  const source = await open();
+  assert.is(requests.length, 2);
+  fail = 1;
+  await source.read(3_000_000, 3_000_010);
+  fail = 2;
+  await rejects(() => source.read(5_000_000, 5_000_010), /^cannot read http.*try again$/);
+  assert.is(requests.length, 6);
+});
+
+test("the option fetch is asked in place of the host's, with the headers", async () => {
+  handler = partial;
+  const asked: string[] = [];
+  const fetching: UrlOptions["fetch"] = (address, init) => {
+    asked.push(`${address.pathname} ${init.headers.get("authorization")} ${init.headers.get("range")}`);
+    return fetch(address, init);
+  };
+  await (await open({ fetch: fetching, headers: { Authorization: "Bearer x", Range: "bytes=7-" } })).close();
+  assert.equal(asked, ["/model.safetensors Bearer x bytes=0-2097151"]);
+  assert.is(requests.length, 1);
+  await rejects(() => open({ fetch: "no" as never }), /^fetch is no function/, TypeError);
+  for (const headers of [{ "a b": "x" }, { a: "sec\nret" }, 5]) {
+    const refused = /^headers has a name or a value that HTTP does not allow, expected strings such as/;
+    await rejects(() => open({ headers: headers as never }), refused, TypeError);
+  }
+});
+
+test("a redirect to another origin: no authorization", async () => {
+  const other = createServer((request, response) => {
+    requests.push(request);
+    partial(request, response, { begin: 0, end: 1 << 21 });
+  });
+  await new Promise<void>((listening) => other.listen(0, "127.0.0.1", listening));
+  const { port } = other.address() as AddressInfo;
+  handler = (_, response) => response.writeHead(302, { location: `http://127.0.0.1:${port}/cdn` }).end();
+  await (await open({ headers: { authorization: "Bearer x" } })).close();
+  const seen = requests.map(({ url, headers }) => [url, headers.authorization]);
+  assert.equal(seen, [["/model.safetensors?token=secret", "Bearer x"], ["/cdn", undefined]]);
+  other.closeAllConnections();
+  other.close();
+});
+
 test("addresses that are none", async () => {
   await rejects(() => urlSource("model.safetensors"), /is no URL/, TypeError);
   await rejects(() => urlSource("file:///model.safetensors"), /begins with file:, expected https: or http:/, RangeError);

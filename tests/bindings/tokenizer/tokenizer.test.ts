@@ -116,7 +116,7 @@ test("sections that may be left out", () => {
   assert.equal([...tokenizer.encode("abba")], [2, 1, 0]);
 });
 
-const vocab = { a: 0, b: 1, ab: 2 }, merges = ["a b"];
+const vocab = { a: 0, b: 1, ab: 2 }, merges = ["a b"], model = { type: "BPE", vocab, merges };
 const bad: [string, unknown, Function, RegExp][] = [
   ["no JSON", "{", TypeError, /^tokenizer.json is no JSON: download it again$/],
   ["a page", "<html>", TypeError, /is no JSON/],
@@ -149,8 +149,8 @@ const bad: [string, unknown, Function, RegExp][] = [
   ["added token's id", { model: { type: "BPE", vocab, merges }, added_tokens: [{ id: 1e9, content: "x" }] }, RangeError, /the id of "x" is 1000000000/],
   ["added token's content", { model: { type: "BPE", vocab, merges }, added_tokens: [{ id: 3 }] }, TypeError, /"added_tokens\[0\].content" is undefined/],
   ["decoder is a string", { model: { type: "BPE", vocab, merges }, decoder: "x" }, TypeError, /"decoder" is "x", expected an object/],
-  ["unknown decoder", { model: { type: "BPE", vocab, merges }, decoder: { type: "Magic" } }, TypeError, /cannot be used \(Unknown Decoder type: Magic\)/],
-  ["broken normalizer", { model: { type: "BPE", vocab, merges }, normalizer: { type: "Sequence", normalizers: [5] } }, TypeError, /cannot be used/],
+  ["unknown decoder", { model, decoder: { type: "Magic" } }, TypeError, /"decoder.type" is "Magic", expected "Seq/],
+  ["broken normalizer", { model, normalizer: { type: "Sequence", normalizers: [5] } }, TypeError, /s\[0\]" is 5/],
   ["template of a stranger", { model: { type: "BPE", vocab, merges }, post_processor: { type: "TemplateProcessing", single: [{ SpecialToken: { id: "<s>" } }] } },
     RangeError, /has no token for "<s>"/],
 ];
