@@ -5,7 +5,7 @@ import { cachedModels } from "../bindings/platform/cache.ts";
 import type { ModelConfig } from "../models/config.ts";
 import { isLanguageModel, parseConfig, PRESETS } from "../models/config.ts";
 import { parse, pretrainedFolder } from "./options.ts";
-import { bytes, count, out, outJson, printable, table, work } from "./report.ts";
+import { bytes, count, help, out, outJson, printable, table, work } from "./report.ts";
 import { shapeOf, sizesOf } from "./sizes.ts";
 
 export const summary = "presets, and the trained models on this machine";
@@ -17,7 +17,7 @@ A model's name can be given wherever a folder is expected.
 
   --json        one JSON document
   -q, --quiet   accepted for uniformity: there is no progress to hide
-  -h, --help`;
+  -h, --help    this text`;
 
 interface Found {
   readonly name: string;
@@ -35,7 +35,7 @@ interface Unknown {
 
 export async function run(args: readonly string[]): Promise<void> {
   const { values, positionals } = parse("list", {}, args);
-  if (values.help) return out(HELP);
+  if (values.help) return help(HELP);
   if (positionals.length > 0) throw new RangeError(`list takes no arguments, got ${printable(positionals.join(" "))}: for one model use slab info ${printable(positionals[0]!)}`);
   const presets = Object.keys(PRESETS).map((name) => ({ name, config: parseConfig(name) }));
   const folders = [...(await modelsIn(pretrainedFolder)), ...(await modelsIn(cachedModels()))];
