@@ -2,11 +2,11 @@
 import { existsSync } from "node:fs";
 import type { Model, OpProfile, Profile } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
-import { PRESETS } from "../models/all.ts";
 import { isBackbone, isLanguageModel } from "../bindings/config/config.ts";
-import { loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
+import { PRESETS } from "../models/all.ts";
+import { HELP_OF, loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
 import { randomCheckpoint } from "./random-checkpoint.ts";
-import { milliseconds, out, outJson, percent, printable, Progress, quantile, table } from "./report.ts";
+import { help, milliseconds, out, outJson, percent, printable, Progress, quantile, table } from "./report.ts";
 
 export const summary = "how fast a model runs here, op by op";
 
@@ -17,14 +17,12 @@ MODEL is a folder or URL of config.json beside model.safetensors, or a name of s
   --profile         every kind of op: time, GFLOP/s, GB/s, its bound and the fraction of the limit, on one thread
   --ops             with --profile, every single op
   --rounds N        runs that are timed; default 40
-  --dtype TYPE      how weights are kept: f32 (default), int8 or int4
-  --config NAME     a preset of slab list, or the path of a config.json
-  --context N     most tokens of a LLaMA session; default: its positions, at most 2048
-  --threads N       default: one for every core
-  --deterministic   the build that gives the same bits everywhere
-  --json            one JSON document
-  -q, --quiet       no progress
-  -h, --help`;
+${HELP_OF.dtype}
+${HELP_OF.config}
+${HELP_OF.context}
+${HELP_OF.threads}
+${HELP_OF.deterministic}
+${HELP_OF.all}`;
 
 interface Timing {
   readonly what: string;
@@ -92,7 +90,7 @@ function show(title: string, { peakGflops, bandwidthGbps, totalMs, ops }: Profil
 export async function run(args: readonly string[]): Promise<void> {
   const parsed = parse("bench", { ...MODEL_OPTIONS, profile: { type: "boolean" }, ops: { type: "boolean" }, rounds: { type: "string" }, context: { type: "string" } }, args);
   const { values, positionals: [given, ...more] } = parsed;
-  if (values.help) return out(HELP);
+  if (values.help) return help(HELP);
   if (given === undefined) throw new RangeError("no model was given: name a folder, a URL or one of slab list, e.g. slab bench slab-deit-cifar10");
   if (more.length > 0) throw new RangeError(`one model at a time: ${printable(more.join(" "))} is one too many`);
   const rounds = wholeNumber("rounds", values.rounds, 1, 100_000) ?? 40;

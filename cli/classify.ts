@@ -5,26 +5,25 @@ import { extname, join } from "node:path";
 import type { Label } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
 import { isBackbone, isLanguageModel } from "../bindings/config/config.ts";
-import { fileFault, loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
-import { complain, out, outJson, percent, printable, Progress } from "./report.ts";
+import { fileFault, HELP_OF, loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
+import { complain, help, out, outJson, percent, printable, Progress, waitFor } from "./report.ts";
+import { columnsOf, cut, cutStart, padded, styled, widthOf } from "./terminal.ts";
 
 export const summary = "the most likely labels of pictures";
 
 const HELP = `slab classify IMAGE… [options]: ${summary}
 
 IMAGE is a PNG, JPEG or WebP file, a folder (every picture in it and below), or - for standard input.
-One line a picture, separated by tabs: its path, then labels with their scores, best first.
+One line a picture: its path, then labels with their scores, best first; separated by tabs, or in columns on a terminal.
 A picture that cannot be read is reported, the others go on, and the exit code is 1.
 
   --model FOLDER|URL   config.json beside model.safetensors, or a name of slab list; default: slab-deit-cifar10 of a clone
-  --config NAME        a preset of slab list, or the path of a config.json, for a folder without one (or instead of it)
+${HELP_OF.config}
   --top N              labels a picture; default 5
-  --dtype TYPE         how weights are kept: f32 (default), int8 or int4
-  --threads N          default: one for every core
-  --deterministic      the same bits on every runtime and for any number of threads
-  --json               one JSON document
-  -q, --quiet          no progress
-  -h, --help`;
+${HELP_OF.dtype}
+${HELP_OF.threads}
+${HELP_OF.deterministic}
+${HELP_OF.all}`;
 
 export const PICTURES = new Set([".png", ".jpg", ".jpeg", ".webp"]);
 const STDIN = "-";
@@ -40,23 +39,21 @@ export interface Item {
 export async function run(args: readonly string[]): Promise<void> {
   const parsed = parse("classify", { ...MODEL_OPTIONS, model: { type: "string" }, top: { type: "string" } }, args);
   const { values, positionals } = parsed;
-  if (values.help) return out(HELP);
+  if (values.help) return help(HELP);
   if (positionals.length === 0) throw new RangeError("no picture was given: name files or a folder, or - for standard input, e.g. slab classify cat.jpg");
   const topK = wholeNumber("top", values.top, 1, 1e9) ?? 5;
   const options = await loadOptions(parsed);
   const progress = new Progress(values);
-  using model = await load(modelSource(values.model), {
-    ...options, onProgress: ({ done, total }) => progress.show(`loading the model: ${done} of ${total} layers`),
-  });
+  using model = await load(modelSource(values.model), { ...options, ...progress.loading() });
+  progress.clear();
   if (isLanguageModel(model.config)) {
-    progress.clear();
     throw new TypeError(`${printable(model.config.name)} is a language model: slab classify takes image models; use slab generate`);
   }
   if (isBackbone(model.config)) {
-    progress.clear();
     throw new TypeError(`${printable(model.config.name)} is a backbone, which has no labels: slab classify takes image models; see model.features()`);
   }
   const items = (await Promise.all(positionals.map(expand))).flat();
+  const row = rows(items.map(({ path }) => path), model.config.image.labels);
   const results: Result[] = [];
   let next = items[0] && read(items[0]);
   for (const [i, item] of items.entries()) {
@@ -78,7 +75,7 @@ export async function run(args: readonly string[]): Promise<void> {
       results.push(result);
     } else if ("labels" in result) {
       progress.clear();
-      out([printable(result.path), ...result.labels.map(({ label, score }) => `${printable(label)} ${percent(score)}`)].join("\t"));
+      out(row(result.path, result.labels));
     }
   }
   progress.clear();
@@ -86,6 +83,25 @@ export async function run(args: readonly string[]): Promise<void> {
     const { name } = model.config, { build, threads, deterministic, runtime } = model.caps;
     outJson({ model: name, build, threads, deterministic, runtime, dtype: model.plan.type, pictures: results });
   }
+}
+
+/** How results are written: with tabs for programs, and on a terminal in columns, cut to its width. */
+function rows(paths: readonly string[], names: readonly string[]): (path: string, labels: readonly Label[]) => string {
+  const room = widthOf();
+  if (room === Infinity) {
+    const cell = ({ label, score }: Label): string => `${printable(label)} ${percent(score)}`;
+    return (path, labels) => [printable(path), ...labels.map(cell)].join("\t");
+  }
+  const widest = (texts: readonly string[]): number => Math.max(...texts.map((text) => columnsOf(printable(text))));
+  const pathWidth = Math.min(widest(paths), Math.floor(room / 2)), nameWidth = Math.min(widest(names), 20);
+  const cell = ({ label, score }: Label): string =>
+    `${padded(cut(printable(label), nameWidth), nameWidth)} ${percent(score).padStart(6)}`;
+  return (path, labels) => {
+    const begin = `${padded(cutStart(printable(path), pathWidth), pathWidth)}  `;
+    const [best = "", ...others] = labels.map(cell);
+    const text = cut([begin + best, ...others].join("  "), room), end = begin.length + best.length;
+    return text.slice(0, begin.length) + styled("bold", text.slice(begin.length, end)) + text.slice(end);
+  };
 }
 
 /** The pictures that an argument means: itself, or all below a folder, in the order of their paths. */
@@ -122,6 +138,7 @@ async function below(folder: string): Promise<Item[]> {
 export async function read({ path, fault }: Item): Promise<Uint8Array> {
   if (fault) throw fault;
   if (path === STDIN) {
+    waitFor("a picture", "slab classify - < cat.jpg");
     const chunks: Uint8Array[] = [];
     for await (const chunk of process.stdin) chunks.push(chunk as Uint8Array);
     return Buffer.concat(chunks);

@@ -11,9 +11,10 @@ import { build, KNOWN, parseConfig, PRESETS } from "../models/all.ts";
 import { isLanguageModel } from "../bindings/config/config.ts";
 import { leftOver } from "../models/recognise.ts";
 import { unfinished } from "../models/training-state.ts";
-import { fileFault, loadOptions, MODEL_OPTIONS, modelSource, parse } from "./options.ts";
-import { bytes, complain, out, outJson, plural, printable, Progress } from "./report.ts";
-import { replace, writeTensors } from "./tensors-file.ts";
+import { fileFault, HELP_OF, loadOptions, MODEL_OPTIONS, modelSource, parse } from "./options.ts";
+import { bytes, complain, help, out, outJson, plural, printable, Progress } from "./report.ts";
+import { writeBytes, writeTensors } from "./tensors-file.ts";
+import { watched } from "./watched.ts";
 
 export const summary = "a checkpoint packed or quantised, to load without that work";
 
@@ -22,15 +23,13 @@ const HELP = `slab convert MODEL OUT [options]: ${summary}
 MODEL is a PyTorch or safetensors file (.pth, .pt, .bin, .safetensors), whose network is recognised from its tensors, or a folder or URL of
 config.json beside model.safetensors, or a name of slab list; OUT is a new folder for config.json and model.safetensors.
 
-  --dtype TYPE      f32 (default), int8 or int4
+${HELP_OF.dtype}
   --layout KIND     of int8: relaxed or plain, the builds that will load it; default: this host's
   --unpacked        the network's tensors as they are, for any --dtype later and for other programs
   --config NAME     a preset of slab list, or the path of a config.json, instead of what is there or recognised
   --dict NAME       of a PyTorch file with several: the dict of tensors to take, e.g. state_dict_ema
   --labels FILE     names of the classes, one a line, for config.json
-  --json            one JSON document
-  -q, --quiet       no progress
-  -h, --help`;
+${HELP_OF.all}`;
 
 export interface Converted {
   readonly files: readonly string[];
@@ -43,7 +42,7 @@ export async function run(args: readonly string[]): Promise<void> {
     ...MODEL_OPTIONS, layout: { type: "string" }, unpacked: { type: "boolean" }, dict: { type: "string" }, labels: { type: "string" },
   }, args);
   const { values, positionals: [given, target, ...more] } = parsed;
-  if (values.help) return out(HELP);
+  if (values.help) return help(HELP);
   if (given === undefined || target === undefined || more.length > 0) throw new RangeError("convert takes two names: the model's file or folder and a new folder, e.g. slab convert slab_deit_tiny.pth slab-deit-tiny");
   const { layout, unpacked } = values;
   if (layout !== undefined && layout !== "relaxed" && layout !== "plain") throw new RangeError(`--layout is ${JSON.stringify(layout)}, expected relaxed or plain`);
@@ -60,15 +59,15 @@ export async function run(args: readonly string[]): Promise<void> {
     if (opened.recognised && !values.json) out(describe(given, opened));
     let packed: { readonly dtype: string; readonly build: string; readonly folds: number; readonly norms: number } | undefined, size: number;
     if (unpacked) {
-      size = await writeUnpacked(opened, target, (done, total) => progress.show(`writing: ${bytes(done)} of ${bytes(total)}`));
+      size = await writeUnpacked(opened, target, (done, total) => progress.bytes("writing", done, total));
     } else {
-      using model = await load({ config: opened.json, weights: opened.checkpoint, tokenizer: await tokenizerOf(opened) }, {
+      const weights = watched(opened.checkpoint, (done, total) => progress.bytes("packing", done, total));
+      using model = await load({ config: opened.json, weights, tokenizer: await tokenizerOf(opened) }, {
         ...options, threads: 1, ...(layout ? { build: layout === "plain" ? ("simd" as const) : ("relaxed" as const) } : {}),
-        onProgress: ({ done, total }) => progress.show(`packing: ${done} of ${total} layers`),
       });
       await mkdir(target, { recursive: true });
       const content = await model.pack();
-      await replace(file, (handle) => handle.writeFile(content));
+      await writeBytes(file, content, (done, total) => progress.bytes("writing", done, total));
       size = content.length;
       packed = { dtype: model.plan.type, build: model.caps.build, folds: model.plan.folds.length, norms: new Set(model.plan.folds.map(({ norm }) => norm)).size };
     }

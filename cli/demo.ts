@@ -72,8 +72,8 @@ async function demo(): Promise<void> {
   using model = await loaded(LANGUAGE_MODEL);
   out("");
   await write(model);
-  out("Try your own pictures:    npx slab classify PICTURE.jpg (or a folder, or --json)");
-  out('Have a text continued:    npx slab generate "Once upon a time"');
+  out("Try your own pictures:    npx slab-wasm classify PICTURE.jpg (or a folder, or --json)");
+  out('Have a text continued:    npx slab-wasm generate "Once upon a time"');
   out("Use it from JavaScript:   see README.md, which starts with a ten-line program");
 }
 

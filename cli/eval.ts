@@ -7,8 +7,8 @@ import { isBackbone, isLanguageModel } from "../bindings/config/config.ts";
 import { read } from "./classify.ts";
 import type { Labelled } from "./labelled.ts";
 import { fromFile, fromFolders, onDisk, spread } from "./labelled.ts";
-import { loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
-import { complain, out, outJson, percent, plural, printable, Progress } from "./report.ts";
+import { HELP_OF, loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
+import { complain, duration, help, line, outJson, percent, plural, printable, Progress } from "./report.ts";
 
 export const summary = "a classifier's accuracy on labelled pictures";
 
@@ -20,13 +20,11 @@ as many as there are classes, sorted, as torchvision numbers them. Prints top-1 
   --labels FILE     the pictures and their classes instead: on every line a path below FOLDER and a class's number or name
   --results FILE    one line of JSON a picture; when the file exists already, pictures that it has are not computed again
   --limit N         at most N pictures, spread evenly over FOLDER
-  --config NAME     a preset of slab list, or the path of a config.json
-  --dtype TYPE      how weights are kept: f32 (default), int8 or int4
-  --threads N       default: one for every core
-  --deterministic   the same bits on every runtime and for any number of threads
-  --json            one JSON document
-  -q, --quiet       no progress
-  -h, --help`;
+${HELP_OF.config}
+${HELP_OF.dtype}
+${HELP_OF.threads}
+${HELP_OF.deterministic}
+${HELP_OF.all}`;
 
 /** Labels that are kept of each picture: enough for both accuracies. */
 const TOP = 5;
@@ -41,10 +39,10 @@ interface Result {
 export async function run(args: readonly string[]): Promise<void> {
   const parsed = parse("eval", { ...MODEL_OPTIONS, labels: { type: "string" }, results: { type: "string" }, limit: { type: "string" } }, args);
   const { values, positionals: [given, folder, ...more] } = parsed;
-  if (values.help) return out(HELP);
+  if (values.help) return help(HELP);
   if (given === undefined || folder === undefined || more.length > 0) throw new RangeError("eval takes a model and a folder of labelled pictures, e.g. slab eval slab_deit_t imagenet/val");
   const limit = wholeNumber("limit", values.limit, 1, 1e9) ?? Infinity, options = await loadOptions(parsed), progress = new Progress(values);
-  using model = await load(modelSource(given), { ...options, onProgress: ({ done, total }) => progress.show(`loading the model: ${done} of ${total} layers`) });
+  using model = await load(modelSource(given), { ...options, ...progress.loading() });
   progress.clear();
   const { config } = model;
   if (isLanguageModel(config) || isBackbone(config)) throw new TypeError(`${printable(config.name)} has no labels: slab eval takes image classifiers`);
@@ -64,7 +62,9 @@ export async function run(args: readonly string[]): Promise<void> {
       next = following && fetchUnless(results.has(following), folder, following);
       next?.catch(() => {});
       const left = (pictures.length - i) / speed();
-      progress.show(`${i} of ${pictures.length}: top-1 ${percent(tally.top1 / Math.max(tally.pictures, 1))}, ${speed().toFixed(1)} pictures/s${computed > 0 ? `, ${minutes(left)} left` : ""}`);
+      const top1 = percent(tally.top1 / Math.max(tally.pictures, 1));
+      const end = computed > 0 ? `, ${duration(left)} left` : "";
+      progress.show(`${i} of ${pictures.length}: top-1 ${top1}, ${speed().toFixed(1)} pictures/s${end}`);
       let top = results.get(picture);
       if (top) tally.resumed++;
       else {
@@ -96,7 +96,6 @@ export async function run(args: readonly string[]): Promise<void> {
       top1: share(tally.top1), top5: share(tally.top5), picturesPerSecond,
     });
   }
-  const line = (name: string, text: string): void => out(`${name.padEnd(12)}${text}`);
   const exact = (count: number): string => (tally.pictures === 0 ? "no picture could be read" : `${((100 * count) / tally.pictures).toFixed(2)}% (${count} of ${tally.pictures})`);
   line("model", `${printable(config.name)}, ${model.plan.type}, ${build} on ${runtime}, ${plural(threads, "thread")}`);
   line("pictures", `${tally.pictures} of ${printable(folder)}${tally.resumed > 0 ? `, ${tally.resumed} of them from ${printable(String(values.results))}` : ""}${tally.unreadable > 0 ? `; ${tally.unreadable} more could not be read and do not count` : ""}`);
@@ -104,8 +103,6 @@ export async function run(args: readonly string[]): Promise<void> {
   if (labels.length > TOP) line("top-5", exact(tally.top5));
   if (picturesPerSecond !== null) line("speed", `${picturesPerSecond.toFixed(1)} pictures/s, decoding included`);
 }
-
-const minutes = (seconds: number): string => (seconds < 90 ? `${Math.ceil(seconds)} s` : seconds < 5400 ? `${Math.ceil(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`);
 
 const fetchUnless = (known: boolean, folder: string, { path }: Labelled): Promise<Uint8Array> | undefined => (known ? undefined : read({ path: onDisk(folder, path) }));
 

@@ -9,7 +9,8 @@ import { load } from "../bindings/index.ts";
 import { isLanguageModel } from "../bindings/config/config.ts";
 import type { Parsed } from "./options.ts";
 import { decimal, fileFault, LANGUAGE_MODEL, loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
-import { bytes, complain, milliseconds, out, outJson, plural, printable, Progress, quantile } from "./report.ts";
+import { bytes, complain, help, milliseconds, out, outJson, plural, printable, Progress, quantile } from "./report.ts";
+import { waitFor } from "./report.ts";
 
 export const summary = "a text continued by a language model";
 
@@ -37,7 +38,7 @@ Ctrl-C stops after the token at hand; the exit code is then 130.
   --deterministic           the same bits on every runtime and for any number of threads
   --json                    one JSON document at the end
   -q, --quiet               no progress
-  -h, --help`;
+  -h, --help                this text`;
 
 const STDIN = "-";
 /** Exit code of a command that Ctrl-C ended: 128 and the signal's number. */
@@ -50,7 +51,7 @@ export async function run(args: readonly string[]): Promise<void> {
     echo: { type: "boolean" }, context: { type: "string" }, stats: { type: "boolean" },
   }, args);
   const { values } = parsed;
-  if (values.help) return out(HELP);
+  if (values.help) return help(HELP);
   const interrupt = new AbortController(), { signal } = interrupt;
   const onInterrupt = (): void => interrupt.abort();
   // a second Ctrl-C ends the process at once
@@ -76,7 +77,7 @@ async function generate(parsed: Parsed, signal: AbortSignal): Promise<void> {
 
   const progress = new Progress(values);
   using model = await load(source, {
-    ...options, sessions: 1, signal, onProgress: ({ done, total }) => progress.show(`loading the model: ${done} of ${total} layers`),
+    ...options, sessions: 1, signal, ...progress.loading(),
   }).finally(() => progress.clear());
   if (!isLanguageModel(model.config)) {
     throw new TypeError(`${printable(model.config.name)} is an image model: slab generate takes language models; use slab classify`);
@@ -193,6 +194,7 @@ async function promptOf({ values, positionals: [given, ...more] }: Parsed, signa
     throw new RangeError('no prompt was given: write one in quotes, or - for standard input, e.g. slab generate "It was a dark"');
   }
   if (given !== STDIN) return given ?? "";
+  waitFor("a prompt", "type it, or slab generate - < prompt.txt");
   const chunks: Uint8Array[] = [];
   for await (const chunk of addAbortSignal(signal, process.stdin)) chunks.push(chunk as Uint8Array);
   try {

@@ -7,11 +7,11 @@ import { cachedModel } from "../bindings/platform/cache.ts";
 import type { WeightType } from "../bindings/plan/dtype.ts";
 import type { Plan } from "../bindings/plan/plan.ts";
 import type { PackedLinear } from "../bindings/plan/weights.ts";
-import { parseConfig, PRESETS } from "../models/all.ts";
 import type { ModelConfig } from "../bindings/config/config.ts";
 import { isBackbone, isLanguageModel } from "../bindings/config/config.ts";
-import { loadOptions, MODEL_OPTIONS, modelSource, parse } from "./options.ts";
-import { bytes, count, out, outJson, plural, printable, Progress, table, work } from "./report.ts";
+import { parseConfig, PRESETS } from "../models/all.ts";
+import { HELP_OF, loadOptions, MODEL_OPTIONS, modelSource, parse } from "./options.ts";
+import { bytes, count, fitted, help, line, out, outJson, plural, printable, Progress, table, work } from "./report.ts";
 import type { Sizes } from "./sizes.ts";
 import { shapeOf, sizesOf } from "./sizes.ts";
 
@@ -22,15 +22,13 @@ const HELP = `slab info MODEL [options]: ${summary}
 MODEL is a folder or URL of config.json beside model.safetensors, a file of weights (.pth, .safetensors), a name of slab list, or a
 preset (its sizes only).
 
-  --config NAME     a preset of slab list, or the path of a config.json, for a folder without one (or instead of it)
-  --dtype TYPE      how weights are kept: f32 (default), int8 or int4
+${HELP_OF.config}
+${HELP_OF.dtype}
   --plan            also every op of a pass, with what it reads and writes
-  --context N     most tokens of a LLaMA session; default: its positions, at most 2048
-  --threads N       default: one for every core
-  --deterministic   the build that gives the same bits everywhere
-  --json            one JSON document
-  -q, --quiet       no progress
-  -h, --help`;
+${HELP_OF.context}
+${HELP_OF.threads}
+${HELP_OF.deterministic}
+${HELP_OF.all}`;
 
 interface Norm {
   readonly norm: string;
@@ -42,16 +40,14 @@ interface Norm {
 export async function run(args: readonly string[]): Promise<void> {
   const parsed = parse("info", { ...MODEL_OPTIONS, plan: { type: "boolean" }, context: { type: "string" } }, args);
   const { values, positionals: [given, ...more] } = parsed;
-  if (values.help) return out(HELP);
+  if (values.help) return help(HELP);
   if (given === undefined) throw new RangeError("no model was given: name a folder, a URL or one of slab list, e.g. slab info slab-deit-cifar10");
   if (more.length > 0) throw new RangeError(`one model at a time: ${printable(more.join(" "))} is one too many`);
   const options = await loadOptions(parsed);
   if (Object.hasOwn(PRESETS, given) && !existsSync(given) && !cachedModel(given)) return preset(given, values);
 
   const progress = new Progress(values);
-  using model = await load(modelSource(given), {
-    ...options, onProgress: ({ done, total }) => progress.show(`loading the model: ${done} of ${total} layers`),
-  });
+  using model = await load(modelSource(given), { ...options, ...progress.loading() });
   progress.clear();
   const sizes = sizesOf(model.config), { state } = model.plan, stateBytes = state?.bytes ?? 0, slots = stateBytes > 0 ? model.memory().state / stateBytes : 0;
   const norms = foldedNorms(model.plan);
@@ -74,7 +70,7 @@ export async function run(args: readonly string[]): Promise<void> {
   const ops = normOps(model.plan);
   out(`\n${plural(norms.length, "norm")} folded, ${left.length} left${left.length > 0 ? `: ${left.map(printable).join(", ")}` : ""}`);
   out(`the plan has ${ops === 0 ? "no normalisation op" : plural(ops, "normalisation op")} among its ${model.plan.ops.length} ops`);
-  if (values.plan) out(`\n${model.plan.toString()}`);
+  if (values.plan) out(`\n${fitted(model.plan.toString())}`);
 }
 
 /** Only a network: there are no weights to fold or to place. */
@@ -83,10 +79,8 @@ function preset(name: string, values: Readonly<Record<string, unknown>>): void {
   if (values.json) return outJson({ ...described(config, sizes), weights: null, ...(values.plan ? { plan: planRows(sizes.plan) } : {}) });
   network(config, sizes);
   line("weights", `none: a preset is a network only; for memory and norms, slab info FOLDER --config ${name}`);
-  if (values.plan) out(`\n${sizes.plan.toString()}`);
+  if (values.plan) out(`\n${fitted(sizes.plan.toString())}`);
 }
-
-const line = (name: string, text: string): void => out(`${name.padEnd(12)}${text}`);
 
 function network(config: ModelConfig, { parameters, flops, norms, programs }: Sizes): void {
   const { dim, depth, heads, mixer, patchSize: patch, memory } = shapeOf(config);

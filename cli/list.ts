@@ -6,7 +6,7 @@ import { parseConfig, PRESETS } from "../models/all.ts";
 import type { ModelConfig } from "../bindings/config/config.ts";
 import { isLanguageModel } from "../bindings/config/config.ts";
 import { parse, pretrainedFolder } from "./options.ts";
-import { bytes, count, out, outJson, printable, table, work } from "./report.ts";
+import { bytes, count, help, out, outJson, printable, table, work } from "./report.ts";
 import { shapeOf, sizesOf } from "./sizes.ts";
 
 export const summary = "presets, and the trained models on this machine";
@@ -18,7 +18,7 @@ A model's name can be given wherever a folder is expected.
 
   --json        one JSON document
   -q, --quiet   accepted for uniformity: there is no progress to hide
-  -h, --help`;
+  -h, --help    this text`;
 
 interface Found {
   readonly name: string;
@@ -36,7 +36,7 @@ interface Unknown {
 
 export async function run(args: readonly string[]): Promise<void> {
   const { values, positionals } = parse("list", {}, args);
-  if (values.help) return out(HELP);
+  if (values.help) return help(HELP);
   if (positionals.length > 0) throw new RangeError(`list takes no arguments, got ${printable(positionals.join(" "))}: for one model use slab info ${printable(positionals[0]!)}`);
   const presets = Object.keys(PRESETS).map((name) => ({ name, config: parseConfig(name) }));
   const folders = [...(await modelsIn(pretrainedFolder)), ...(await modelsIn(cachedModels()))];

@@ -29,6 +29,16 @@ export const MODEL_OPTIONS: OptionSpecs = {
   threads: { type: "string" }, deterministic: { type: "boolean" }, config: { type: "string" }, dtype: { type: "string" },
 };
 
+/** What helps say of options that several commands take. */
+export const HELP_OF = {
+  config: "  --config NAME  a preset of slab list, or the path of a config.json, where there is none or instead of it",
+  context: "  --context N  most tokens of a LLaMA session; default: its positions, at most 2048",
+  dtype: "  --dtype TYPE  how weights are kept: f32 (default), int8 or int4",
+  threads: "  --threads N  default: one for every core",
+  deterministic: "  --deterministic  the same bits on every runtime and for any number of threads",
+  all: "  --json  one JSON document\n  -q, --quiet  no progress\n  -h, --help  this text",
+};
+
 /** The arguments of a command. Throws one line for an unknown option or a missing value. */
 export function parse(command: string, specs: OptionSpecs, args: readonly string[]): Parsed {
   const options = { ...COMMON, ...specs };

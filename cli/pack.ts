@@ -3,8 +3,8 @@ import { existsSync } from "node:fs";
 import { rename, rm, writeFile } from "node:fs/promises";
 import { load } from "../bindings/index.ts";
 import { isLanguageModel } from "../bindings/config/config.ts";
-import { loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
-import { bytes, out, outJson, printable, Progress } from "./report.ts";
+import { HELP_OF, loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
+import { bytes, help, out, outJson, printable, Progress } from "./report.ts";
 
 export const summary = "a model in one file, for slab-wasi.wasm";
 
@@ -16,19 +16,17 @@ It holds plan, weights and labels, no tokenizer, and runs in any WASI host witho
   wasmtime --dir . slab-wasi.wasm classify OUT < picture.rgb
   wasmtime --dir . slab-wasi.wasm generate OUT 5 17 99
 
-  --dtype TYPE      f32 (default), int8 or int4
+${HELP_OF.dtype}
   --layout KIND     of int8 and int4: plain (default) for slab-wasi.wasm, relaxed for slab-wasi-relaxed.wasm
   --context N       of softmax language models: ids that there is room for
-  --config NAME     a preset of slab list, or the path of a config.json, for a folder without one (or instead of it)
-  --json            one JSON document
-  -q, --quiet       no progress
-  -h, --help`;
+${HELP_OF.config}
+${HELP_OF.all}`;
 
 export async function run(args: readonly string[]): Promise<void> {
   const { config, dtype } = MODEL_OPTIONS;
   const parsed = parse("pack", { ...(config ? { config } : {}), ...(dtype ? { dtype } : {}), layout: { type: "string" }, context: { type: "string" } }, args);
   const { values, positionals: [given, target, ...more] } = parsed;
-  if (values.help) return out(HELP);
+  if (values.help) return help(HELP);
   if (given === undefined || target === undefined || more.length > 0) throw new RangeError("pack takes a model and a new file, e.g. slab pack slab-lm-books books.slab --dtype int4");
   const { layout = "plain" } = values;
   if (layout !== "plain" && layout !== "relaxed") throw new RangeError(`--layout is ${JSON.stringify(layout)}, expected plain or relaxed`);
@@ -38,7 +36,7 @@ export async function run(args: readonly string[]): Promise<void> {
   const progress = new Progress(values);
   using model = await load(source, {
     ...options, ...(context === undefined ? {} : { context }), threads: 1, sessions: 1, build: layout === "plain" ? "simd" : "relaxed",
-    onProgress: ({ done, total }) => progress.show(`packing: ${done} of ${total} layers`),
+    ...progress.loading("packing"),
   });
   const content = await model.standalone();
   progress.clear();

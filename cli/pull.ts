@@ -10,8 +10,8 @@ import { RELEASES, RELEASES_URL } from "../models/releases.ts";
 import { describe, warningsOf, withLabels, writeRest, writeUnpacked } from "./convert.ts";
 import type { Downloaded } from "./download.ts";
 import { download, sha256Of } from "./download.ts";
-import { didYouMean, parse } from "./options.ts";
-import { bytes, complain, out, outJson, printable, Progress, table } from "./report.ts";
+import { didYouMean, HELP_OF, parse } from "./options.ts";
+import { bytes, complain, help, out, outJson, printable, Progress, table } from "./report.ts";
 
 export const summary = "downloads a checkpoint of the paper by name";
 
@@ -26,15 +26,13 @@ downloaded before the network failed is kept, and the next call goes on from the
   --labels FILE     names of the classes, one a line in the order of ImageNet's folders; without it they are "class 0" and so on
   --force           again, although it is here
   --keep            the downloaded .pth too
-  --json            one JSON document
-  -q, --quiet       no progress
-  -h, --help
+${HELP_OF.all}
 
 The cache is SLAB_CACHE, or slab-wasm in the system's place for caches (XDG_CACHE_HOME). Proxies: HTTPS_PROXY, HTTP_PROXY, NO_PROXY.`;
 
 export async function run(args: readonly string[]): Promise<void> {
   const { values, positionals: [given, ...more] } = parse("pull", { sha256: { type: "string" }, from: { type: "string" }, labels: { type: "string" }, force: { type: "boolean" }, keep: { type: "boolean" } }, args);
-  if (values.help) return out(HELP);
+  if (values.help) return help(HELP);
   if (given === undefined) return list(values.json === true);
   if (more.length > 0) throw new RangeError(`one checkpoint at a time: ${printable(more.join(" "))} is one too many`);
   const name = nameOf(given), file = RELEASES[name]!, wanted = values.sha256 === undefined ? undefined : String(values.sha256).toLowerCase();
@@ -53,10 +51,13 @@ export async function run(args: readonly string[]): Promise<void> {
   try {
     // one that could not be converted then is not downloaded again
     const kept = existsSync(target) && !values.force ? await sha256Of(target) : undefined;
-    const got = kept ?? (await download(url, target, { onNote: note, onProgress: (done, total) => progress.show(`${file}: ${bytes(done)}${total ? ` of ${bytes(total)}, ${Math.floor((100 * done) / total)}%` : ""}`) }));
+    const onProgress = (done: number, total: number | undefined): void => progress.bytes(file, done, total);
+    const got = kept ?? (await download(url, target, { onNote: note, onProgress }));
     progress.clear();
     const verified = await verify(file, target, got, wanted);
-    const warnings = await convert(name, target, folder, values.labels, (done, total) => progress.show(`writing: ${bytes(done)} of ${bytes(total)}`), (line) => void (values.json || (progress.clear(), out(line))));
+    const onWrite = (done: number, total: number): void => progress.bytes("writing", done, total);
+    const say = (line: string): void => void (values.json || (progress.clear(), out(line)));
+    const warnings = await convert(name, target, folder, values.labels, onWrite, say);
     progress.clear();
     if (!values.keep) await rm(target, { force: true });
     for (const warning of warnings) complain(new Error(warning), "warning");

@@ -8,8 +8,9 @@ import type { Model, WeightType } from "../bindings/index.ts";
 import { load } from "../bindings/index.ts";
 import { isBackbone, isLanguageModel } from "../bindings/config/config.ts";
 import { expand, read } from "./classify.ts";
-import { fileFault, loadOptions, MODEL_OPTIONS, modelSource, packageRoot, parse, weightType, wholeNumber } from "./options.ts";
-import { bytes, complain, out, outJson, percent, plural, printable, Progress } from "./report.ts";
+import { fileFault, HELP_OF, loadOptions, MODEL_OPTIONS, modelSource, packageRoot, parse } from "./options.ts";
+import { weightType, wholeNumber } from "./options.ts";
+import { bytes, complain, help, line, outJson, percent, plural, printable, Progress } from "./report.ts";
 
 export const summary = "what quantised weights change, against f32";
 
@@ -23,12 +24,10 @@ Language models: the perplexity of both over a text, and how often both have the
   --images FOLDER   pictures of an image model; default: models/samples of a clone
   --text FILE       text of a language model, UTF-8; default: models/samples/harbour.txt of a clone
   --limit N         most pictures (default: all) or tokens (default: 2048), at least 2
-  --config NAME     a preset of slab list, or the path of a config.json, for a folder without one (or instead of it)
-  --threads N       default: one for every core
-  --deterministic   the same bits on every runtime and for any number of threads
-  --json            one JSON document
-  -q, --quiet       no progress
-  -h, --help`;
+${HELP_OF.config}
+${HELP_OF.threads}
+${HELP_OF.deterministic}
+${HELP_OF.all}`;
 
 const QUANTISED: readonly WeightType[] = ["int8", "int4"];
 
@@ -44,20 +43,19 @@ interface Pair {
 export async function run(args: readonly string[]): Promise<void> {
   const parsed = parse("quality", { ...MODEL_OPTIONS, images: { type: "string" }, text: { type: "string" }, limit: { type: "string" } }, args);
   const { values, positionals: [given, ...more] } = parsed;
-  if (values.help) return out(HELP);
+  if (values.help) return help(HELP);
   if (given === undefined) throw new RangeError("no model was given: name a folder, a URL or one of slab list, e.g. slab quality slab-deit-cifar10 --dtype int8");
   if (more.length > 0) throw new RangeError(`one model at a time: ${printable(more.join(" "))} is one too many`);
   const dtype = weightType(values.dtype, QUANTISED);
   if (!dtype) throw new RangeError("no dtype was given: say what to compare with f32, --dtype int8 or --dtype int4");
   const limit = wholeNumber("limit", values.limit, 2, 1e12);
   const options = await loadOptions(parsed), source = modelSource(given), progress = new Progress(values);
-  progress.show("loading the model");
-  using f32 = await load(source, { ...options, dtype: "f32" }).finally(() => progress.clear());
+  using f32 = await load(source, { ...options, dtype: "f32", ...progress.loading() }).finally(() => progress.clear());
   const language = isLanguageModel(f32.config);
   if (language && values.images !== undefined) throw new TypeError(`${printable(f32.config.name)} is a language model: give --text instead of --images`);
   if (!language && values.text !== undefined) throw new TypeError(`${printable(f32.config.name)} is an image model: give --images instead of --text`);
-  progress.show(`loading the model as ${dtype}`);
-  using quantised = await load(source, { ...options, dtype }).finally(() => progress.clear());
+  const again = progress.loading(`loading the model as ${dtype}`);
+  using quantised = await load(source, { ...options, dtype, ...again }).finally(() => progress.clear());
   const pair = { f32, quantised }, { build, threads, deterministic, runtime } = quantised.caps;
   const weightBytes = { f32: f32.memory().weights, [dtype]: quantised.memory().weights }, share = quantised.memory().weights / f32.memory().weights;
   const about = { model: f32.config.name, build, threads, deterministic, runtime, dtype, weightBytes };
@@ -86,7 +84,6 @@ export async function run(args: readonly string[]): Promise<void> {
   line("logits", `at most ${hundredths(largest)} apart, ${hundredths(rms)} RMS, of a picture's largest logit`);
 }
 
-const line = (name: string, text: string): void => out(`${name.padEnd(12)}${text}`);
 const hundredths = (share: number): string => `${(100 * share).toFixed(2)}%`;
 const signed = (share: number): string => `${share < 0 ? "" : "+"}${hundredths(share)}`;
 

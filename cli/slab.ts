@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { quote } from "../bindings/checkpoint/names.ts";
 import { didYouMean, packageRoot } from "./options.ts";
 import { complain, out } from "./report.ts";
+import { styled } from "./terminal.ts";
 
 interface Command {
   readonly summary: string;
@@ -25,13 +26,20 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   quality: () => import("./quality.ts"),
 };
 
-async function help(): Promise<void> {
-  const lines = await Promise.all(Object.entries(COMMANDS).map(async ([name, load]) => `  slab ${name.padEnd(10)} ${(await load()).summary}`));
-  out(`slab: linear-attention models on ordinary CPUs\n\n${lines.join("\n")}\n
-  slab COMMAND --help    what a command takes
-  slab --version
+/** Columns of what is typed. */
+const CALL = "slab COMMAND --help".length;
 
-All commands take --json (one document on stdout) and --quiet. SLAB_DEBUG=1 shows where an error came from.`);
+async function help(): Promise<void> {
+  const row = (call: string, text: string): string => `  ${styled("cyan", call.padEnd(CALL))}  ${text}`;
+  const commands = Object.entries(COMMANDS).map(async ([name, load]) => row(`slab ${name}`, (await load()).summary));
+  const lines = await Promise.all(commands);
+  out(`${styled("bold", "slab")}: linear-attention models on ordinary CPUs\n\n${lines.join("\n")}\n
+${row("slab COMMAND --help", "what a command takes")}
+${row("slab --version", "the version")}
+
+Where the package is not installed globally, npx slab-wasm COMMAND does the same.
+All commands take --json (one document on stdout) and --quiet. NO_COLOR and FORCE_COLOR are heeded.
+SLAB_DEBUG=1 shows where an error came from.`);
 }
 
 async function main([name, ...rest]: readonly string[]): Promise<void> {

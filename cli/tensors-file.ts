@@ -4,8 +4,12 @@ import { open, rename, rm } from "node:fs/promises";
 import type { Checkpoint, DType } from "../bindings/checkpoint/index.ts";
 import { safetensorsLayout } from "../bindings/checkpoint/write.ts";
 
+type OnBytes = (done: number, total: number) => void;
+
 /** The tensors as they are; the file appears once it is whole. Returns its bytes. */
-export async function writeTensors(file: string, checkpoint: Checkpoint, names: readonly string[], onProgress: (done: number, total: number) => void): Promise<number> {
+export async function writeTensors(
+  file: string, checkpoint: Checkpoint, names: readonly string[], onProgress: OnBytes,
+): Promise<number> {
   const { header, sorted, byteLength } = safetensorsLayout(names.map((name) => {
     const { dtype, shape } = checkpoint.info(name)!;
     return { name, dtype: dtype as DType, shape };
@@ -20,6 +24,19 @@ export async function writeTensors(file: string, checkpoint: Checkpoint, names: 
     }
   });
   return byteLength;
+}
+
+/** Bytes written at once: few enough to see it go on. */
+const PIECE = 16 << 20;
+
+/** A file of these bytes, which appears once it is whole. */
+export async function writeBytes(file: string, content: Uint8Array, onProgress: OnBytes): Promise<void> {
+  await replace(file, async (handle) => {
+    for (let at = 0; at < content.length; at += PIECE) {
+      await handle.writeFile(content.subarray(at, at + PIECE));
+      onProgress(Math.min(at + PIECE, content.length), content.length);
+    }
+  });
 }
 
 /** A file that is there whole, or not at all. */

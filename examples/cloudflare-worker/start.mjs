@@ -3,6 +3,7 @@
 //   FOLDER keeps conversations, pictures and labels, .state unless told; --var changes one of wrangler.json's vars
 import { execSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -11,6 +12,7 @@ import { Miniflare } from "miniflare";
 
 const { values } = parseArgs({ options: { port: { type: "string", default: "8787" }, state: { type: "string", default: ".state" }, var: { type: "string", multiple: true, default: [] } } });
 const state = resolve(values.state);
+await free(values.port);
 process.chdir(dirname(fileURLToPath(import.meta.url)));
 
 if (!existsSync("assets/language/model.safetensors")) execSync("npm run models", { stdio: "inherit" });
@@ -36,3 +38,18 @@ const worker = new Miniflare({
 });
 console.log(`listening on ${(await worker.ready).origin}`);
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => worker.dispose().then(() => process.exit()));
+
+/** Ends with one sentence where nobody can listen, before any work; workerd would say so with a stack. */
+async function free(port) {
+  try {
+    await new Promise((resolve, reject) => {
+      const server = createServer().once("error", reject);
+      server.listen(Number(port), "127.0.0.1", () => server.close(resolve));
+    });
+  } catch (error) {
+    const reasons = { EADDRINUSE: "in use", EACCES: "not for everyone", ERR_SOCKET_BAD_PORT: "none" };
+    const why = reasons[error.code] ?? error.message;
+    console.error(`port ${port} is ${why}: give another, npm start -- --port N`);
+    process.exit(1);
+  }
+}

@@ -131,7 +131,7 @@ test("the demo shows every sample, what it took and what to try next", async () 
   assert.match(stdout, /loaded in \d+(\.\d)? ms, [\d.]+ MiB of memory/);
   assert.match(stdout, "21 norms folded");
   assert.match(stdout, /^It was a dark and stormy night\S* [^]{100,}\nprefill \d+ tokens\/s .* decode \d+ tokens\/s \([\d.]+ ms a token\), 851\.3 KiB of state/m);
-  assert.match(stdout, /npx slab classify[^\n]*\n[^\n]*npx slab generate[^\n]*\n[^\n]*README[^\n]*\n$/);
+  assert.match(stdout, /npx slab-wasm classify[^\n]*\n[^\n]*npx slab-wasm generate[^\n]*\n[^\n]*README[^\n]*\n$/);
 });
 
 test.run();

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { root, slab } from "./command.ts";
+import { COMMANDS, root, slab } from "./command.ts";
 
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
@@ -10,7 +10,7 @@ test("help names every command, and every command has its own", async () => {
   const { code, stdout, stderr } = await slab(["--help"]);
   assert.is(code, 0);
   assert.is(stderr, "");
-  for (const command of ["bench", "classify", "convert", "eval", "generate", "info", "list", "pull", "quality"]) {
+  for (const command of COMMANDS) {
     assert.match(stdout, `slab ${command}`);
     const help = await slab([command, "--help"]);
     assert.is(help.code, 0);
@@ -18,6 +18,8 @@ test("help names every command, and every command has its own", async () => {
     assert.match(help.stdout, "--json");
   }
   assert.is((await slab([])).stdout, stdout);
+  // the npm package called slab is another
+  assert.match(stdout, "npx slab-wasm COMMAND");
 });
 
 test("--version is the package's", async () => {

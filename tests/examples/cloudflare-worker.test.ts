@@ -1,12 +1,15 @@
 // examples/cloudflare-worker in the real workerd, against the same requests in one process that nothing interrupts.
 import { readFileSync } from "node:fs";
+import type { Socket } from "node:net";
+import { connect } from "node:net";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { Model, Session } from "../../bindings/index.ts";
 import { load } from "../../bindings/index.ts";
 import type { Worker } from "./worker.ts";
-import { cannotRun, copyExample, root, startWorker } from "./worker.ts";
+import { cannotRun, copyExample, root, runStart, startWorker } from "./worker.ts";
 
 // what runs here is workerd, so once is enough
 const { CI, SLAB_AGAIN } = process.env, why = SLAB_AGAIN ?? cannotRun(), skip = SLAB_AGAIN !== undefined || (why !== undefined && !CI), check = skip ? test.skip : test;
@@ -157,7 +160,7 @@ check(`${REQUESTS} requests of ${CONVERSATIONS} conversations, killed twice in b
       const next = waiting.findIndex((index) => !busy.has(asks[index]!.of));
       if (next < 0 && waiting.length === 0) return;
       if (next < 0) {
-        await new Promise((resolve) => setTimeout(resolve, 1));
+        await setTimeout(1);
         continue;
       }
       const [index] = waiting.splice(next, 1) as [number], { of } = asks[index]!;
@@ -220,6 +223,26 @@ check("a request sent again with its key is answered as before", async () => {
   assert.not.equal(third.position, first.position);
 });
 
+check("a key used again for something else is refused, and nothing is lost", async () => {
+  const id = await newConversation(), ask: Ask = { prompt: "Once", max_tokens: 4, temperature: 0.8, seed: 3 };
+  const first = await complete(ask, id, "a");
+  for (const other of [{ prompt: " upon" }, { max_tokens: 5 }, { seed: 4 }, { position: 0 }]) {
+    const body = { ...ask, return_token_ids: true, conversation: id, ...other };
+    const response = await post("/v1/completions", body, { headers: { "idempotency-key": "a" } });
+    const { error } = await response.json() as { error?: { code: string } };
+    const what = JSON.stringify(other);
+    assert.equal([what, response.status, error?.code], [what, 422, "idempotency_key_reused"]);
+  }
+  // in another order, with a field that says how the answer is told, and one that is left out
+  const { seed, ...rest } = ask;
+  const same = { seed, user: "me", top_p: null, ...rest, return_token_ids: true, conversation: id };
+  assert.equal(await tokensOf(await post("/v1/completions", same, { headers: { "idempotency-key": "a" } })), first);
+  const session = language.session();
+  assert.equal(first.tokens, await straight(session, ask));
+  const next = await complete({ ...ask, prompt: " upon" }, id, "b");
+  assert.equal(next.tokens, await straight(session, { ...ask, prompt: " upon" }));
+});
+
 check("a client that goes away leaves the conversation as it was", async () => {
   const id = await newConversation(), ask: Ask = { prompt: "The", max_tokens: 2, temperature: 0, seed: 1 };
   const before = await complete(ask, id), stop = new AbortController();
@@ -258,10 +281,80 @@ async function settled(name: string): Promise<{ status: string; labels?: unknown
   for (let i = 0; i < 100; i++) {
     const response = await request(`/pictures/${name}`), body = await response.json() as { status: string };
     if (response.status !== 202) return body;
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await setTimeout(100);
   }
   throw new Error(`${name} was not classified in 10 s`);
 }
+
+interface Held {
+  readonly socket: Socket;
+  /** What the server says to it. */
+  answer(): Promise<string>;
+}
+
+/** The start of an upload, whose end does not come. */
+async function holdUpload(bytes: number, headers: readonly string[] = []): Promise<Held> {
+  const { hostname, port } = new URL(worker.url), socket = connect(Number(port), hostname);
+  let text = "";
+  socket.setEncoding("utf8").on("data", (piece: string) => (text += piece)).on("error", () => {});
+  const closed = new Promise<void>((resolve) => socket.on("close", () => resolve()));
+  const more = ["connection: close", ...headers, `content-length: ${bytes + 1}`];
+  socket.write(["POST /classify HTTP/1.1", `host: ${hostname}`, ...more, "", ""].join("\r\n"));
+  await new Promise<void>((resolve) => socket.write(new Uint8Array(bytes), () => resolve()));
+  return { socket, answer: () => closed.then(() => text) };
+}
+
+check("uploads that do not end take 32 MiB at most, and others are told to come again", async () => {
+  const bytes = 2_000_000, before = worker.usage().residentBytes;
+  // one after the other: where they would be too many at once, the last are refused
+  const held: Held[] = [];
+  try {
+    for (let i = 0; i < 150; i++) held.push(await holdUpload(bytes));
+    const health = async () => (await (await request("/health")).json()) as { body_bytes: number };
+    for (let i = 0; i < 50 && (await health()).body_bytes < 31 << 20; i++) await setTimeout(100);
+    assert.ok((await health()).body_bytes <= 32 << 20);
+    const refused = await post("/classify", new Uint8Array(bytes));
+    const { error } = await refused.json() as { error: { code: string } };
+    assert.equal([refused.status, error.code, refused.headers.get("retry-after")], [503, "overloaded", "2"]);
+    const grown = (worker.usage().residentBytes - before) / 2 ** 20;
+    console.log(`150 uploads of ${bytes} bytes that do not end: workerd took ${grown.toFixed(0)} MiB more`);
+    assert.ok(!(grown > 128), `${grown} MiB`);
+  } finally {
+    for (const { socket } of held) socket.destroy();
+  }
+  for (let i = 0; ; i++) {
+    const { body_bytes: left } = (await (await request("/health")).json()) as { body_bytes: number };
+    if (left === 0) break;
+    assert.ok(i < 50, `${left} bytes are kept of uploads that were given up`);
+    await setTimeout(100);
+  }
+  assert.is((await post("/classify", samples[0]!)).status, 200);
+});
+
+check("a page of another origin may ask, and reads answers and errors", async () => {
+  const paths = { "/classify": "POST", "/pictures/bird": "PUT, GET", "/v1/conversations/0": "GET, DELETE" };
+  for (const [path, methods] of Object.entries(paths)) {
+    const asked = { "origin": "https://example.org", "access-control-request-method": methods.split(", ")[0]! };
+    const response = await request(path, { method: "OPTIONS", headers: asked }), { headers } = response;
+    assert.equal([response.status, await response.text()], [204, ""]);
+    assert.is(headers.get("access-control-allow-origin"), "*");
+    assert.is(headers.get("access-control-allow-methods"), `${methods}, OPTIONS`);
+    assert.match(headers.get("access-control-allow-headers")!, /authorization, content-type, idempotency-key/);
+  }
+  const good = await post("/v1/completions", { prompt: "It", max_tokens: 2, stream: true });
+  const bad = await post("/v1/completions", { prompt: 3 }), none = await request("/nothing", { method: "OPTIONS" });
+  for (const { headers } of [good, bad, none]) assert.is(headers.get("access-control-allow-origin"), "*");
+  assert.match(bad.headers.get("access-control-expose-headers")!, /retry-after/);
+  assert.match(await good.text(), /\[DONE\]/);
+});
+
+check("a port that is in use is one sentence", async () => {
+  const { port } = new URL(worker.url);
+  for (const [given, why] of [[port, "in use"], ["many", "none"]] as const) {
+    const output = `port ${given} is ${why}: give another, npm start -- --port N\n`;
+    assert.equal(runStart(example.folder, ["--port", given]), { code: 1, output });
+  }
+});
 
 check("every error is JSON with a status", async () => {
   const id = await newConversation(), gone = await newConversation(), prompt = "It";
@@ -313,7 +406,9 @@ check("every error is JSON with a status", async () => {
 
 check("limits of tokens and time, a key, models in a bucket", async () => {
   const main = worker;
-  worker = await startWorker(example.folder, state("limits"), { TOKENS_PER_MINUTE: 100, SECONDS_PER_TEXT: 0, API_KEY: "secret", MODELS: "r2" });
+  const limits = { TOKENS_PER_MINUTE: 100, SECONDS_PER_TEXT: 0, SECONDS_PER_BODY: 1 };
+  const vars = { ...limits, API_KEY: "secret", MODELS: "r2", ORIGIN: "https://example.org" };
+  worker = await startWorker(example.folder, state("limits"), vars);
   try {
     const ask = (body: object, key = "secret"): Promise<Response> => post("/v1/completions", body, { headers: { authorization: `Bearer ${key}` } });
     const told = async (response: Response): Promise<unknown[]> => [response.status, (await response.json() as { error: { code: string } }).error.code];
@@ -321,12 +416,21 @@ check("limits of tokens and time, a key, models in a bucket", async () => {
     assert.equal(await told(await ask({ prompt: "It" })), [503, "model_unavailable"]);
     await worker.kill();
     await fillBucket(state("limits"));
-    worker = await startWorker(example.folder, state("limits"), { TOKENS_PER_MINUTE: 100, SECONDS_PER_TEXT: 0, API_KEY: "secret", MODELS: "r2" });
+    worker = await startWorker(example.folder, state("limits"), vars);
     const short = await (await ask({ prompt: "It", max_tokens: 90, temperature: 0 })).json() as { choices: { finish_reason: string }[]; usage: { completion_tokens: number } };
     assert.equal([short.choices[0]!.finish_reason, short.usage.completion_tokens], ["length", 1]);
     const refused = await ask({ prompt: "It", max_tokens: 90 });
     assert.ok(Number(refused.headers.get("retry-after")) > 30);
     assert.equal(await told(refused), [429, "rate_limit_exceeded"]);
+    // a picture is paid for before it is read: nothing of this one is kept
+    const unpaid = await (await holdUpload(1_000_000, ["authorization: Bearer secret"])).answer();
+    assert.match(unpaid, /^HTTP\/1\.1 429 [^]*"rate_limit_exceeded"/);
+    const { headers } = await request("/classify", { method: "OPTIONS" });
+    assert.is(headers.get("access-control-allow-origin"), "https://example.org");
+    await worker.kill();
+    worker = await startWorker(example.folder, state("slow"), vars);
+    const slow = await (await holdUpload(1_000_000, ["authorization: Bearer secret"])).answer();
+    assert.match(slow, /^HTTP\/1\.1 408 [^]*"request_timeout"/);
   } finally {
     await worker.kill();
     worker = main;

@@ -1,6 +1,6 @@
 // Runs examples/cloudflare-worker as a user does, in a copy: npm's links by hand, then its own start.mjs, in the real workerd.
 import type { ChildProcess } from "node:child_process";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -81,6 +81,14 @@ export async function startWorker(folder: string, state: string, vars: Readonly<
       await closed;
     },
   };
+}
+
+/** start.mjs to its end, which comes at once when it cannot start. */
+export function runStart(folder: string, args: readonly string[]): { code: number | null; output: string } {
+  const { FORCE_COLOR, ...env } = process.env;
+  const options = { cwd: folder, env, encoding: "utf8", timeout: 60_000 } as const;
+  const run = spawnSync(process.execPath, ["start.mjs", ...args], options);
+  return { code: run.status, output: run.stdout + run.stderr };
 }
 
 function childrenOf(parent: number): string[] {

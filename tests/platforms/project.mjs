@@ -3,9 +3,7 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-
-const root = fileURLToPath(new URL("../..", import.meta.url));
+import { pack } from "../../scripts/pack.mjs";
 
 /** An empty project with the package installed as npm would, from its tarball. */
 export function install() {
@@ -16,7 +14,6 @@ export function install() {
     return stdout;
   };
   writeFileSync(join(project, "package.json"), JSON.stringify({ name: "empty", private: true, type: "module" }));
-  const [{ filename }] = JSON.parse(npm("pack", root, "--json", "--ignore-scripts"));
-  npm("install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline", `./${filename}`);
+  npm("install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline", pack(project));
   return project;
 }

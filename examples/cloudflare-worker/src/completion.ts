@@ -15,6 +15,8 @@ export interface Order {
   readonly stream: boolean;
   readonly includeUsage: boolean;
   readonly returnTokenIds: boolean;
+  /** The request as it was sent, but for how the answer is told: the same text for the same request. */
+  readonly asked: string;
 }
 
 /** An answer. Conversations keep their last one. */
@@ -59,6 +61,9 @@ const FIELDS: Readonly<Record<string, readonly [good: (value: unknown) => boolea
   logit_bias: [only({}), unsupported], presence_penalty: [only(0), "0; use repetition_penalty"], frequency_penalty: [only(0), "0; use repetition_penalty"],
 };
 
+/** Fields that say how an answer is told. */
+const TELLING = new Set(["stream", "stream_options", "return_token_ids", "user"]);
+
 /** @throws ApiError that names the field, what it is and what was expected */
 export function readOrder(body: unknown): Order {
   if (typeof body !== "object" || body === null || Array.isArray(body)) throw new ApiError(400, "invalid_json", "the body is no JSON object");
@@ -79,6 +84,7 @@ export function readOrder(body: unknown): Order {
       repetitionPenalty: get("repetition_penalty") ?? 1, seed: get("seed") ?? crypto.getRandomValues(new Uint32Array(1))[0]!, stop: [get<string | string[]>("stop") ?? []].flat(),
     },
     stream: get("stream") ?? false, includeUsage: get<{ include_usage?: boolean }>("stream_options")?.include_usage === true, returnTokenIds: get("return_token_ids") ?? false,
+    asked: JSON.stringify([...given].filter(([name]) => !TELLING.has(name)).sort(([a], [b]) => (a < b ? -1 : 1))),
   };
 }
 

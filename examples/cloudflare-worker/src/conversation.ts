@@ -14,10 +14,21 @@ import { model, startWriting } from "./models.ts";
 type Row = {
   readonly created: number;
   readonly position: number;
-  /** The last request's Idempotency-Key, and its answer. */
+  /** The last request's Idempotency-Key, and its answer: a Kept as JSON. */
   readonly key: string | null;
   readonly reply: string | null;
 };
+
+/** How a request is known that is sent again: its key, and a hash of what it asks for. */
+interface Again {
+  readonly key: string;
+  readonly asked: string;
+}
+
+interface Kept {
+  readonly asked: string;
+  readonly reply: Reply;
+}
 
 export class Conversation extends DurableObject<Env> {
   #turn: Promise<void> = Promise.resolve();
@@ -64,17 +75,23 @@ export class Conversation extends DurableObject<Env> {
   /** @param key  tells a request that is sent again from a new one: it is answered as before, and changes nothing */
   complete(order: Order, client: string, key: string | null): Promise<Response> {
     return answer(async () => {
+      const asked = await sha256(order.asked);
       const endTurn = await this.#takeTurn();
       try {
         const { position, key: lastKey, reply } = this.#row();
         if (key !== null && key === lastKey && reply !== null) {
+          const kept = JSON.parse(reply) as Kept;
+          if (kept.asked !== asked) {
+            const told = "idempotency-key is that of the last request, which asked for something else: give another";
+            throw new ApiError(422, "idempotency_key_reused", told);
+          }
           endTurn();
-          return repeat(order, JSON.parse(reply) as Reply);
+          return repeat(order, kept.reply);
         }
         if (order.position !== undefined && order.position !== position) {
           throw new ApiError(409, "position_mismatch", `the conversation is at position ${position}, not ${order.position}: another request came in between`);
         }
-        return await this.#continue(order, position, client, key, endTurn);
+        return await this.#continue(order, position, client, key === null ? null : { key, asked }, endTurn);
       } catch (error) {
         endTurn();
         throw error;
@@ -82,7 +99,9 @@ export class Conversation extends DurableObject<Env> {
     });
   }
 
-  async #continue(order: Order, position: number, client: string, key: string | null, endTurn: () => void): Promise<Response> {
+  async #continue(
+    order: Order, position: number, client: string, again: Again | null, endTurn: () => void,
+  ): Promise<Response> {
     const language = await model("language", this.env, this.ctx);
     const prompt = promptTokens(language, order, position);
     const stopWriting = await startWriting(this.env, client, prompt.length + order.options.maxTokens);
@@ -98,7 +117,11 @@ export class Conversation extends DurableObject<Env> {
       model: language, session, prompt, seconds: Number(this.env.SECONDS_PER_TEXT),
       commit: (reply) => {
         const whole = { ...reply, conversation: { id: this.ctx.id.toString(), position: session.position } };
-        this.ctx.storage.sql.exec("UPDATE conversation SET position = ?, state = ?, key = ?, reply = ?", session.position, session.save(), key, key === null ? null : JSON.stringify(whole));
+        const kept: Kept | null = again && { asked: again.asked, reply: whole };
+        this.ctx.storage.sql.exec(
+          "UPDATE conversation SET position = ?, state = ?, key = ?, reply = ?",
+          session.position, session.save(), again && again.key, kept && JSON.stringify(kept),
+        );
         void this.#keep();
         return whole;
       },
@@ -140,3 +163,8 @@ export class Conversation extends DurableObject<Env> {
 
 export const unknownConversation = (): ApiError =>
   new ApiError(404, "conversation_not_found", `there is no such conversation: POST /v1/conversations makes one, and ${DAYS_KEPT} days without a request delete it`);
+
+async function sha256(text: string): Promise<string> {
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
+  return Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

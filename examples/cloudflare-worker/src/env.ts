@@ -15,6 +15,10 @@ export interface Env {
   readonly TOKENS_PER_MINUTE: number;
   /** Time after which a text ends as if it had reached its max_tokens. */
   readonly SECONDS_PER_TEXT: number;
+  /** Time for a body to arrive. */
+  readonly SECONDS_PER_BODY: number;
+  /** Whose pages may ask, such as "https://example.org"; "*" for all. */
+  readonly ORIGIN: string;
   /** A secret: when it is set, requests must bear it (`wrangler secret put API_KEY`). */
   readonly API_KEY?: string;
 }

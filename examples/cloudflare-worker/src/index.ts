@@ -2,9 +2,10 @@
 import { charge } from "./allowance.ts";
 import { MODEL_NAME, promptTokens, readOrder, respond } from "./completion.ts";
 import { unknownConversation } from "./conversation.ts";
+import { preflight, readable } from "./cors.ts";
 import type { Env } from "./env.ts";
 import { ApiError, answer } from "./errors.ts";
-import { readJson } from "./limits.ts";
+import { discardBody, readJson } from "./limits.ts";
 import { health, model, startWriting } from "./models.ts";
 import type { PictureMessage } from "./pictures.ts";
 import { classifyBatch, classifyLater, classifyNow, labelsOf } from "./pictures.ts";
@@ -24,9 +25,9 @@ interface Call {
 
 const ROUTES: readonly (readonly [path: RegExp, methods: Readonly<Record<string, (call: Call) => Response | Promise<Response>>>])[] = [
   [/^\/health$/, { GET: () => Response.json(health()) }],
-  [/^\/classify$/, { POST: ({ request, env, context, client }) => classifyNow(request, env, context, client) }],
+  [/^\/classify$/, { POST: (call) => classifyNow(call, call.context) }],
   [/^\/pictures\/([\w.-]{1,200})$/, {
-    PUT: ({ request, env, client, name }) => classifyLater(name, request, env, client),
+    PUT: (call) => classifyLater(call.name, call),
     GET: ({ env, name }) => labelsOf(name, env),
   }],
   [/^\/v1\/models$/, { GET: () => Response.json({ object: "list", data: [{ id: MODEL_NAME, object: "model", created: 0, owned_by: "slab-wasm" }] }) }],
@@ -39,23 +40,35 @@ const ROUTES: readonly (readonly [path: RegExp, methods: Readonly<Record<string,
 ];
 
 export default {
-  fetch: (request, env, context) => answer(() => {
-    const { pathname } = new URL(request.url), { method } = request;
-    for (const [path, methods] of ROUTES) {
-      const match = path.exec(pathname);
-      if (!match) continue;
-      const handle = Object.hasOwn(methods, method) ? methods[method] : undefined, allow = Object.keys(methods).join(", ");
-      if (!handle) throw new ApiError(405, "method_not_allowed", `${pathname} takes ${allow}, not ${method}`, { allow });
-      if (env.API_KEY && request.headers.get("authorization") !== `Bearer ${env.API_KEY}`) throw new ApiError(401, "invalid_api_key", "the request bears no valid key: send authorization: Bearer KEY");
-      return handle({ request, env, context, client: request.headers.get("cf-connecting-ip") ?? "local", name: match[1] ?? "" });
-    }
-    throw new ApiError(404, "not_found", `there is nothing at ${pathname.slice(0, 80)}: the README lists what there is`);
-  }),
+  async fetch(request, env, context) {
+    const response = await answer(() => handle(request, env, context));
+    if (!response.ok) await discardBody({ request, env });
+    return readable(response, env);
+  },
   queue: classifyBatch,
 } satisfies ExportedHandler<Env, PictureMessage>;
 
-async function complete({ request, env, context, client }: Call): Promise<Response> {
-  const order = readOrder(await readJson(request));
+function handle(request: Request, env: Env, context: ExecutionContext): Response | Promise<Response> {
+  const { pathname } = new URL(request.url), { method } = request;
+  for (const [path, methods] of ROUTES) {
+    const match = path.exec(pathname);
+    if (!match) continue;
+    const route = Object.hasOwn(methods, method) ? methods[method] : undefined;
+    const allow = [...Object.keys(methods), "OPTIONS"].join(", ");
+    // a browser asks without the key
+    if (method === "OPTIONS") return preflight(allow);
+    if (!route) throw new ApiError(405, "method_not_allowed", `${pathname} takes ${allow}, not ${method}`, { allow });
+    if (env.API_KEY && request.headers.get("authorization") !== `Bearer ${env.API_KEY}`) {
+      throw new ApiError(401, "invalid_api_key", "the request bears no valid key: send authorization: Bearer KEY");
+    }
+    const client = request.headers.get("cf-connecting-ip") ?? "local";
+    return route({ request, env, context, client, name: match[1] ?? "" });
+  }
+  throw new ApiError(404, "not_found", `there is nothing at ${pathname.slice(0, 80)}: the README lists what there is`);
+}
+
+async function complete(call: Call): Promise<Response> {
+  const { request, env, context, client } = call, order = readOrder(await readJson(call));
   if (order.conversation !== undefined) {
     const key = request.headers.get("idempotency-key");
     if (key !== null && key.length > 255) throw new ApiError(400, "invalid_value", `idempotency-key has ${key.length} characters, expected at most 255`);

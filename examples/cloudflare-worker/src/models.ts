@@ -5,7 +5,7 @@ import { codecBytes } from "slab-wasm/image";
 import { charge } from "./allowance.ts";
 import type { Env } from "./env.ts";
 import { retryLater } from "./errors.ts";
-import { MOST_AT_ONCE } from "./limits.ts";
+import { heldBytes, MOST_AT_ONCE } from "./limits.ts";
 import { inOrder } from "./weights.ts";
 
 export type ModelName = "language" | "vision";
@@ -65,6 +65,6 @@ export function health() {
     const { config, caps, plan } = model;
     return { role, name: config.name, dtype: plan.type, build: caps.build, wasm_bytes: model.memory().total };
   });
-  const codecs = codecBytes();
-  return { status: "ok", models, codec_bytes: codecs, writing, wasm_bytes: models.reduce((sum, { wasm_bytes }) => sum + wasm_bytes, codecs) };
+  const codecs = codecBytes(), wasmBytes = models.reduce((sum, { wasm_bytes }) => sum + wasm_bytes, codecs);
+  return { status: "ok", models, codec_bytes: codecs, body_bytes: heldBytes(), writing, wasm_bytes: wasmBytes };
 }

@@ -4,34 +4,37 @@ import { decodeImage } from "slab-wasm/image";
 import { charge } from "./allowance.ts";
 import type { Env } from "./env.ts";
 import { ApiError, errorBody } from "./errors.ts";
-import { MOST_PICTURE_BYTES, MOST_PIXELS, PICTURE_TOKENS, readBody } from "./limits.ts";
+import { MOST_PICTURE_BYTES, MOST_PIXELS, PICTURE_TOKENS, withBody } from "./limits.ts";
 import { model } from "./models.ts";
 
 export interface PictureMessage {
   readonly object: { readonly key: string };
 }
 
+/** Both pay before they send: what arrives takes memory. */
+type Call = { readonly request: Request; readonly env: Env; readonly client: string };
 type Context = Pick<ExecutionContext, "waitUntil">;
 
 /** POST /classify */
-export async function classifyNow(request: Request, env: Env, context: Context, client: string): Promise<Response> {
-  const bytes = await readBody(request, MOST_PICTURE_BYTES);
-  const top = Number(new URL(request.url).searchParams.get("top") ?? 5);
+export async function classifyNow(call: Call, context: Context): Promise<Response> {
+  const top = Number(new URL(call.request.url).searchParams.get("top") ?? 5);
   if (!(Number.isInteger(top) && top >= 1)) throw new ApiError(400, "invalid_value", "top is no whole number of at least 1");
-  await charge(env, client, PICTURE_TOKENS);
-  return Response.json({ labels: await labels(bytes, top, env, context) });
+  await charge(call.env, call.client, PICTURE_TOKENS);
+  const found = await withBody(call, MOST_PICTURE_BYTES, (bytes) => labels(bytes, top, call.env, context));
+  return Response.json({ labels: found });
 }
 
 /** PUT /pictures/NAME: labels come when the queue's consumer has got to it. */
-export async function classifyLater(name: string, request: Request, env: Env, client: string): Promise<Response> {
-  const bytes = await readBody(request, MOST_PICTURE_BYTES);
-  if (bytes.length === 0) throw new ApiError(400, "invalid_image", "the picture has no bytes");
+export async function classifyLater(name: string, call: Call): Promise<Response> {
+  const { env, client } = call, key = `pictures/${name}`;
   await charge(env, client, PICTURE_TOKENS);
-  const key = `pictures/${name}`;
-  await env.BUCKET.delete(`labels/${name}`);
-  await env.BUCKET.put(key, bytes);
-  await env.QUEUE.send({ object: { key } });
-  return Response.json({ name, status: "queued" }, { status: 202 });
+  return withBody(call, MOST_PICTURE_BYTES, async (bytes) => {
+    if (bytes.length === 0) throw new ApiError(400, "invalid_image", "the picture has no bytes");
+    await env.BUCKET.delete(`labels/${name}`);
+    await env.BUCKET.put(key, bytes);
+    await env.QUEUE.send({ object: { key } });
+    return Response.json({ name, status: "queued" }, { status: 202 });
+  });
 }
 
 /** GET /pictures/NAME */
@@ -69,9 +72,10 @@ function refused(error: unknown): ReturnType<typeof errorBody> {
 }
 
 async function labels(bytes: Uint8Array, topK: number, env: Env, context: Context): Promise<{ label: string; score: number }[]> {
+  // first, as decoded pictures would wait for it
+  const vision = await model("vision", env, context);
   const image = await decodeImage(bytes, { maxPixels: MOST_PIXELS }).catch((error: Error) => {
     throw new ApiError(error instanceof TypeError ? 415 : 400, "invalid_image", error.message);
   });
-  const vision = await model("vision", env, context);
   return (await vision.classify(image, { topK })).map(({ label, score }) => ({ label, score }));
 }
