@@ -2,8 +2,8 @@
 // asynchronous here, also memory(), session(), save(), fork() and reset(); otherwise it is the API of slab-wasm.
 import { platform } from "#platform";
 import { spawnModel } from "#spawn";
-import type { ModelConfig } from "../config/config.ts";
 import { streamSource } from "../checkpoint/source.ts";
+import type { ModelConfig } from "../config/config.ts";
 import type { Evidence, Label, Picture } from "../tasks/classifier.ts";
 import type { FeatureMap, ImageSize } from "../tasks/features.ts";
 import type { Caps } from "../run/kernels.ts";
