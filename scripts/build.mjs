@@ -7,6 +7,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import asc from "assemblyscript/asc";
 import { build as esbuild } from "esbuild";
+import { settle } from "./declarations.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 process.chdir(root);
@@ -107,6 +108,7 @@ if (what === "all" || what === "js") {
   const tsc = createRequire(import.meta.url).resolve("typescript/package.json");
   const result = spawnSync(process.execPath, [join(dirname(tsc), "bin", "tsc"), "-p", ".", "--emitDeclarationOnly", "--outDir", "dist/types"], { stdio: "inherit" });
   if (result.status !== 0) process.exit(result.status ?? 1);
+  settle("dist/types");
   await bundle();
   mkdirSync("dist/wasm", { recursive: true });
   for (const module of MODULES) cpSync(`wasm/${module}.wasm`, `dist/wasm/${module}.wasm`);

@@ -1,7 +1,7 @@
 // The packed tarball, built by bundlers in a project of its own, and the result run: node tests/platforms/bundlers.mjs [NAME…]
 // The last line is "N passed, N failed, N skipped".
 // @ts-check
-import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -153,15 +153,25 @@ const BUILDS = [
       }
     },
   },
-  ...["node16", "bundler"].map((resolution) => ({
-    name: `types, ${resolution}`, needs: [],
+  ...[
+    { compiler: "typescript", resolution: "node16", lib: ["dom"] },
+    { compiler: "typescript", resolution: "bundler", lib: ["webworker"] },
+    { compiler: "typescript54", resolution: "node16", types: ["node"] },
+    { compiler: "typescript54", resolution: "bundler", lib: ["dom"] },
+  ].map(({ compiler, resolution, lib = [], types = [] }) => ({
+    name: `types, ${compiler === "typescript" ? "" : "5.4, "}${resolution}`,
+    needs: compiler === "typescript" ? [] : [compiler],
     async run() {
-      const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin/tsc");
-      const config = join(project, `tsconfig.${resolution}.json`);
-      writeFileSync(config, JSON.stringify({
-        compilerOptions: { module: resolution === "bundler" ? "esnext" : "node16", moduleResolution: resolution, target: "es2022", lib: ["es2022", "esnext.disposable", "dom"], types: [], strict: true, noEmit: true },
-        files: ["src/types.ts"],
-      }));
+      const from = compiler === "typescript" ? createRequire(import.meta.url) : require;
+      const tsc = join(dirname(from.resolve(`${compiler}/package.json`)), "bin/tsc");
+      const config = join(project, `tsconfig.${compiler}.${resolution}.json`);
+      const typesOfNode = join(project, "node_modules/@types/node");
+      mkdirSync(dirname(typesOfNode), { recursive: true });
+      if (!existsSync(typesOfNode)) symlinkSync(join(root, "node_modules/@types/node"), typesOfNode, "junction");
+      const target = "es2022", module = resolution === "bundler" ? "esnext" : "node16";
+      const strict = { strict: true, noEmit: true };
+      const compilerOptions = { target, module, moduleResolution: resolution, lib: [target, ...lib], types, ...strict };
+      writeFileSync(config, JSON.stringify({ compilerOptions, files: ["src/types.ts"] }));
       const { code, text } = await execute([process.execPath, tsc, "-p", config], { cwd: project });
       if (code !== 0) throw new Error(text);
     },
