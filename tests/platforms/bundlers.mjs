@@ -168,7 +168,8 @@ const BUILDS = [
       const typesOfNode = join(project, "node_modules/@types/node");
       mkdirSync(dirname(typesOfNode), { recursive: true });
       if (!existsSync(typesOfNode)) symlinkSync(join(root, "node_modules/@types/node"), typesOfNode, "junction");
-      const target = "es2022", module = resolution === "bundler" ? "esnext" : "node16", strict = { strict: true, noEmit: true };
+      const target = "es2022", module = resolution === "bundler" ? "esnext" : "node16";
+      const strict = { strict: true, noEmit: true };
       const compilerOptions = { target, module, moduleResolution: resolution, lib: [target, ...lib], types, ...strict };
       writeFileSync(config, JSON.stringify({ compilerOptions, files: ["src/types.ts"] }));
       const { code, text } = await execute([process.execPath, tsc, "-p", config], { cwd: project });
