@@ -1,4 +1,5 @@
-// Every kernel at the shapes of real models: GFLOP/s and the fraction of the multiply-add peak measured in the same turn.
+// Every kernel at the shapes of real models: GFLOP/s and the fraction of the multiply-add peak
+// measured in the same turn.
 import { readFileSync } from "node:fs";
 import { HEADER_BYTES, THREAD_SCRATCH, TILE_ROWS, ZEROS } from "../assembly/header.ts";
 import { ACT_GELU, ACT_NONE, WEIGH_LINEAR, WEIGH_SOFTMAX } from "../assembly/opcodes.ts";
@@ -77,7 +78,8 @@ export async function benchKernels(budgetMs: number, builds: readonly ("simd" | 
     for (const { name, flops, run } of cases(build)) {
       // small kernels are repeated until a sample is long enough for the clock
       const repeats = Math.max(1, Math.round(6e6 / flops));
-      // a shared machine is disturbed for seconds at a time: the shapes that targets are stated for get longer to meet a quiet one
+      // a shared machine is disturbed for seconds at a time: the shapes that targets are stated for get
+      // longer to meet a quiet one
       const budget = TARGET_PRODUCTS.has(name) ? 5 * budgetMs : budgetMs;
       const times = await timeInTurn({ peak: () => peak.compute(), [name]: () => { for (let i = 0; i < repeats; i++) run(); } }, budget);
       const rate = (ms: number): number => (flops * repeats) / ms / 1e6;

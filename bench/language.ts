@@ -1,5 +1,5 @@
-// SLAB-LM: decode against the memory bandwidth and the peer, prefill against the arithmetic peak, many sessions in one step, and the
-// time of a token from the beginning of a text to far into it.
+// SLAB-LM: decode against the memory bandwidth and the peer, prefill against the arithmetic peak, many sessions in one
+// step, and the time of a token from the beginning of a text to far into it.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { load } from "../bindings/index.ts";

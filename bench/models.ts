@@ -1,5 +1,5 @@
-// Whole image models: ms a picture at one and two threads, GFLOP/s, the fraction of the multiply-add peak, and the ratio to
-// onnxruntime-web on the same network, all in one run.
+// Whole image models: ms a picture at one and two threads, GFLOP/s, the fraction of the multiply-add peak, and the
+// ratio to onnxruntime-web on the same network, all in one run.
 import { load } from "../bindings/index.ts";
 import type { Model, WeightType } from "../bindings/index.ts";
 import { Plan } from "../bindings/plan/plan.ts";

@@ -189,7 +189,8 @@ export async function benchOperators(budgetMs: number, builds: readonly Build[])
       return [build, difference];
     }));
     const peer = await fastest(peers, budgetMs / 2);
-    // a shared machine is disturbed for seconds at a time: operators that targets are stated for get longer to meet a quiet one
+    // a shared machine is disturbed for seconds at a time: operators that targets are stated for get
+    // longer to meet a quiet one
     const budget = key in OPERATORS ? 3 * budgetMs : budgetMs;
     const times = await timeInTurn({ ...Object.fromEntries(ours.map(([build, { run }]) => [build, run])), peer: () => peer.run(), empty: () => peer.empty() }, budget);
     for (const [build] of ours) {

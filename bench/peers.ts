@@ -1,4 +1,5 @@
-// The peers that results are compared with, from bench/peers/ (its own package.json). Missing ones are reported, never guessed.
+// The peers that results are compared with, from bench/peers/ (its own package.json). Missing ones are
+// reported, never guessed.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -71,7 +72,10 @@ export async function openPeer(name: string, { input, shape }: { input: Float32A
   return { name: title, run: () => session.run(feeds), close: () => session.release() };
 }
 
-/** The same on one decoding step of a language network: a token and its states in, logits and states out, which go in again. */
+/**
+ * The same on one decoding step of a language network: a token and its states in, logits and
+ * states out, which go in again.
+ */
 export async function openStepPeer(name: string): Promise<Peer | undefined> {
   const network = await openNetwork(name);
   if (!network) return undefined;

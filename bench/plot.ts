@@ -46,7 +46,10 @@ export interface Bar {
   readonly colour: string;
 }
 
-/** Speeds beside a peer's on a logarithmic axis: bars begin at the peer's own, 1×; a dashed line is where a group wants to be. */
+/**
+ * Speeds beside a peer's on a logarithmic axis: bars begin at the peer's own, 1×; a dashed line is
+ * where a group wants to be.
+ */
 export function barsSvg(title: string, groups: readonly { readonly title: string; readonly wanted?: number; readonly bars: readonly Bar[] }[]): string {
   const width = 720, left = 150, right = 70, barHeight = 15, head = 30;
   const values = groups.flatMap(({ bars, wanted }) => [...bars.map((b) => b.value), wanted ?? 1]);

@@ -1,4 +1,5 @@
-// What quantised weights change, by the command that users have: labels on pictures, and perplexity on the story of models/samples.
+// What quantised weights change, by the command that users have: labels on pictures, and perplexity on the
+// story of models/samples.
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 

@@ -1,4 +1,5 @@
-// What a user downloads: the WebAssembly of one build, the JavaScript around it, and the dependencies that are built in.
+// What a user downloads: the WebAssembly of one build, the JavaScript around it, and the
+// dependencies that are built in.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, gzipSync } from "node:zlib";
@@ -29,7 +30,10 @@ export const benchSizes = (): Size[] => ["simd", "relaxed", "simd-threads", "rel
 /** Readers of pictures and of tokenizers, and what they depend on: they have entries of their own. */
 const READERS = /\/(image|tokenizer)\/|#codecs|@jsquash|@huggingface/;
 
-/** What an app's bundler ships for browsers in the first download: what is imported later is left out, and what `leave` names. */
+/**
+ * What an app's bundler ships for browsers in the first download: what is imported later is left
+ * out, and what `leave` names.
+ */
 async function bundled(contents: string, leave?: RegExp) {
   const without: Plugin = {
     name: "without",

@@ -1,5 +1,5 @@
-// Cold start: import to the first result of the CIFAR model, and a peer's on the same network, in fresh processes, beyond what an empty
-// process takes.
+// Cold start: import to the first result of the CIFAR model, and a peer's on the same network, in fresh processes,
+// beyond what an empty process takes.
 import { spawnSync } from "node:child_process";
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -69,8 +69,8 @@ interface Start {
 }
 
 /**
- * The median process of `runs`, by total time: the checkpoint as it is on one and two threads, packed, and the peer on the same network,
- * taking turns.
+ * The median process of `runs`, by total time: the checkpoint as it is on one and two threads, packed, and the peer on
+ * the same network, taking turns.
  */
 export async function benchStartup(runs: number): Promise<StartupResult[]> {
   const entry = new URL("../dist/js/node/index.js", import.meta.url).href;

@@ -1,4 +1,5 @@
-// What the project wants to reach, against what this run measured; and how a run is compared with the ratios of an earlier one.
+// What the project wants to reach, against what this run measured; and how a run is compared with the
+// ratios of an earlier one.
 import type { KernelResult } from "./kernels.ts";
 import { TARGET_PRODUCTS } from "./kernels.ts";
 import type { BatchResult, DecodeResult } from "./language.ts";
@@ -124,7 +125,10 @@ const FALL = 0.2;
 
 const isBelow = (value: number, runs: readonly number[]): boolean => value < (1 - FALL) * Math.min(...runs);
 
-/** One sentence for each ratio that fell, by best and by median times alike: either alone may be another process's doing. */
+/**
+ * One sentence for each ratio that fell, by best and by median times alike: either alone may be
+ * another process's doing.
+ */
 export function fallen(targets: readonly Target[], baseline: Baseline): string[] {
   return targets.flatMap(({ what, got, byMedians }) => {
     const before = baseline[what];

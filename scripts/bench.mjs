@@ -1,4 +1,5 @@
-// npm run bench: builds what is missing, then runs bench/main.ts on Node 24 (from tests/platforms), or on this Node without it.
+// npm run bench: builds what is missing, then runs bench/main.ts on Node 24 (from tests/platforms), or
+// on this Node without it.
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";

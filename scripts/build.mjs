@@ -33,10 +33,11 @@ async function compile(args) {
 }
 
 /**
- * A few files in place of a hundred, for each kind of host, with everything in them: importing the package takes a third of the time, and a
- * page without a bundler can do it. They lie as deep below dist/ as bindings/platform/ lies below the root, so that literal URLs of wasm/
- * hold in both. What is loaded later is bundled apart, with copies of the little that it shares with the rest: that would otherwise be cut
- * out into chunks of its own, here and by a user's bundler, and every page would pay for it.
+ * A few files in place of a hundred, for each kind of host, with everything in them: importing the package takes a
+ * third of the time, and a page without a bundler can do it. They lie as deep below dist/ as bindings/platform/ lies
+ * below the root, so that literal URLs of wasm/ hold in both. What is loaded later is bundled apart, with copies of the
+ * little that it shares with the rest: that would otherwise be cut out into chunks of its own, here and by a user's
+ * bundler, and every page would pay for it.
  */
 async function bundle() {
   const whole = { bundle: true, format: "esm", minifyWhitespace: true, minifySyntax: true, logLevel: "warning", plugins: [emscriptenGlue], legalComments: "none" };
@@ -61,7 +62,8 @@ async function bundle() {
     await esbuild({ ...web, splitting: false, conditions: [host, "slab-later"], outdir: `dist/js/${host}`, entryPoints: LATER });
   }
   await esbuild({ ...web, conditions: ["workerd"], outdir: "dist/js/workerd", entryPoints: { ...api, "worker": "bindings/worker/index.ts" }, external: ["*.wasm"] });
-  // splitting leaves imports of nothing behind, of which wrangler warns: no module there does anything by being imported
+  // splitting leaves imports of nothing behind, of which wrangler warns: no module there does
+  // anything by being imported
   rewrite("dist/js/workerd", (text) => text.replace(/import"\.\/chunk-\w+\.js";/g, ""));
   // minifying takes off the marks by which a user's bundler drops architectures that an app does not name
   for (const host of ["node", "browser", "workerd"]) {
@@ -77,7 +79,10 @@ function rewrite(folder, change) {
   }
 }
 
-/** We hand the glue of the image codecs their modules; what it would do to find them itself only misleads bundlers, and breaks where modules have no URL. */
+/**
+ * We hand the glue of the image codecs their modules; what it would do to find them itself only misleads bundlers, and
+ * breaks where modules have no URL.
+ */
 const emscriptenGlue = {
   name: "emscripten-glue",
   setup: (build) => build.onLoad({ filter: /@jsquash.(jpeg|webp).codec.dec.\w+\.js$/ }, ({ path }) => {

@@ -1,5 +1,6 @@
-// What a refactoring must not change, as hashes: the WebAssembly files, encoded plans, a snapshot, a packed and a standalone file, and
-// deterministic logits. `node --import tsx scripts/lock.ts` compares with tests/golden/lock.json; with --write it records them anew.
+// What a refactoring must not change, as hashes: the WebAssembly files, encoded plans, a snapshot, a packed and a
+// standalone file, and deterministic logits. `node --import tsx scripts/lock.ts` compares with tests/golden/lock.json;
+// with --write it records them anew.
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import type { Tensors } from "../bindings/checkpoint/index.ts";

@@ -1,7 +1,9 @@
 // Makes the op tables from the kernels themselves: their signatures, and a tag in the comment over them.
 //
-//   @op 16 rows [name]       the op's number, fixed for ever as packed files hold it; what a unit is; its name, if not the kernel's
-//   @live units | argument   what is less than recorded when fewer rows run than the plan has room for; & instead of |: only together
+//   @op 16 rows [name]       the op's number, fixed for ever as packed files hold it; what a unit is; its
+//                            name, if not the kernel's
+//   @live units | argument   what is less than recorded when fewer rows run than the plan has room
+//                            for; & instead of |: only together
 //
 // Usage: node scripts/ops.mjs [--check]    writes the tables; with --check only says which are stale
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
@@ -101,7 +103,10 @@ const typesOf = (takes) => takes.map(({ name, type }) => {
   return `${name}${own ? "?: number" : type === "usize" ? ": Address" : type === "f32" ? ": number" : ": Count"}`;
 });
 
-/** The arguments in order as one string, for it is what an app downloads: x= is a float, x. has xRow after it, x: xRow and xPanel. */
+/**
+ * The arguments in order as one string, for it is what an app downloads: x= is a float, x. has xRow
+ * after it, x: xRow and xPanel.
+ */
 function order(takes) {
   const names = takes.map(({ name }) => name);
   return takes.filter(({ name }) => !isStride(name, names))

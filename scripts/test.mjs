@@ -1,6 +1,7 @@
-// npm test: builds what is out of date, then, two at a time: the suite on the Node that started this and on Node 24 from npm, the conformance suite in every
-// runtime that is installed, downloads, bundlers and the example page.
-// The last line is "N passed, N failed", counted over all; a runtime that could not be tested is skipped with its reason, never passed.
+// npm test: builds what is out of date, then, two at a time: the suite on the Node that started this and on Node 24
+// from npm, the conformance suite in every runtime that is installed, downloads, bundlers and the example page.
+// The last line is "N passed, N failed", counted over all; a runtime that could not be tested is skipped with
+// its reason, never passed.
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, readFileSync, readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -12,7 +13,9 @@ const HUNG_MS = 15 * 60_000;
 const NODE_24 = join(root, "tests/platforms/node_modules/node24/bin/node");
 const continuousIntegration = ["true", "1"].includes(process.env.CI ?? "");
 
-/** @typedef {{ name: string, passed: number, failed: number, skipped: number, note?: string, seconds?: number }} Outcome */
+/**
+ * @typedef {{ name: string, passed: number, failed: number, skipped: number, note?: string, seconds?: number }} Outcome
+ */
 
 // build
 
@@ -107,7 +110,11 @@ function run([file, ...args], env, show) {
 
 /** @typedef {{ name: string, run(show: (text: string) => void): Promise<Outcome> }} Job */
 
-/** Runs jobs, two at a time; the first that is not done shows its output as it comes, the others theirs when their turn has come. @param {Job[]} jobs */
+/**
+ * Runs jobs, two at a time; the first that is not done shows its output as it comes, the others theirs when their turn
+ * has come.
+ * @param {Job[]} jobs
+ */
 async function all(jobs) {
   const outcomes = /** @type {Outcome[]} */ ([]), waiting = jobs.map(({ name }) => [`\n=== ${name} ===\n\n`]), done = jobs.map(() => false);
   let front = 0, next = 0;
@@ -141,7 +148,11 @@ const suite = (name, node, loader, again = false) => ({
   },
 });
 
-/** Reads uvu's totals. A run that ended badly without a failed test, or that tested nothing, is one failure. @returns {Outcome} */
+/**
+ * Reads uvu's totals. A run that ended badly without a failed test, or that tested nothing, is one
+ * failure.
+ * @returns {Outcome}
+ */
 function outcome(name, text, why) {
   const plain = text.replace(/\x1b\[[\d;]*m/g, "");
   const totals = [...plain.matchAll(/^ {2}Total: +(\d+)\s+Passed: +(\d+)\s+Skipped: +(\d+)/gm)].at(-1);
@@ -155,7 +166,10 @@ function outcome(name, text, why) {
 
 // runtimes
 
-/** Installs what tests/platforms names, unless it is there; or says why it cannot. Tests of what is missing skip, or fail in CI. */
+/**
+ * Installs what tests/platforms names, unless it is there; or says why it cannot. Tests of what is
+ * missing skip, or fail in CI.
+ */
 function installPlatforms() {
   const { dependencies } = JSON.parse(readFileSync("tests/platforms/package.json", "utf8"));
   if (Object.keys(dependencies).every((name) => existsSync(`tests/platforms/node_modules/${name}`))) return;
@@ -190,7 +204,8 @@ const platforms = (name, file) => ({
 
 const fault = installPlatforms();
 if (fault) console.log(fault);
-// Node 22.18 and later run TypeScript themselves; a full path, so that tests that change folder can still start children
+// Node 22.18 and later run TypeScript themselves; a full path, so that tests that change folder
+// can still start children
 const loader = process.features.typescript ? [] : ["--import", import.meta.resolve("tsx")];
 const jobs = [suite(`Node ${process.versions.node}`, process.execPath, loader)];
 if (Number(process.versions.node.split(".")[0]) < 24) {

@@ -1,6 +1,6 @@
-// Prefill of the additive recurrence where channels decay each at their own pace (GLA, RWKV-6, GSA, HGRN2, Mamba-2 with many groups), or
-// where a token is read before it is written. Chunks of sixteen tokens: inside one, keys (or values) are decayed step by step, which is
-// exact whatever the factors; the state is touched once a chunk, by matrix products.
+// Prefill of the additive recurrence where channels decay each at their own pace (GLA, RWKV-6, GSA, HGRN2, Mamba-2 with
+// many groups), or where a token is read before it is written. Chunks of sixteen tokens: inside one, keys (or values)
+// are decayed step by step, which is exact whatever the factors; the state is touched once a chunk, by matrix products.
 import { floats, reads, scratchHolds } from "../extents";
 import { PANEL, ZEROS } from "../header";
 import { addOuter, scaleRow } from "./linear-attention";
@@ -151,8 +151,8 @@ export function recurrentChunksByChannelFits(
 }
 
 /**
- * Row i: its scores against the older keys as they have decayed, `own` against its own, zeros after; and the query as the state is to be
- * read with. Where values decay, the row is finished here.
+ * Row i: its scores against the older keys as they have decayed, `own` against its own, zeros after; and the query as
+ * the state is to be read with. Where values decay, the row is finished here.
  */
 function readRow(
   i: i32, query: usize, keys: usize, keyBytes: usize, row: usize, n: i32, readers: usize, prefix: usize, byValue: bool, keyDim: i32, own: f32,

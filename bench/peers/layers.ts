@@ -1,4 +1,5 @@
-// What the image networks share as ONNX: layers with their norms folded in as we fold them, and simplified linear attention.
+// What the image networks share as ONNX: layers with their norms folded in as we fold them, and
+// simplified linear attention.
 import { toFloat64 } from "../../bindings/checkpoint/floats.ts";
 import type { TensorRef, Tensors } from "../../bindings/checkpoint/index.ts";
 import type { Affine, Linear } from "../../bindings/plan/weights.ts";
@@ -9,8 +10,8 @@ import type { Onnx } from "./onnx.ts";
 export const read = async (tensor: TensorRef): Promise<Float64Array> => toFloat64(await tensor.read(), tensor.dtype);
 
 /**
- * A layer, or rows of one, with the norms around it folded in: w [inDim, outDim], as MatMul takes it, and bias. A norm of fewer channels than
- * inDim is that before a convolution, whose taps of a channel lie together.
+ * A layer, or rows of one, with the norms around it folded in: w [inDim, outDim], as MatMul takes it, and bias. A norm
+ * of fewer channels than inDim is that before a convolution, whose taps of a channel lie together.
  */
 export async function folded({ weight, bias, inDim, outDim, firstRow, before, after }: Linear): Promise<{ w: Float32Array; bias: Float64Array }> {
   const rowBytes = weight.byteLength / weight.shape[0]!, rows = toFloat64(await weight.read(new Uint8Array(outDim * rowBytes), firstRow * rowBytes), weight.dtype);
@@ -72,15 +73,18 @@ export function layersOf(network: Onnx) {
       return transpose(reshape(made, [linear.outDim, tokens]), [1, 0]);
     },
 
-    /** What softmax attention gives every query: queries and values [heads, tokens, channels], keys [heads, channels, tokens], scores shifted by `bias`. */
+    /**
+     * What softmax attention gives every query: queries and values [heads, tokens, channels], keys [heads, channels,
+     * tokens], scores shifted by `bias`.
+     */
     softmaxMixing(queries: string, keys: string, values: string, bias?: string): string {
       const scores = network.op("MatMul", [queries, keys]);
       return network.op("MatMul", [network.op("Softmax", [bias ? add(scores, bias) : scores], { axis: -1 }), values]);
     },
 
     /**
-     * x + simplified linear attention with its projection; q, k and v with their norm. `local` is the depthwise 5×5 convolution of the values,
-     * its taps those of a head, which all heads share, or of every channel.
+     * x + simplified linear attention with its projection; q, k and v with their norm. `local` is the depthwise 5×5
+     * convolution of the values, its taps those of a head, which all heads share, or of every channel.
      */
     async linearAttention(x: string, layers: readonly [Linear, Linear, Linear], attn: Tensors, { tokens, heads, side, proj, local }: LinearAttention): Promise<string> {
       const dim = layers[0].outDim, headDim = dim / heads, key = await folded(layers[1]);

@@ -1,4 +1,5 @@
-// Writes ONNX files: the few protobuf messages of onnx.proto3 that the compared networks need. Field numbers are those of the format.
+// Writes ONNX files: the few protobuf messages of onnx.proto3 that the compared networks need. Field numbers
+// are those of the format.
 import { Buffer } from "node:buffer";
 
 const VARINT = 0, BYTES = 2, FLOAT32 = 5;

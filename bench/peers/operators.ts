@@ -1,4 +1,5 @@
-// Single operators of the peers: ONNX networks of one operator, made here, on onnxruntime-web; and TensorFlow.js on WebAssembly.
+// Single operators of the peers: ONNX networks of one operator, made here, on onnxruntime-web; and
+// TensorFlow.js on WebAssembly.
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
@@ -50,8 +51,8 @@ export function onnxProduct(ort: OnnxRuntime, x: Float32Array, w: Float32Array, 
 }
 
 /**
- * The int8 products of x = xq/127 and w = wq/127 that the runtime has: bytes ready to be multiplied, signed or not (nothing is quantised
- * within the run), and f32 in and out.
+ * The int8 products of x = xq/127 and w = wq/127 that the runtime has: bytes ready to be multiplied, signed or not
+ * (nothing is quantised within the run), and f32 in and out.
  */
 export async function onnxInt8Products(ort: OnnxRuntime, x: Float32Array, wq: Int8Array, [m, k, n]: readonly [number, number, number]): Promise<PeerOperator[]> {
   const xs = Int8Array.from(x, (v) => Math.round(v * 127)), xu = Uint8Array.from(xs, (v) => v + 128), wu = Uint8Array.from(wq, (v) => v + 128);
@@ -76,7 +77,9 @@ export async function onnxInt8Products(ort: OnnxRuntime, x: Float32Array, wq: In
   return Promise.all([...products, onnxOperator(ort, "DynamicQuantizeLinear + MatMulInteger", dynamic, { x: ["float32", x, [m, k]] })]);
 }
 
-/** x [1, k] · Wᵀ, W [n, k] = (codes − 8)·scale in blocks of 32, two codes a byte; at both accuracy levels that differ. */
+/**
+ * x [1, k] · Wᵀ, W [n, k] = (codes − 8)·scale in blocks of 32, two codes a byte; at both accuracy levels that differ.
+ */
 export function onnxInt4Products(ort: OnnxRuntime, x: Float32Array, codes: Uint8Array, scales: Float32Array, [k, n]: readonly [number, number]): Promise<PeerOperator[]> {
   const packed = Uint8Array.from({ length: codes.length / 2 }, (_, i) => codes[2 * i]! | (codes[2 * i + 1]! << 4));
   return Promise.all([0, 4].map((level) => {
@@ -86,7 +89,10 @@ export function onnxInt4Products(ort: OnnxRuntime, x: Float32Array, codes: Uint8
   }));
 }
 
-/** LinearAttention with its plain rule, S ← S + k vᵀ, o = qᵀS, `times` after one another in one network; q, k, v [tokens, heads·headDim]. */
+/**
+ * LinearAttention with its plain rule, S ← S + k vᵀ, o = qᵀS, `times` after one another in one network; q, k, v
+ * [tokens, heads·headDim].
+ */
 export function onnxLinearAttention(ort: OnnxRuntime, [q, k, v]: readonly [Float32Array, Float32Array, Float32Array], heads: number, headDim: number, times = 1): Promise<PeerOperator> {
   const tokens = q.length / heads / headDim, shape = [1, tokens, heads * headDim], stateShape = [1, heads, headDim, headDim], network = new Onnx();
   const [qi, ki, vi] = [network.input("q", "float32", shape), network.input("k", "float32", shape), network.input("v", "float32", shape)];

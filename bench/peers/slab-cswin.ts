@@ -1,5 +1,5 @@
-// SLAB-CSWin as an ONNX network, with its norms folded and the convolutions of linear blocks merged as we do it. Stripes are views of the
-// map, turned by one operator there and one back.
+// SLAB-CSWin as an ONNX network, with its norms folded and the convolutions of linear blocks merged as we do it.
+// Stripes are views of the map, turned by one operator there and one back.
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
 import { foldAfter, linearOf } from "../../bindings/plan/weights.ts";
 import { scaleQueries, splitQkv } from "../../models/mixers/qkv.ts";
@@ -40,7 +40,10 @@ export async function slabCswinNetwork(tensors: Tensors, config: SlabCswinConfig
   network.output(await layer(mean(x), foldPRepBN(tensors.scope("norm"), eps, linearOf(tensors, "head", dims.at(-1)!, classes))), "float32", [classes]);
   return network;
 
-  /** What tokens are given inside stripes, [tokens, dim]: the first half of the heads in vertical ones, the others in horizontal ones. */
+  /**
+   * What tokens are given inside stripes, [tokens, dim]: the first half of the heads in vertical ones, the
+   * others in horizontal ones.
+   */
   async function stripes(projected: string, block: Tensors, { dim, h, headDim, breadth }: { dim: number; h: number; headDim: number; breadth: number }): Promise<string> {
     const branches = breadth === side ? 1 : 2, ours = h / branches, width = ours * headDim, mixed: string[] = [];
     const parts = branches === 1 ? [projected] : network.node("Split", [reshape(projected, [side * side, 3, branches, width])], { axis: 2 }, { outputs: branches });

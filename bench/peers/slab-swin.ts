@@ -1,5 +1,5 @@
-// Swin and SLAB-Swin as ONNX networks, with their norms folded as we fold them. Windows are gathered by index, in one operator there and one
-// back; bias and mask are one table; so the peer has less to do than what PyTorch would export.
+// Swin and SLAB-Swin as ONNX networks, with their norms folded as we fold them. Windows are gathered by index, in one
+// operator there and one back; bias and mask are one table; so the peer has less to do than what PyTorch would export.
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
 import { foldAfter, linearOf } from "../../bindings/plan/weights.ts";
 import { scaleQueries, splitQkv } from "../../models/mixers/qkv.ts";

@@ -1,4 +1,5 @@
-// Serves the page, the built package and the pretrained models of this clone. Options: --port N, --isolated (threads need it).
+// Serves the page, the built package and the pretrained models of this clone. Options: --port N,
+// --isolated (threads need it).
 import { createReadStream, statSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";

@@ -9,7 +9,10 @@ interface Level {
 }
 
 export class Allowance extends DurableObject<Env> {
-  /** Takes tokens and returns 0, or takes none and returns after how many seconds they are there. The level is whole again after a minute. */
+  /**
+   * Takes tokens and returns 0, or takes none and returns after how many seconds they are there. The level is
+   * whole again after a minute.
+   */
   async take(tokens: number): Promise<number> {
     const most = Number(this.env.TOKENS_PER_MINUTE), now = Date.now(), perMs = most / 60_000;
     const { tokens: left, at } = (await this.ctx.storage.get<Level>("level")) ?? { tokens: most, at: now };

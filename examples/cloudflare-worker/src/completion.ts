@@ -1,4 +1,5 @@
-// A text continued: what a client may ask for, and the answer whole or as it comes, both as OpenAI's POST /v1/completions has them.
+// A text continued: what a client may ask for, and the answer whole or as it comes, both as OpenAI's POST
+// /v1/completions has them.
 import type { GenerateOptions, Model, Session } from "slab-wasm";
 import { ApiError, errorBody } from "./errors.ts";
 import { MOST_PROMPT_TOKENS, MOST_TOKENS } from "./limits.ts";

@@ -1,6 +1,7 @@
-// One conversation, a Durable Object: its whole state is one row of its own SQLite. Whatever machine it wakes up on continues from there,
-// without reading the text again. A request counts as a whole or not at all: the row changes once, when the last token is there and before
-// the client has it, so a machine that dies or a client that goes away in between leaves the conversation as it was.
+// One conversation, a Durable Object: its whole state is one row of its own SQLite. Whatever machine it wakes up on
+// continues from there, without reading the text again. A request counts as a whole or not at all: the row changes
+// once, when the last token is there and before the client has it, so a machine that dies or a client that goes away in
+// between leaves the conversation as it was.
 import { DurableObject } from "cloudflare:workers";
 import type { Session } from "slab-wasm";
 import type { Order, Reply } from "./completion.ts";

@@ -1,5 +1,6 @@
 // Pictures: classified at once, or put into the bucket and classified by the queue's consumer, in batches.
-// A message is what R2 sends when an object is made: with an event notification for pictures/ the bucket may be filled by anything.
+// A message is what R2 sends when an object is made: with an event notification for pictures/ the bucket
+// may be filled by anything.
 import { decodeImage } from "slab-wasm/image";
 import { charge } from "./allowance.ts";
 import type { Env } from "./env.ts";

@@ -1,5 +1,5 @@
-// A packed model.safetensors as it streams in: each piece goes straight to its place in the model's memory, so that the file, of which
-// there is another copy in the making there, is never in this isolate as a whole.
+// A packed model.safetensors as it streams in: each piece goes straight to its place in the model's memory, so that the
+// file, of which there is another copy in the making there, is never in this isolate as a whole.
 
 /** Read at once: as many bytes in the pieces that streams are made of take ten times the time. */
 const PIECE = 1 << 20;
