@@ -27,7 +27,8 @@ export interface GateResult {
  * ReLU: 12 formulas a layer.
  */
 function record(plan: Plan, rows: number): void {
-  const many = (name: string, columns = DIM): Tensor => plan.rows(name, rows, columns), one = (name: string): Tensor => plan.rows(name, 1, DIM);
+  const many = (name: string, columns = DIM): Tensor => plan.rows(name, rows, columns);
+  const one = (name: string): Tensor => plan.rows(name, 1, DIM);
   const x = many("x"), shifted = many("shifted");
   for (const branch of ["r", "w", "k", "v", "a", "g"]) map(plan, lerp(x, shifted, one(`x_${branch}`)));
   map(plan, tanh(many("w rank", 64)));

@@ -52,8 +52,8 @@ function decaySum(z: usize, decay: v128, factors: usize, rows: usize, rowBytes: 
 /**
  * Many tokens of one timeline, heads [begin, end): the same result as recurrentStep token by token.
  *
- *   by key channel:    O = (Q⊙e^c) S + A V,  A_ij = q_i·(k_j⊙e^{c_i − c_j})      S ← e^{c_C}∘S + (K⊙e^{c_C − c})ᵀ V
- *   by value channel:  o_i = e^{c_i}⊙(q_i S) + Σ_j (q_i·k_j) (v_j⊙e^{c_i − c_j})   S ← S·diag(e^{c_C}) + Kᵀ(V⊙e^{c_C − c})
+ *   by key channel:   O = (Q⊙e^c) S + A V, A_ij = q_i·(k_j⊙e^{c_i − c_j})   S ← e^{c_C}∘S + (K⊙e^{c_C − c})ᵀ V
+ *   by value channel: o_i = e^{c_i}⊙(q_i S) + Σ_j (q_i·k_j) (v_j⊙e^{c_i − c_j}) S ← S·diag(e^{c_C}) + Kᵀ(V⊙e^{c_C − c})
  *   READ_BEFORE: queries see c_{i−1}, the diagonal is q_i·(u⊙k_i)
  *
  * @op 17 heads

@@ -32,5 +32,9 @@ export class Allowance extends DurableObject<Env> {
 /** Takes tokens from a client's allowance. */
 export async function charge(env: Env, client: string, tokens: number): Promise<void> {
   const seconds = await env.ALLOWANCES.getByName(client).take(tokens);
-  if (seconds > 0) throw retryLater(429, "rate_limit_exceeded", `this needs ${tokens} tokens of at most ${env.TOKENS_PER_MINUTE} a minute`, seconds);
+  if (seconds > 0) {
+    throw retryLater(
+      429, "rate_limit_exceeded", `this needs ${tokens} tokens of at most ${env.TOKENS_PER_MINUTE} a minute`, seconds,
+    );
+  }
 }
