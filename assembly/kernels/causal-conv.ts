@@ -1,4 +1,5 @@
-// Causal depthwise convolution over tokens: the short convolution of language models. The state holds the last taps − 1 inputs.
+// Causal depthwise convolution over tokens: the short convolution of language models. The state holds
+// the last taps − 1 inputs.
 import { floats, good, inState, reads, span, statesOf, updates, woven } from "../extents";
 import { PANEL } from "../header";
 import { madd } from "../simd";

@@ -90,10 +90,12 @@ function convOne(out: usize, input: usize, inputRow: usize, w: usize, lanes: i32
 }
 
 /**
- * Depthwise 5×5 convolution with zero padding 2, stride 1, its kernel shared by the heads; added to `out`. Units [begin, end);
- * a unit is eight channels of one head.
+ * Depthwise 5×5 convolution with zero padding 2, stride 1, its kernel shared by the heads; added to `out`. Units
+ * [begin, end); a unit is eight channels of one head.
  *
- *   out[y, x, c] += Σ_{i,j} w[c mod headDim, i, j] · map[y + i − 2, x + j − 2, c]      (SLAB's local branch; cross-correlation)
+ *   out[y, x, c] += Σ_{i,j} w[c mod headDim, i, j] · map[y + i − 2, x + j − 2, c]
+ *
+ * That is SLAB's local branch; a cross-correlation.
  *
  * @op 6 panels
  * @param out      f32 [height·side, heads·headDim], row stride outRow bytes

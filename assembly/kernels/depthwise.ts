@@ -1,4 +1,5 @@
-// Depthwise convolution 3×3 or 5×5 with taps of every channel's own: the channel mixers of pyramids, positions inside stripes.
+// Depthwise convolution 3×3 or 5×5 with taps of every channel's own: the channel mixers of pyramids,
+// positions inside stripes.
 import { floats, good, goodProduct, reads, scratchHolds, small, span, woven, writes } from "../extents";
 import { PANEL } from "../header";
 import { finishPanel } from "./matmul";
@@ -9,8 +10,9 @@ import { madd } from "../simd";
 const PIXEL: usize = 64;
 
 /**
- * R ≤ 7 neighbouring outputs of four channels, K×K taps 32 bytes apart: every input is loaded once per kernel row. `input` is the top
- * left tap in a ring of K padded rows that ends `beforeEnd` rows further on. Every output is one chain ordered by tap, whatever R.
+ * R ≤ 7 neighbouring outputs of four channels, K×K taps 32 bytes apart: every input is loaded once per kernel row.
+ * `input` is the top left tap in a ring of K padded rows that ends `beforeEnd` rows further on. Every output is one
+ * chain ordered by tap, whatever R.
  */
 // @ts-ignore: decorator
 @inline
@@ -120,16 +122,17 @@ function takeRow(windows: usize, window: usize, x: usize, xRow: usize, xPanel: u
 }
 
 /**
- * Depthwise convolution with zero padding and stride 1 of maps [height][side], taps of every channel's own. Map rows [begin, end), one map
- * after another; `across` maps lie side by side in lines of pixels, as stripes do.
+ * Depthwise convolution with zero padding and stride 1 of maps [height][side], taps of every channel's own. Map rows
+ * [begin, end), one map after another; `across` maps lie side by side in lines of pixels, as stripes do.
  *
  *   out[y, x, c] = act(bias[c] + addend[y, x, c] + Σ_{i,j} w[c, i, j] · map[y + i − ⌊taps/2⌋, x + j − ⌊taps/2⌋, c])
  *
- * Some panels at a time pass through windows of `taps` padded rows in scratch: pixels of a map lie so far apart that neighbours may fall
- * into the same few lines of the cache.
+ * Some panels at a time pass through windows of `taps` padded rows in scratch: pixels of a map lie so far apart that
+ * neighbours may fall into the same few lines of the cache.
  *
  * @op 22 lines depthwiseChannels
- * @param out      f32 [maps·height·side, channels], laid out by outRow, outPanel bytes: rows or panels, whole panels of eight. Not x
+ * @param out      f32 [maps·height·side, channels], laid out by outRow, outPanel bytes: rows or panels,
+ *                 whole panels of eight. Not x
  * @param x        f32 alike
  * @param w        f32 [panels][taps·taps][8]
  * @param bias     f32 [panels][8]

@@ -1,4 +1,5 @@
-// A linear layer on four-bit weights for any number of rows: decode reads the nibbles as they are, prefill unpacks a panel at a time.
+// A linear layer on four-bit weights for any number of rows: decode reads the nibbles as they are, prefill
+// unpacks a panel at a time.
 import { floats, reads, scratchHolds, span } from "../extents";
 import { PANEL } from "../header";
 import { int4PanelBytes, int4ParamBytes, int4VectorBytes, linearInt4, unpackPanelInt4 } from "./int4";

@@ -1,11 +1,14 @@
-// Linear layers on four-bit weights, for decode: one row of activations, quantised to i8, and weights in blocks of 32 along k with
-// a scale each. Prefill unpacks a panel and multiplies in f32. Sums within a block are exact integers, the same in every build.
+// Linear layers on four-bit weights, for decode: one row of activations, quantised to i8, and weights in blocks of 32
+// along k with a scale each. Prefill unpacks a panel and multiplies in f32. Sums within a block are exact integers,
+// the same in every build.
 //
-// A panel of weights, eight output channels, is a run of blocks of 32 k. Of every block come first the scales as bfloat16, then four vectors of
-// nibbles of channels 0 … 3, a channel in each 32-bit lane, then those of channels 4 … 7. Vector v has k = 4v … 4v + 3 of the block in the low halves
-// of the bytes and 16 + 4v … 16 + 4v + 3 in the high ones, so that a product broadcasts four activations and the sums of channels come out side by
-// side. Scales of channels c and c + 4 share a lane: one in its low half, the other in its high one. 4.5 bits a weight, all in one stream. A bfloat16
-// has the range of an f32, and its coarse steps cost nothing, because the scale is chosen before the nibbles are. Value: (nibble − 8) · scale.
+// A panel of weights, eight output channels, is a run of blocks of 32 k. Of every block come first the scales as
+// bfloat16, then four vectors of nibbles of channels 0 … 3, a channel in each 32-bit lane, then those of channels
+// 4 … 7. Vector v has k = 4v … 4v + 3 of the block in the low halves of the bytes and 16 + 4v … 16 + 4v + 3 in the high
+// ones, so that a product broadcasts four activations and the sums of channels come out side by side. Scales of
+// channels c and c + 4 share a lane: one in its low half, the other in its high one. 4.5 bits a weight, all in one
+// stream. A bfloat16 has the range of an f32, and its coarse steps cost nothing, because the scale is chosen before the
+// nibbles are. Value: (nibble − 8) · scale.
 import { floats, good, reads, writes } from "../extents";
 import { PANEL } from "../header";
 import { finishPanel } from "./matmul";
@@ -132,8 +135,8 @@ function quad(row: usize, left: i32, i: i32, inverse4: v128): v128 {
 }
 
 /**
- * Eight output channels → one panel. Each block's scale is the best of fourteen: the largest weight is put at −9, −8.75 … −6 or 7
- * steps, all are rounded, and least squares give the scale of those steps.
+ * Eight output channels → one panel. Each block's scale is the best of fourteen: the largest weight is put at −9,
+ * −8.75 … −6 or 7 steps, all are rounded, and least squares give the scale of those steps.
  *
  * @param out   int4PanelBytes(k)
  * @param rows  f32 [8, k], finite
@@ -158,7 +161,8 @@ export function quantizePanelInt4(out: usize, rows: usize, k: i32): void {
  * A block with a NaN or an infinity has scale NaN, which makes every output NaN.
  *
  * @op 20 vectors quantizeVector
- * @param out     int4VectorBytes(k): i8 in relaxed builds; i16 of the same values in the others, of every block the even places, then the odd ones
+ * @param out     int4VectorBytes(k): i8 in relaxed builds; i16 of the same values in the others, of every block the
+ *                even places, then the odd ones
  * @param params  f32 [blocks] scales, max |x| / 127, then i32 [blocks] offsets, −8 · Σ q; blocks = ⌈k/32⌉
  * @param x       f32 [k]
  */
@@ -252,7 +256,10 @@ function addScaled(acc: v128, sums: v128, offset: v128, scales: v128, xScale: v1
   return madd(f32x4.convert_i32x4_s(i32x4.add(sums, offset)), f32x4.mul(scales, xScale), acc);
 }
 
-/** Panels p0 and p1, which may be the same: out = w · x + bias + addend of each. No output is stored before every addend is read, since they may be one. */
+/**
+ * Panels p0 and p1, which may be the same: out = w · x + bias + addend of each. No output is stored before every addend
+ * is read, since they may be one.
+ */
 function twoPanels(
   p0: usize, p1: usize, out: usize, outPanel: usize, x: usize, params: usize, w: usize, bias: usize, addend: usize, addendPanel: usize, blocks: i32,
 ): void {
@@ -264,7 +271,8 @@ function twoPanels(
   const ones = constantAt(ONES), mask = constantAt(BYTE_DOT ? BYTE_NIBBLES : WORD_NIBBLES);
   for (let block = blocks; block > 0; --block) {
     if (BYTE_DOT) {
-      // nibbles of the first four channels from 16 on, of the others from 80; eight pairs of at most 15 · 127 each: no i16 overflows
+      // nibbles of the first four channels from 16 on, of the others from 80; eight pairs of at most
+      // 15 · 127 each: no i16 overflows
       x0 = v128.load32_splat(x); x1 = v128.load32_splat(x, 16);
       s0 = nibblePairs(v128.load(w0, 16), x0, x1, mask);
       s1 = nibblePairs(v128.load(w0, 80), x0, x1, mask);
@@ -325,8 +333,8 @@ function twoPanels(
 }
 
 /**
- * Linear layer of one row on four-bit weights, output panels [begin, end) of eight columns. Two panels are read at a time, from
- * both halves of the range, so that each stream is long.
+ * Linear layer of one row on four-bit weights, output panels [begin, end) of eight columns. Two panels are read at a
+ * time, from both halves of the range, so that each stream is long.
  *
  *   out = act(q · Wᵀ + bias + addend)      or, with ACT_GATE,      out = (q · Wᵀ + bias) ⊙ addend
  *

@@ -1,9 +1,11 @@
-// Linear layers on bytes: weights are i8 with one scale per output channel, activations are quantised row by row just before.
-// Sums are exact integers, so neither the tile, nor the split of rows or panels, nor the thread changes a result's bits.
+// Linear layers on bytes: weights are i8 with one scale per output channel, activations are quantised row by row
+// just before. Sums are exact integers, so neither the tile, nor the split of rows or panels, nor the thread
+// changes a result's bits.
 //
-// Relaxed builds multiply bytes: w in −127 … 127, x in 0 … 127 with a zero point; panels are [⌈k/4⌉][8][4] bytes. Narrow weights are within
-// −63 … 63: then the products of eight bytes add up in i16 before they are widened, which is faster where arithmetic is the bound.
-// Plain builds multiply i16: x within ±2047, no zero point; panels are [⌈k/2⌉][8][2] bytes, widened as they are loaded.
+// Relaxed builds multiply bytes: w in −127 … 127, x in 0 … 127 with a zero point; panels are [⌈k/4⌉][8][4] bytes.
+// Narrow weights are within −63 … 63: then the products of eight bytes add up in i16 before they are widened, which is
+// faster where arithmetic is the bound. Plain builds multiply i16: x within ±2047, no zero point; panels are
+// [⌈k/2⌉][8][2] bytes, widened as they are loaded.
 import { floats, good, reads, span, writes } from "../extents";
 import { PANEL, TILE_ROWS } from "../header";
 import { finishPanel, layerTouches, quarterOf } from "./matmul";
@@ -42,7 +44,8 @@ function largestActivation(k: i32): i32 {
 }
 
 /**
- * Eight output channels → one panel: q = round(w / scale), scale = max |w| / most of the channel, 0 for a channel of zeros.
+ * Eight output channels → one panel: q = round(w / scale), scale = max |w| / most of the channel,
+ * 0 for a channel of zeros.
  *
  * @param out     i8 [⌈k/GROUP⌉, 8, GROUP], int8PanelBytes(k) in all; zeros past k
  * @param scales  f32 [8]
@@ -93,8 +96,8 @@ export function quantizePanelInt8(out: usize, scales: usize, sums: usize, rows: 
 
 /**
  * Rows [begin, end) of activations: q = round(x / scale) + zero.
- * Relaxed: scale = (max(x, 0) − min(x, 0)) / 127, q in 0 … 127. Plain: scale = max |x| / 2047 (less for k > 8192), zero = 0.
- * A row of zeros has scale 0; a row with a NaN or an infinity has scale NaN, which makes all its outputs NaN.
+ * Relaxed: scale = (max(x, 0) − min(x, 0)) / 127, q in 0 … 127. Plain: scale = max |x| / 2047 (less for k > 8192),
+ * zero = 0. A row of zeros has scale 0; a row with a NaN or an infinity has scale NaN, which makes all its outputs NaN.
  *
  * @op 18 rows
  * @live units
@@ -180,7 +183,10 @@ function dotAdd(c: v128, w: v128, x: v128, ones: v128): v128 {
   else return i32x4.add(c, i32x4.dot_i16x8_s(w, x));
 }
 
-/** c + Σ w·x + Σ v·y of each lane: eight products of bytes, whose sums in pairs are at most 4 · 63 · 127. Only of narrow weights. */
+/**
+ * c + Σ w·x + Σ v·y of each lane: eight products of bytes, whose sums in pairs are at most
+ * 4 · 63 · 127. Only of narrow weights.
+ */
 // @ts-ignore: decorator
 @inline
 function dotTwo(c: v128, w: v128, x: v128, v: v128, y: v128, ones: v128): v128 {
@@ -203,7 +209,10 @@ function finish(out: usize, c0: v128, c1: v128, params: usize, scales: usize, su
   v128.store(out, c0); v128.store(out, c1, 16);
 }
 
-/** One panel for R ≤ 4 rows, of narrow weights R ≤ 3, and 4·quads + rest groups of k. R and narrow are constants at every call, so the branches on them vanish. */
+/**
+ * One panel for R ≤ 4 rows, of narrow weights R ≤ 3, and 4·quads + rest groups of k. R and narrow are constants at
+ * every call, so the branches on them vanish.
+ */
 // @ts-ignore: decorator
 @inline
 function tile(
@@ -218,7 +227,8 @@ function tile(
   // as in the f32 tile, the offsets 4, 8, 12 are shared by all rows
   for (; quads > 0; --quads) {
     if (BYTE_DOT && narrow) {
-      // two groups at a time, a row's activations broadcast once for both halves of the columns: a fourth row would not fit into the registers
+      // two groups at a time, a row's activations broadcast once for both halves of the columns: a fourth row would
+      // not fit into the registers
       b0 = v128.load(w); b1 = v128.load(w, 16); b2 = v128.load(w, 32); b3 = v128.load(w, 48);
       s = v128.load32_splat(a0); t = v128.load32_splat(a0, 4); c00 = dotTwo(c00, b0, s, b2, t, ones); c01 = dotTwo(c01, b1, s, b3, t, ones);
       if (R > 1) { s = v128.load32_splat(a1); t = v128.load32_splat(a1, 4); c10 = dotTwo(c10, b0, s, b2, t, ones); c11 = dotTwo(c11, b1, s, b3, t, ones); }
@@ -276,7 +286,10 @@ function tile3(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4:
 function narrow3(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(3, BYTE_DOT, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
 function tile4(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(4, false, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
 
-/** Four panels with one row, `stream` bytes apart, all that belongs to them `apart` panels: four weight streams at once, as memory likes it. */
+/**
+ * Four panels with one row, `stream` bytes apart, all that belongs to them `apart` panels: four weight streams at
+ * once, as memory likes it.
+ */
 function fourPanels(
   out: usize, outPanel: usize, q: usize, params: usize, w: usize, stream: usize, scales: usize, sums: usize, bias: usize, apart: usize,
   addend: usize, addendPanel: usize, groups: i32,
@@ -317,7 +330,8 @@ function fourPanels(
  * @param addend    f32 laid out by addendRow, addendPanel; 0 = none. May be `out` itself, but not a gate
  * @param m, k      ≥ 1; m = 1 (decode) reads four quarters of the panels at a time
  * @param act       ACT_NONE | ACT_RELU | ACT_GELU | ACT_SILU | ACT_GATE
- * @param narrow    1: all weights are within −63 … 63, which a relaxed build makes use of; a wider one would make the result wrong
+ * @param narrow    1: all weights are within −63 … 63, which a relaxed build makes use of; a wider one
+ *                  would make the result wrong
  */
 export function linearInt8(
   begin: i32, end: i32, out: usize, outRow: usize, outPanel: usize, q: usize, qRow: usize, params: usize, w: usize, scales: usize, sums: usize,
@@ -382,8 +396,9 @@ function panelRows(
 }
 
 /**
- * 1 if this engine multiplies bytes exactly, else 0: then only a plain build is right. The order of the operands, the sign of the first,
- * and pairs up to 2 · 127 · 127 are tried. An engine's compilers may differ: a 1 speaks for the one that has run.
+ * 1 if this engine multiplies bytes exactly, else 0: then only a plain build is right. The order of the operands,
+ * the sign of the first, and pairs up to 2 · 127 · 127 are tried. An engine's compilers may differ: a 1 speaks
+ * for the one that has run.
  */
 export function probeInt8(): i32 {
   if (!BYTE_DOT) return 1;

@@ -1,6 +1,7 @@
-// Linear attention: softmax(q·kᵀ)·v becomes φ(q)·(φ(k)ᵀ·v), so a head's keys and values fit in one headDim × headDim state.
-// Bidirectional form (images): one state over all tokens, then one product per token. φ is applied where q and k are produced.
-// Keys and values come in head panels, f32 [heads][width/8][tokens][8], width = headDim padded to 8 with zeros.
+// Linear attention: softmax(q·kᵀ)·v becomes φ(q)·(φ(k)ᵀ·v), so a head's keys and values fit in one
+// headDim × headDim state. Bidirectional form (images): one state over all tokens, then one product per token. φ is
+// applied where q and k are produced. Keys and values come in head panels, f32 [heads][width/8][tokens][8],
+// width = headDim padded to 8 with zeros.
 import { floats, good, reads, small, span, wholeHeads, writes } from "../extents";
 import { PANEL, ZEROS } from "../header";
 import { panelProduct } from "./matmul";
@@ -14,8 +15,8 @@ function stateBytes(width: usize): usize {
 }
 
 /**
- * Four key channels × eight value channels: at ← at ∘ decay + Σ_i k_i v_iᵀ. The decay is by key channel (four lanes of d0), or by value
- * channel (d0, d1) when `byValue`.
+ * Four key channels × eight value channels: at ← at ∘ decay + Σ_i k_i v_iᵀ. The decay is by key channel (four lanes of
+ * d0), or by value channel (d0, d1) when `byValue`.
  */
 export function addOuter(at: usize, key: usize, keyRow: usize, value: usize, n: i32, d0: v128, d1: v128, byValue: bool): void {
   let e0 = d0, e1 = d0, e2 = d0, e3 = d0, f0 = d1, f1 = d1, f2 = d1, f3 = d1;
@@ -101,7 +102,9 @@ function dot(a: usize, b: usize, count: i32): f32 {
   return sum4(s) + rest;
 }
 
-/** Rows whose queries and outputs stay in the first-level cache while all heads pass: a multiple of every register tile. */
+/**
+ * Rows whose queries and outputs stay in the first-level cache while all heads pass: a multiple of every register tile.
+ */
 const BLOCK: i32 = 60;
 
 /** Divides rows of one head by φ(q)·Σk + eps. Four rows at once have the same bits as one by one. */
@@ -135,7 +138,8 @@ function normaliseRows(out: usize, outRow: usize, q: usize, qRow: usize, sums: u
  *   out_n = φ(q)_n · state / (φ(q)_n · Σk + eps)       (SLAB, arXiv:2405.11582, with eps 1e-6)
  *
  * @op 3 tokens
- * @param out    f32 [tokens, heads·headDim], row stride outRow bytes, with room for (heads − 1)·headDim + width floats a row
+ * @param out    f32 [tokens, heads·headDim], row stride outRow bytes, with room for
+ *               (heads − 1)·headDim + width floats a row
  * @param q      f32 [tokens, heads·headDim], row stride qRow bytes, already through φ
  * @param state  from keyValueState
  */

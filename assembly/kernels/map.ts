@@ -1,5 +1,6 @@
-// Element-wise formulas over rows, as short programs: gates, decays, interpolations. A row passes in blocks that stay in the first-level
-// cache, and every instruction works on a whole block, so that reading the program costs little beside the arithmetic.
+// Element-wise formulas over rows, as short programs: gates, decays, interpolations. A row passes in blocks that
+// stay in the first-level cache, and every instruction works on a whole block, so that reading the program costs
+// little beside the arithmetic.
 import { floats, good, isTable, reads, scratchHolds, span, woven, writes } from "../extents";
 import {
   MAP_ADD, MAP_CONSTANT, MAP_DEPTH, MAP_DIV, MAP_EXP, MAP_GELU, MAP_INPUTS, MAP_MAX, MAP_MIN, MAP_MUL, MAP_NEG, MAP_PUSH, MAP_RELU, MAP_SIGMOID, MAP_SILU,
@@ -10,7 +11,10 @@ import { exp4, gelu, madd, silu } from "../simd";
 /** Floats of a block, and bytes. */
 const BLOCK: i32 = 64, BLOCK_BYTES: usize = 256;
 
-/** Where a leaf's numbers lie that go with n channels from `column` on: in place, or spread out in `copy`, the last again past the end. */
+/**
+ * Where a leaf's numbers lie that go with n channels from `column` on: in place, or spread out in `copy`, the
+ * last again past the end.
+ */
 function leafAt(input: usize, mode: i32, column: i32, columns: i32, n: i32, copy: usize): usize {
   if (mode == 0) return input + <usize>column * 4;
   for (let i = 0; i < n; ++i) {
@@ -85,10 +89,11 @@ function binary(op: i32, out: usize, a: usize, b: usize, step: usize, n: i32): v
 }
 
 /**
- * out = formula(a, …, f), rows [begin, end). The program is a list of words: for each of the six inputs, how it lies (0: a number for every
- * channel; n > 0: one for n channels side by side; −n: n numbers over and over); then instructions, operation | leaf << 8, over a stack
- * of blocks: a leaf is an input from 1 on, MAP_STACK the block on top, MAP_CONSTANT the float in the next word. MAP_PUSH puts a leaf
- * on top; two-sided operations take it as their right side; the others change the top. One block is left at the end.
+ * out = formula(a, …, f), rows [begin, end). The program is a list of words: for each of the six inputs, how it lies
+ * (0: a number for every channel; n > 0: one for n channels side by side; −n: n numbers over and over); then
+ * instructions, operation | leaf << 8, over a stack of blocks: a leaf is an input from 1 on, MAP_STACK the block on
+ * top, MAP_CONSTANT the float in the next word. MAP_PUSH puts a leaf on top; two-sided operations take it as their
+ * right side; the others change the top. One block is left at the end.
  *
  * @op 35 rows
  * @live units
@@ -162,7 +167,10 @@ function inputFits(used: i32, units: i32, at: usize, row: usize, mode: i32, colu
   return reads(at, woven(units, row, floats(numbers)));
 }
 
-/** The inputs that a program of known instructions reads, a bit each, whose stack never runs over or dry; −1: it is none. */
+/**
+ * The inputs that a program of known instructions reads, a bit each, whose stack never runs
+ * over or dry; −1: it is none.
+ */
 function programInputs(at: usize, length: i32): i32 {
   let depth = 0, used = 0;
   for (const end = at + <usize>length * 4; at < end; at += 4) {

@@ -12,7 +12,10 @@ function bytesOf(format: i32): usize {
   return format == RAW_F64 ? 8 : format == RAW_F32 ? 4 : 2;
 }
 
-/** A half's exponent and mantissa in a float's place are too small by 2^112, subnormals included; infinity and NaN become 65536 or more. */
+/**
+ * A half's exponent and mantissa in a float's place are too small by 2^112, subnormals included; infinity and
+ * NaN become 65536 or more.
+ */
 const HALF_SCALE: f32 = 5.192296858534828e33;
 
 /** Four numbers of a checkpoint as f32x4. */
@@ -41,7 +44,10 @@ function decode1(at: usize, format: i32): f32 {
   return reinterpret<f32>(((half & 0x7fff) << 13) | 0) * (half & 0x8000 ? -HALF_SCALE : HALF_SCALE);
 }
 
-/** out = f32(raw · a · s) of one row of k numbers; adds raw · b to the f64 at `shift`. Returns the largest change, NaN if not finite. */
+/**
+ * out = f32(raw · a · s) of one row of k numbers; adds raw · b to the f64 at `shift`. Returns the largest
+ * change, NaN if not finite.
+ */
 // @ts-ignore: decorator
 @inline
 function foldRow(out: usize, raw: usize, format: i32, k: i32, a: usize, b: usize, s: f64, shift: usize): f32 {
@@ -141,7 +147,8 @@ export function transposeRows(out: usize, rows: usize, row: usize, k: i32): void
  * @param a, b      f64 [k]: the affine map on the input; a = 0: none
  * @param s, t      f64 [8]: the affine map on the output; s = 0: none
  * @param stage     8·k floats of scratch
- * @param kind      WEIGHTS_F32: out is f32 [k, 8]. WEIGHTS_INT8, WEIGHTS_INT8_NARROW, WEIGHTS_INT4: as quantizePanelInt8, quantizePanelInt4 leave it
+ * @param kind      WEIGHTS_F32: out is f32 [k, 8]. WEIGHTS_INT8, WEIGHTS_INT8_NARROW, WEIGHTS_INT4: as
+ *                  quantizePanelInt8, quantizePanelInt4 leave it
  * @param scales    of int8, f32 [8]; sums i32 [8]
  * @returns the largest |w' − w| before quantisation; NaN if any number is not finite
  */
@@ -194,8 +201,9 @@ function panelBytes(kind: i32, k: i32): usize {
 }
 
 /**
- * Packs `panels` panels, the first of them number `firstPanel` of a layer whose heads of `headDim` channels each fill whole panels.
- * Arguments as in packPanel, one after another for every real channel. Returns the largest change, NaN if any number is not finite.
+ * Packs `panels` panels, the first of them number `firstPanel` of a layer whose heads of `headDim` channels each fill
+ * whole panels. Arguments as in packPanel, one after another for every real channel. Returns the largest change, NaN if
+ * any number is not finite.
  */
 export function packPanels(
   out: usize, outBias: usize, raw: usize, format: i32, firstPanel: i32, panels: i32, headDim: i32, k: i32,
@@ -219,7 +227,8 @@ export function packPanels(
 }
 
 /**
- * A table of numbers as f32, in rows or head panels: heads of `headDim` columns each fill whole panels, and the padding is 0.
+ * A table of numbers as f32, in rows or head panels: heads of `headDim` columns each fill whole
+ * panels, and the padding is 0.
  *
  * @param out  row r of panel p at out + p·outPanel + r·outRow
  * @param raw  [rows, columns] numbers in `format`

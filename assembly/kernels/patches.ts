@@ -1,5 +1,5 @@
-// Convolutions over windows become matrix products: the windows of an image, or of a map whose rows are pixels, as rows of a matrix.
-// Windows may overlap and reach over the border, where they read zeros.
+// Convolutions over windows become matrix products: the windows of an image, or of a map whose rows are pixels, as rows
+// of a matrix. Windows may overlap and reach over the border, where they read zeros.
 import { floats, good, goodProduct, reads, small, span, writes } from "../extents";
 import { PANEL } from "../header";
 

@@ -1,6 +1,6 @@
-// Prefill of the additive recurrence where channels decay each at their own pace (GLA, RWKV-6, GSA, HGRN2, Mamba-2 with many groups), or
-// where a token is read before it is written. Chunks of sixteen tokens: inside one, keys (or values) are decayed step by step, which is
-// exact whatever the factors; the state is touched once a chunk, by matrix products.
+// Prefill of the additive recurrence where channels decay each at their own pace (GLA, RWKV-6, GSA, HGRN2, Mamba-2 with
+// many groups), or where a token is read before it is written. Chunks of sixteen tokens: inside one, keys (or values)
+// are decayed step by step, which is exact whatever the factors; the state is touched once a chunk, by matrix products.
 import { floats, reads, scratchHolds } from "../extents";
 import { PANEL, ZEROS } from "../header";
 import { addOuter, scaleRow } from "./linear-attention";
@@ -52,8 +52,8 @@ function decaySum(z: usize, decay: v128, factors: usize, rows: usize, rowBytes: 
 /**
  * Many tokens of one timeline, heads [begin, end): the same result as recurrentStep token by token.
  *
- *   by key channel:    O = (Q⊙e^c) S + A V,  A_ij = q_i·(k_j⊙e^{c_i − c_j})      S ← e^{c_C}∘S + (K⊙e^{c_C − c})ᵀ V
- *   by value channel:  o_i = e^{c_i}⊙(q_i S) + Σ_j (q_i·k_j) (v_j⊙e^{c_i − c_j})   S ← S·diag(e^{c_C}) + Kᵀ(V⊙e^{c_C − c})
+ *   by key channel:   O = (Q⊙e^c) S + A V, A_ij = q_i·(k_j⊙e^{c_i − c_j})   S ← e^{c_C}∘S + (K⊙e^{c_C − c})ᵀ V
+ *   by value channel: o_i = e^{c_i}⊙(q_i S) + Σ_j (q_i·k_j) (v_j⊙e^{c_i − c_j}) S ← S·diag(e^{c_C}) + Kᵀ(V⊙e^{c_C − c})
  *   READ_BEFORE: queries see c_{i−1}, the diagonal is q_i·(u⊙k_i)
  *
  * @op 17 heads
@@ -151,8 +151,8 @@ export function recurrentChunksByChannelFits(
 }
 
 /**
- * Row i: its scores against the older keys as they have decayed, `own` against its own, zeros after; and the query as the state is to be
- * read with. Where values decay, the row is finished here.
+ * Row i: its scores against the older keys as they have decayed, `own` against its own, zeros after; and the query as
+ * the state is to be read with. Where values decay, the row is finished here.
  */
 function readRow(
   i: i32, query: usize, keys: usize, keyBytes: usize, row: usize, n: i32, readers: usize, prefix: usize, byValue: bool, keyDim: i32, own: f32,

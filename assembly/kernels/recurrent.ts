@@ -1,8 +1,9 @@
-// The additive recurrence, S ← D∘S + k vᵀ, o = qᵀS, in its two causal forms: one token at a time (decode), and chunks of tokens
-// through which a piece of the state stays in registers (prefill). Both read and write the same state.
+// The additive recurrence, S ← D∘S + k vᵀ, o = qᵀS, in its two causal forms: one token at a time (decode), and chunks
+// of tokens through which a piece of the state stays in registers (prefill). Both read and write the same state.
 //
-// State of one head: S as f32 [valueDim][keyStride], one row per value channel, so that a step passes over it once with q, k and
-// the decay as vectors that stay in cache; then, with a normaliser, z as f32 [keyStride]. keyStride is keyDim padded to 4, with zeros.
+// State of one head: S as f32 [valueDim][keyStride], one row per value channel, so that a step passes over it once with
+// q, k and the decay as vectors that stay in cache; then, with a normaliser, z as f32 [keyStride]. keyStride is keyDim
+// padded to 4, with zeros.
 import { floats, good, inState, reads, scratchHolds, small, span, statesOf, woven, writes } from "../extents";
 import { PANEL } from "../header";
 import { DECAY_KEY, DECAY_NONE, DECAY_SCALAR, DECAY_VALUE, READ_BEFORE, NORMALISE } from "../opcodes";
@@ -42,8 +43,9 @@ export function dotStride(a: usize, b: usize, stride: i32): f32 {
 }
 
 /**
- * Four value channels of one head: returns their reads s·(g⊙q), and writes s ← g⊙s + v_j·k. `kind` is a constant at every call.
- * Key vectors come padded: q already decayed, g the decay by key channel (DECAY_KEY), `value` four values, `decay` four decays.
+ * Four value channels of one head: returns their reads s·(g⊙q), and writes s ← g⊙s + v_j·k. `kind` is a constant at
+ * every call. Key vectors come padded: q already decayed, g the decay by key channel (DECAY_KEY), `value` four
+ * values, `decay` four decays.
  */
 // @ts-ignore: decorator
 @inline
@@ -57,7 +59,8 @@ function fourRows(kind: i32, row: usize, stride: usize, q: usize, k: usize, g: u
     d2 = i32x4.shuffle(decay, decay, 2, 2, 2, 2); d3 = i32x4.shuffle(decay, decay, 3, 3, 3, 3);
   }
   let r0 = row, r1 = row + stride, r2 = r1 + stride, r3 = r2 + stride, i = stride, s: v128, t: v128;
-  // eight key channels per turn: the two products of a row meet before they join its sum, which waits for itself half as often
+  // eight key channels per turn: the two products of a row meet before they join its sum, which waits
+  // for itself half as often
   for (; i >= 32; i -= 32) {
     const q4 = v128.load(q), q8 = v128.load(q, 16), k4 = v128.load(k), k8 = v128.load(k, 16);
     let g4 = decay, g8 = decay;
@@ -96,7 +99,8 @@ function fourRowsKey(row: usize, stride: usize, q: usize, k: usize, g: usize, va
 function fourRowsValue(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 { return fourRows(DECAY_VALUE, row, stride, q, k, g, value, decay); }
 
 /**
- * One token of the additive recurrence, units [begin, end); a unit is one head of one timeline (unit = row · heads + head).
+ * One token of the additive recurrence, units [begin, end); a unit is one head of one timeline
+ * (unit = row · heads + head).
  *
  *   o = qᵀS_t                       S_t = D∘S_{t−1} + k vᵀ
  *   o = qᵀ(S_{t−1} + (u⊙k) vᵀ)      READ_BEFORE, with bonus u
@@ -106,8 +110,10 @@ function fourRowsValue(row: usize, stride: usize, q: usize, k: usize, g: usize, 
  * @live units
  * @param out, q      f32 [rows, heads·valueDim] and [rows, heads·keyDim], row strides in bytes
  * @param k, v        f32 [rows, keyHeads·keyDim] and [rows, keyHeads·valueDim], keyHeads = heads/sharing
- * @param states      i32 [rows]: address of each timeline's state; this layer's part begins stateOffset bytes in, head after head
- * @param decayKind   DECAY_NONE | DECAY_SCALAR [keyHeads] | DECAY_KEY [keyHeads·keyDim] | DECAY_VALUE [keyHeads·valueDim] (not with NORMALISE)
+ * @param states      i32 [rows]: address of each timeline's state; this layer's part begins stateOffset
+ *                    bytes in, head after head
+ * @param decayKind   DECAY_NONE | DECAY_SCALAR [keyHeads] | DECAY_KEY [keyHeads·keyDim] |
+ *                    DECAY_VALUE [keyHeads·valueDim] (not with NORMALISE)
  * @param decay       f32 factors in (0, 1], row stride decayRow bytes; 0 when they are the same for every token
  * @param bonus       f32 [heads·keyDim], with READ_BEFORE; 0 = none (u = 0)
  * @param flags       READ_BEFORE | NORMALISE
@@ -244,8 +250,8 @@ export function panelsToRows(rows: usize, panels: usize, dim: i32, k: i32, strid
 }
 
 /**
- * Four key channels × eight value channels of the state, in registers over n tokens: s ← s + k vᵀ, o ← o + qᵀ s, one after the other.
- * s begins as before · what lies at `state`, and is left there · after.
+ * Four key channels × eight value channels of the state, in registers over n tokens: s ← s + k vᵀ, o ← o + qᵀ s, one
+ * after the other. s begins as before · what lies at `state`, and is left there · after.
  *
  * @param state  f32 [4][8]
  * @param kq     f32 [n][8], four of k and four of q
@@ -278,9 +284,10 @@ function tokens4x8(state: usize, kq: usize, v: usize, vRow: usize, o: usize, n: 
 }
 
 /**
- * Many tokens of one timeline, heads [begin, end), with no decay or one factor a head, constant or by token: the same as recurrentStep
- * token by token. A piece of the state stays in registers for a chunk of tokens, which takes as many multiply-adds as the recurrence has;
- * the masked products of a chunk would take half as many again. Within a chunk the factors g move over to queries and keys:
+ * Many tokens of one timeline, heads [begin, end), with no decay or one factor a head, constant or by token: the same
+ * as recurrentStep token by token. A piece of the state stays in registers for a chunk of tokens, which takes as many
+ * multiply-adds as the recurrence has; the masked products of a chunk would take half as many again. Within a chunk the
+ * factors g move over to queries and keys:
  *
  *   S_t = g_t S_{t−1} + k_t v_tᵀ,  o_t = q_tᵀ S_t      is, with G_t = g_2 ⋯ g_t, Z_0 = g_1 S_0, S_t = G_t Z_t,
  *   Z_t = Z_{t−1} + (k_t / G_t) v_tᵀ,  o_t = (G_t q_t)ᵀ Z_t
@@ -291,7 +298,8 @@ function tokens4x8(state: usize, kq: usize, v: usize, vRow: usize, o: usize, n: 
  * @live tokens
  * @param out, q, k, v  as in recurrentStep, rows are successive tokens
  * @param states       i32 [1]; keyDim a multiple of 4, valueDim of 8
- * @param decay        f32 factors [keyHeads], row stride decayRow bytes, 0 when the same for every token; decay = 0: none
+ * @param decay        f32 factors [keyHeads], row stride decayRow bytes, 0 when the same for
+ *                     every token; decay = 0: none
  * @param flags        NORMALISE
  * @param sharing      as in recurrentStep
  * @param scratch      4·(keyDim·valueDim + 64·keyDim) + 1664 bytes, this thread's own
@@ -380,7 +388,9 @@ function pairRow(pairs: usize, tileBytes: usize, key: usize, query: usize, keyDi
   }
 }
 
-/** z ← z + k and sums[t] = q·z, token by token, in four parts each; z begins times `before` and is left times `after`. */
+/**
+ * z ← z + k and sums[t] = q·z, token by token, in four parts each; z begins times `before` and is left times `after`.
+ */
 function normalisers(sums: usize, z: usize, pairs: usize, keyDim: i32, n: i32, before: v128, after: v128): void {
   for (let t = 0; t < n; ++t) v128.store(sums + <usize>t * 16, i32x4.splat(0));
   for (let c = keyDim >> 2; c > 0; --c, z += 16, pairs += CHUNK * PANEL * 4) {

@@ -1,8 +1,9 @@
 // Causal softmax attention over a cache of keys and values, for networks that keep softmax (LLaMA with PRepBN).
 //
-// The cache is pages of CACHE_PAGE tokens, every layer's part of a page beside the others', so what a timeline has used of it is one run
-// of bytes from its beginning. A head's part of a page is keys [CACHE_PAGE/8][headDim][8 tokens], rotated by their positions, then values
-// [⌈headDim/8⌉][CACHE_PAGE][8 channels]: both are panels of the matrix product, for one query row and for many.
+// The cache is pages of CACHE_PAGE tokens, every layer's part of a page beside the others', so what a timeline has used
+// of it is one run of bytes from its beginning. A head's part of a page is keys [CACHE_PAGE/8][headDim][8 tokens],
+// rotated by their positions, then values [⌈headDim/8⌉][CACHE_PAGE][8 channels]: both are panels of the matrix product,
+// for one query row and for many.
 import {
   acrossPositions, cacheInState, floats, good, reads, scratchHolds, small, span, timelines, updates, writes,
 } from "../extents";
@@ -40,18 +41,20 @@ function rotate(out: usize, outStride: usize, x: usize, angles: usize, half: i32
 }
 
 /**
- * Rotates queries in place and appends rotated keys, and values, to the cache. A unit is one query head: of every row when the rows are
- * successive tokens of one timeline (`sequence`), else of one row (unit = row · heads + head). Of query heads that share a key head the
- * first writes it. A token that begins a page clears its part of it first.
+ * Rotates queries in place and appends rotated keys, and values, to the cache. A unit is one query head: of every row
+ * when the rows are successive tokens of one timeline (`sequence`), else of one row (unit = row · heads + head). Of
+ * query heads that share a key head the first writes it. A token that begins a page clears its part of it first.
  *
  * @op 33 heads
  * @live units | rows
  * @param q          f32 [rows, heads·headDim], row stride in bytes
  * @param k, v       f32 [rows, heads/sharing·headDim]
- * @param states     i32 [rows], or [1]: addresses of the timelines' states; page 0 of this layer begins cacheOffset bytes in
+ * @param states     i32 [rows], or [1]: addresses of the timelines' states; page 0 of this layer
+ *                   begins cacheOffset bytes in
  * @param positions  i32 [rows], or [1]: tokens that each timeline has read before its (first) row
  * @param pageBytes  from one page to the next
- * @param angles     f32 [positions, rotary]: cosines of rotary/2 pairs, then sines, row stride anglesRow bytes; read when rotary > 0
+ * @param angles     f32 [positions, rotary]: cosines of rotary/2 pairs, then sines, row stride anglesRow
+ *                   bytes; read when rotary > 0
  * @param sharing    query heads that share a key head, a divisor of heads
  * @param rotary     the first channels of a head that are rotated, even; the others stay
  * @param ring       pages that are used in turns; 0 = every page has its own place
@@ -110,9 +113,10 @@ function cacheable(rows: i32, heads: i32, headDim: i32, sharing: i32, ring: i32)
 }
 
 /**
- * `count` successive query rows of one head, the first at `position`, against the cache: one pass, page by page. Each row keeps the largest
- * score so far and the sum of its weights; what it has gathered is scaled down when a larger score comes (Milakov and Gimelshein 2018).
- * Pages begin at the same tokens for every row, so a row's bits do not depend on the rows beside it.
+ * `count` successive query rows of one head, the first at `position`, against the cache: one pass, page by page. Each
+ * row keeps the largest score so far and the sum of its weights; what it has gathered is scaled down when a larger
+ * score comes (Milakov and Gimelshein 2018). Pages begin at the same tokens for every row, so a row's bits do not
+ * depend on the rows beside it.
  */
 function attend(
   out: usize, outRow: usize, q: usize, qRow: usize, count: i32, position: i32, cache: usize, pageBytes: usize, headDim: i32, window: i32, ring: i32,
@@ -179,14 +183,18 @@ function attend(
 /**
  * Causal softmax attention over the cache, which holds the rows' own tokens already.
  *
- *   out_n = Σ_{j ≤ n} w_nj v_j / Σ_{j ≤ n} w_nj      w = e^(q·k − max); the scale is folded into q; with a window, n − j < window
+ *   out_n = Σ_{j ≤ n} w_nj v_j / Σ_{j ≤ n} w_nj      w = e^(q·k − max)
  *
- * Units [begin, end): unit = head · rows + row when the rows are successive tokens of one timeline (`sequence`), else row · heads + head.
+ * The scale is folded into q; with a window, n − j < window.
+ *
+ * Units [begin, end): unit = head · rows + row when the rows are successive tokens of one timeline (`sequence`),
+ * else row · heads + head.
  *
  * @op 34 heads
  * @live units & rows
  * @param out, q     f32 [rows, heads·headDim], row strides in bytes; q rotated
- * @param states, positions, cacheOffset, pageBytes, sharing, ring  as in cacheTokens; a ring holds the window and all rows of a sequence
+ * @param states, positions, cacheOffset, pageBytes, sharing, ring  as in cacheTokens; a ring holds the window
+ *                                                                  and all rows of a sequence
  * @param window     tokens that a row sees, its own included; 0 = all
  * @param scratch    4032 bytes, this thread's own
  */

@@ -1,6 +1,6 @@
-// Softmax attention inside windows of a map: shifted squares (Swin), stripes (CSWin). Which tokens form a window is a table of
-// indices, so the kernel knows nothing of maps. A window's rows are gathered into the thread's scratch, where they stay in the
-// first-level cache, and results are written in the map's order: nothing is rearranged in memory.
+// Softmax attention inside windows of a map: shifted squares (Swin), stripes (CSWin). Which tokens form a window is a
+// table of indices, so the kernel knows nothing of maps. A window's rows are gathered into the thread's scratch, where
+// they stay in the first-level cache, and results are written in the map's order: nothing is rearranged in memory.
 import { floats, largestIndex, negative, reads, scratchHolds, small, span, writes } from "../extents";
 import { PANEL, ZEROS } from "../header";
 import { panelProduct } from "./matmul";
@@ -116,13 +116,18 @@ function sameRegion(labels: usize, padded: i32): bool {
 /**
  * Softmax attention inside windows, units [begin, end); a unit is one head of one window, heads running first.
  *
- *   out_n = Σ_j w_nj v_j / Σ_j w_nj      w_nj = e^(q_n·k_j + bias_nj − 100·[regions differ])      n, j in one window; scale folded into q
+ *   out_n = Σ_j w_nj v_j / Σ_j w_nj      w_nj = e^(q_n·k_j + bias_nj − 100·[regions differ])
+ *
+ * n and j are in one window; the scale is folded into q.
  *
  * @op 23 heads
- * @param out       f32 [map tokens, heads·headDim], row stride outRow bytes; rows of tokens in no window are not written
- * @param q, k, v   f32 [map tokens, heads·headDim], row stride `row` bytes for all three: parts of one packed projection
+ * @param out       f32 [map tokens, heads·headDim], row stride outRow bytes; rows of tokens in
+ *                  no window are not written
+ * @param q, k, v   f32 [map tokens, heads·headDim], row stride `row` bytes for all three: parts
+ *                  of one packed projection
  * @param padKey, padValue  f32 [heads·headDim], for members outside the map; any address where there are none
- * @param members   i32 [windows][tokens padded to 8]: a member's row in the map, −1 outside it; the padding repeats the last
+ * @param members   i32 [windows][tokens padded to 8]: a member's row in the map, −1 outside it; the
+ *                  padding repeats the last
  * @param regions   i32 of members' shape: a label for every member; 0 = no mask
  * @param bias      f32 [heads][tokens][tokens padded to 8], added to the scores; 0 = none
  * @param tokens    of a window, any; headDim a multiple of 8

@@ -1,4 +1,5 @@
-// Reads a model's file to where it belongs, and checks all of it before anything in it is used: sizes, order, checksum, every op.
+// Reads a model's file to where it belongs, and checks all of it before anything in it is used: sizes,
+// order, checksum, every op.
 import { checksum } from "../kernels/elementwise";
 import { allowDecode, allowMemory, allowPrompt, allowStates } from "../extents";
 import { THREAD_SCRATCH, THREAD_SCRATCH_BYTES, TILE_ROWS } from "../header";
@@ -58,7 +59,10 @@ function expect(good: bool, why: string): void {
   if (!good) refuse(why);
 }
 
-/** Reads and checks the model. Afterwards memory is laid out, the kernels are ready, and what follows MEMORY_END is free. */
+/**
+ * Reads and checks the model. Afterwards memory is laid out, the kernels are ready, and what
+ * follows MEMORY_END is free.
+ */
 export function openModel(name: usize): void {
   path = name;
   const fd = open(path), size = sizeOf(fd);

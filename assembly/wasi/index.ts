@@ -1,4 +1,5 @@
-// slab-wasi: a command for any WASI host (wasi_snapshot_preview1) that runs the files of slab pack. One thread, no JavaScript.
+// slab-wasi: a command for any WASI host (wasi_snapshot_preview1) that runs the files of slab pack.
+// One thread, no JavaScript.
 import { WEIGHTS_F32, WEIGHTS_INT8 } from "../opcodes";
 import * as file from "../slab-file";
 import { classifyFile, classifyInput, openClassifier } from "./classify";

@@ -34,17 +34,25 @@ export async function startWriting() {
     time.draw([{ kind: "ours", label: "SLAB-LM, measured", points }]);
     memory.draw([
       { kind: "ours", label: "SLAB-LM", points: [[0, state], [position, state]] },
-      { kind: "theirs", label: "a softmax KV cache, computed", points: [[0, 0], [position, (position * kvBytesPerToken) / 1e6]] },
+      {
+        kind: "theirs", label: "a softmax KV cache, computed",
+        points: [[0, 0], [position, (position * kvBytesPerToken) / 1e6]],
+      },
     ]);
   }
 
   async function write(prompt) {
     stopping = new AbortController();
     setBusy(true);
-    const tokens = Math.max(1, Math.min(100_000, Number($("count").value) || 200)), seed = Math.floor(Math.random() * 2 ** 31), started = performance.now();
+    const tokens = Math.max(1, Math.min(100_000, Number($("count").value) || 200));
+    const seed = Math.floor(Math.random() * 2 ** 31);
+    const started = performance.now();
     let last = started, count = 0;
     try {
-      for await (const { text } of session.generate(prompt, { maxTokens: tokens, temperature: 0.8, topK: 40, repetitionPenalty: 1.1, seed, signal: stopping.signal })) {
+      for await (const { text } of session.generate(
+        prompt,
+        { maxTokens: tokens, temperature: 0.8, topK: 40, repetitionPenalty: 1.1, seed, signal: stopping.signal },
+      )) {
         const now = performance.now();
         // the first token comes after the whole prompt
         if (count++ > 0) times.push(now - last);
@@ -58,7 +66,10 @@ export async function startWriting() {
         if (points.length > 400) points = points.filter((_, i) => i % 2 === 0);
         times = [];
         plot();
-        status.say(`Token ${session.position}: ${median.toFixed(2)} ms, ${(1000 / median).toFixed(0)} tokens/s; state ${(session.stateBytes / 1024).toFixed(0)} KiB.`);
+        status.say(
+          `Token ${session.position}: ${median.toFixed(2)} ms, ${(1000 / median).toFixed(0)} tokens/s; state `
+            + `${(session.stateBytes / 1024).toFixed(0)} KiB.`,
+        );
       }
     } catch (error) {
       if (!stopping.signal.aborted) status.complain(error);
