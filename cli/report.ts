@@ -35,7 +35,8 @@ export function count(n: number): string {
 }
 
 /** Floating-point operations. */
-export const work = (flops: number): string => (flops >= 1e8 ? `${(flops / 1e9).toFixed(2)} GFLOP` : `${(flops / 1e6).toFixed(1)} MFLOP`);
+export const work = (flops: number): string =>
+  flops >= 1e8 ? `${(flops / 1e9).toFixed(2)} GFLOP` : `${(flops / 1e6).toFixed(1)} MFLOP`;
 
 export function bytes(n: number): string {
   const [unit, scale] = n >= 2 ** 20 ? ["MiB", 2 ** 20] : n >= 2 ** 10 ? ["KiB", 2 ** 10] : ["B", 1];

@@ -29,7 +29,9 @@ test("no file of bindings/ or models/ imports itself, however far around", () =>
   for (const file of graph.keys()) visit(file, []);
 });
 
-/** What the files of a folder may import beside their own: what a plan is knows nothing of runs, runs nothing of tasks. */
+/**
+ * What the files of a folder may import beside their own: what a plan is knows nothing of runs, runs nothing of tasks.
+ */
 const BELOW: Readonly<Record<string, RegExp>> = {
   "bindings/plan": /^bindings\/(plan|checkpoint|describe)/,
   "bindings/checkpoint": /^bindings\/(checkpoint|platform|describe)/,

@@ -33,7 +33,8 @@ export function shapeFault(shape: unknown): string | undefined {
   if (shape.length > maxDims) return `${shape.length} dimensions`;
   let elements = 1;
   for (const dim of shape) {
-    if (!Number.isSafeInteger(dim) || dim < 0) return `a dimension that is no whole number, ${String(JSON.stringify(dim)).slice(0, 40)}`;
+    if (!Number.isSafeInteger(dim) || dim < 0)
+      return `a dimension that is no whole number, ${String(JSON.stringify(dim)).slice(0, 40)}`;
     elements *= dim;
     if (!Number.isSafeInteger(elements)) return `shape ${formatShape(shape)}, more than 2^53 elements`;
   }

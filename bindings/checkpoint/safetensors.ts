@@ -101,7 +101,10 @@ function endOf({ entries }: Header, begin: number): number {
   return end;
 }
 
-/** Whether a file is one of torch.save, by its first bytes: a zip archive or a pickle, whose length of a header would be gigabytes. */
+/**
+ * Whether a file is one of torch.save, by its first bytes: a zip archive or a pickle, whose length of a header would be
+ * gigabytes.
+ */
 export async function isPth(source: ByteSource): Promise<boolean> {
   return source.size >= 8 && isPthPrefix(await readExactly(source, 0, 8));
 }
@@ -112,10 +115,15 @@ function isPthPrefix(prefix: Uint8Array): boolean {
 }
 
 /** Reads [begin, end), whatever the source was told to promise. */
-export async function readExactly(source: ByteSource, begin: number, end: number, into?: Uint8Array): Promise<Uint8Array> {
+export async function readExactly(
+  source: ByteSource, begin: number, end: number, into?: Uint8Array,
+): Promise<Uint8Array> {
   const bytes = await source.read(begin, end, into);
   if (bytes.byteLength !== end - begin) {
-    throw new RangeError(`${source.name} gave ${bytes.byteLength} bytes from byte ${begin}, expected ${end - begin}: it changed or was cut off; open it again`);
+    throw new RangeError(
+      `${source.name} gave ${bytes.byteLength} bytes from byte ${begin}, expected ${end - begin}: it changed `
+        + "or was cut off; open it again",
+    );
   }
   if (!into || bytes === into) return bytes;
   into.set(bytes);
@@ -137,7 +145,9 @@ async function parseJson(file: string, bytes: Uint8Array): Promise<Record<string
   } catch (error) {
     // the parser's message would quote the file, escape sequences and all
     const fault = error instanceof SyntaxError ? "JSON" : "UTF-8 text that fits in memory";
-    throw new TypeError(`${file} is not a safetensors file, its header is no ${fault}: download it again`, { cause: error });
+    throw new TypeError(`${file} is not a safetensors file, its header is no ${fault}: download it again`, {
+      cause: error,
+    });
   }
   if (!isObject(root)) {
     const why = `its header is ${kindOf(root)}, expected an object`;
@@ -153,12 +163,17 @@ async function parseJson(file: string, bytes: Uint8Array): Promise<Record<string
 }
 
 function readMetadata(file: string, value: unknown): Map<string, string> {
-  if (!isObject(value)) throw new TypeError(`${file}: "__metadata__" is ${kindOf(value)}, expected an object of strings: write the file again`);
+  if (!isObject(value))
+    throw new TypeError(
+      `${file}: "__metadata__" is ${kindOf(value)}, expected an object of strings: write the file again`,
+    );
   const metadata = new Map<string, string>();
   for (const key of Object.keys(value)) {
     const text = value[key];
     if (typeof text !== "string") {
-      throw new TypeError(`${file}: "__metadata__" has ${kindOf(text)} for ${quote(key)}, expected a string: write the file again`);
+      throw new TypeError(
+        `${file}: "__metadata__" has ${kindOf(text)} for ${quote(key)}, expected a string: write the file again`,
+      );
     }
     metadata.set(key, text);
   }
@@ -176,12 +191,15 @@ function readEntry(file: string, name: string, value: unknown, dataBegin: number
   const fault = shapeFault(shape);
   if (fault) throw bad(fault);
   const [from, to] = offsets as unknown[];
-  if (!isOffset(from) || !isOffset(to) || !Number.isSafeInteger(dataBegin + to)) throw bad("data_offsets that are no whole numbers");
+  if (!isOffset(from) || !isOffset(to) || !Number.isSafeInteger(dataBegin + to))
+    throw bad("data_offsets that are no whole numbers");
   if (from > to) throw bad(`data_offsets [${from}, ${to}], which end before they begin`);
   if (isDType(dtype)) {
     const bytes = tensorBytes(dtype, shape);
     if (bytes !== to - from) {
-      throw bad(`${to - from} bytes, expected ${bytes ?? "a whole number below 2^53"} for ${dtype} ${formatShape(shape)}`);
+      throw bad(
+        `${to - from} bytes, expected ${bytes ?? "a whole number below 2^53"} for ${dtype} ${formatShape(shape)}`,
+      );
     }
   }
   return { name, dtype, shape, begin: dataBegin + from, end: dataBegin + to };

@@ -22,7 +22,9 @@ interface LanguageNetworks<Network> extends Named<Network> {
   read(fields: Fields): Network;
   /** Token ids → logits f32 [vocab], as programs over timelines. */
   record(plan: Plan, tensors: Tensors, network: Network, rows: Rows): LanguageTensors;
-  /** Where states grow: most tokens of a timeline, those asked for or else the usual. undefined: this network's do not. */
+  /**
+   * Where states grow: most tokens of a timeline, those asked for or else the usual. undefined: this network's do not.
+   */
   context?(network: Network, asked: number | undefined): number | undefined;
 }
 

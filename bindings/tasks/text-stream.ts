@@ -1,19 +1,23 @@
-// Token ids, as a model makes them, to pieces of text that can be shown at once: whole characters only, and nothing of a stop string.
+// Token ids, as a model makes them, to pieces of text that can be shown at once: whole characters only, and nothing of
+// a stop string.
 import type { Tokenizer } from "../tokenizer/index.ts";
 
-// How a token reads depends on those before it: the first loses its space, and a character may be spread over several. A few tokens of
-// context settle both, so a window of the last ids is decoded, and what it has gained since the last time is new.
-// An unfinished character has at most three bytes, so three tokens that are text put a UTF-8 decoder into the same state as all of them do.
+// How a token reads depends on those before it: the first loses its space, and a character may be spread over several.
+// A few tokens of context settle both, so a window of the last ids is decoded, and what it has gained since the last
+// time is new. An unfinished character has at most three bytes, so three tokens that are text put a UTF-8 decoder into
+// the same state as all of them do.
 const CONTEXT = 4;
-// the same while the text ends in bytes that are no character: the held U+FFFD must lie inside, three of at most three bytes each
+// the same while the text ends in bytes that are no character: the held U+FFFD must lie inside, three of at most three
+// bytes each
 const UNSETTLED_CONTEXT = 16;
 // a decoder shows an unfinished character as one U+FFFD, or as one for each of its bytes
 const UNFINISHED = /\ufffd{1,3}$/;
 
 /**
- * Ids in, pieces of text out. Without a stop string, the pieces and `end()` together are exactly `tokenizer.decode(all ids)`, for decoders
- * that only look at neighbouring tokens (byte-level BPE, SentencePiece, WordPiece). A piece may be empty: its text comes later.
- * Each push decodes a few tokens, however long the stream is. Bytes that are no UTF-8 come as U+FFFD, held back by one to three tokens.
+ * Ids in, pieces of text out. Without a stop string, the pieces and `end()` together are exactly `tokenizer.decode(all
+ * ids)`, for decoders that only look at neighbouring tokens (byte-level BPE, SentencePiece, WordPiece). A piece may be
+ * empty: its text comes later. Each push decodes a few tokens, however long the stream is. Bytes that are no UTF-8 come
+ * as U+FFFD, held back by one to three tokens.
  */
 export class TextStream {
   readonly #tokenizer: Tokenizer;
@@ -27,7 +31,8 @@ export class TextStream {
   #ended = false;
 
   /**
-   * @param stop  strings that end the text: it is cut before the one that is complete first, and before the longest of several complete at once
+   * @param stop  strings that end the text: it is cut before the one that is complete first, and before the longest of
+   *              several complete at once
    */
   constructor(tokenizer: Tokenizer, { stop = [] }: { stop?: readonly string[] | undefined } = {}) {
     this.#tokenizer = tokenizer;
@@ -89,7 +94,10 @@ export class TextStream {
   }
 }
 
-/** Finds strings in text that comes in pieces, and holds back what may be the beginning of one. Knuth, Morris and Pratt, once for each. */
+/**
+ * Finds strings in text that comes in pieces, and holds back what may be the beginning of one. Knuth, Morris and Pratt,
+ * once for each.
+ */
 class StopFinder {
   found = false;
   readonly #stops: readonly string[];
@@ -100,9 +108,13 @@ class StopFinder {
   #held = "";
 
   constructor(stops: readonly string[]) {
-    if (!Array.isArray(stops)) throw new TypeError(`stop is ${typeof stops}, expected a list of strings: write [${JSON.stringify(stops) ?? ""}]`);
+    if (!Array.isArray(stops))
+      throw new TypeError(
+        `stop is ${typeof stops}, expected a list of strings: write [${JSON.stringify(stops) ?? ""}]`,
+      );
     stops.forEach((stop: unknown, i) => {
-      if (typeof stop !== "string") throw new TypeError(`stop[${i}] is ${stop === null ? "null" : typeof stop}, expected a string`);
+      if (typeof stop !== "string")
+        throw new TypeError(`stop[${i}] is ${stop === null ? "null" : typeof stop}, expected a string`);
       if (stop === "") throw new RangeError(`stop[${i}] is empty, expected at least one character: leave it out`);
     });
     this.#stops = [...stops];
