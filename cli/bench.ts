@@ -12,7 +12,8 @@ export const summary = "how fast a model runs here, op by op";
 
 const HELP = `slab bench MODEL [options]: ${summary}
 
-MODEL is a folder or URL of config.json beside model.safetensors, or a name of slab list; a preset runs with random weights.
+MODEL is a folder or URL of config.json beside model.safetensors, or a name of slab list; a preset runs with random
+weights.
 
   --profile         every kind of op: time, GFLOP/s, GB/s, its bound and the fraction of the limit, on one thread
   --ops             with --profile, every single op

@@ -20,8 +20,9 @@ export const summary = "a checkpoint packed or quantised, to load without that w
 
 const HELP = `slab convert MODEL OUT [options]: ${summary}
 
-MODEL is a PyTorch or safetensors file (.pth, .pt, .bin, .safetensors), whose network is recognised from its tensors, or a folder or URL of
-config.json beside model.safetensors, or a name of slab list; OUT is a new folder for config.json and model.safetensors.
+MODEL is a PyTorch or safetensors file (.pth, .pt, .bin, .safetensors), whose network is recognised from its tensors,
+or a folder or URL of config.json beside model.safetensors, or a name of slab list; OUT is a new folder for
+config.json and model.safetensors.
 
 ${HELP_OF.dtype}
   --layout KIND     of int8: relaxed or plain, the builds that will load it; default: this host's

@@ -253,12 +253,15 @@ function reasonOf(error: unknown): string {
   return message || code || "the connection failed";
 }
 
+const UNREACHABLE = new Set([
+  "ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ENETUNREACH", "EHOSTUNREACH", "ENETDOWN", "ETIMEDOUT",
+  "UND_ERR_CONNECT_TIMEOUT",
+]);
+
 /** Whether there was no server to talk to. */
 function isUnreachable({ cause }: Cut): boolean {
   const { code } = ((cause as Error | undefined)?.cause ?? cause ?? {}) as NodeJS.ErrnoException;
-  return /^(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ENETUNREACH|EHOSTUNREACH|ENETDOWN|ETIMEDOUT|UND_ERR_CONNECT_TIMEOUT)$/.test(
-    code ?? "",
-  );
+  return UNREACHABLE.has(code ?? "");
 }
 
 function givenUp(url: string, error: Cut, have: number, total: number | undefined): Error {

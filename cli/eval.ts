@@ -14,11 +14,13 @@ export const summary = "a classifier's accuracy on labelled pictures";
 
 const HELP = `slab eval MODEL FOLDER [options]: ${summary}
 
-FOLDER holds one folder of pictures for each class, as ImageNet's validation set does: by the names of the classes, by their numbers, or
-as many as there are classes, sorted, as torchvision numbers them. Prints top-1 and top-5 accuracy.
+FOLDER holds one folder of pictures for each class, as ImageNet's validation set does: by the names of the classes, by
+their numbers, or as many as there are classes, sorted, as torchvision numbers them. Prints top-1 and top-5 accuracy.
 
-  --labels FILE     the pictures and their classes instead: on every line a path below FOLDER and a class's number or name
-  --results FILE    one line of JSON a picture; when the file exists already, pictures that it has are not computed again
+  --labels FILE     the pictures and their classes instead: on every line a path below FOLDER and a class's number or
+                    name
+  --results FILE    one line of JSON a picture; when the file exists already, pictures that it has are not computed
+                    again
   --limit N         at most N pictures, spread evenly over FOLDER
 ${HELP_OF.config}
 ${HELP_OF.dtype}
@@ -117,8 +119,9 @@ export async function run(args: readonly string[]): Promise<void> {
   line("model", `${printable(config.name)}, ${model.plan.type}, ${build} on ${runtime}, ${plural(threads, "thread")}`);
   line(
     "pictures",
-    `${tally.pictures} of `
-      + `${printable(folder)}${tally.resumed > 0 ? `, ${tally.resumed} of them from ${printable(String(values.results))}` : ""}${tally.unreadable > 0 ? `; ${tally.unreadable} more could not be read and do not count` : ""}`,
+    `${tally.pictures} of ${printable(folder)}`
+      + (tally.resumed > 0 ? `, ${tally.resumed} of them from ${printable(String(values.results))}` : "")
+      + (tally.unreadable > 0 ? `; ${tally.unreadable} more could not be read and do not count` : ""),
   );
   line("top-1", exact(tally.top1));
   if (labels.length > TOP) line("top-5", exact(tally.top5));

@@ -16,10 +16,12 @@ export const summary = "a text continued by a language model";
 
 const HELP = `slab generate PROMPT [options]: ${summary}
 
-PROMPT is one argument, or - for standard input (a newline at its end is left out). The text is shown as it comes, without the prompt.
+PROMPT is one argument, or - for standard input (a newline at its end is left out). The text is shown as it comes,
+without the prompt.
 Ctrl-C stops after the token at hand; the exit code is then 130.
 
-  --model FOLDER|URL        config.json and tokenizer.json beside model.safetensors, or a name of slab list; default: slab-lm-books of a clone
+  --model FOLDER|URL        config.json and tokenizer.json beside model.safetensors, or a name of slab list; default:
+                            slab-lm-books of a clone
   --max-tokens N            most tokens to generate; default 256. 0: only reads the prompt, for --save
   --temperature T           0: always the most likely token; default 0.8
   --top-k N                 only the N most likely tokens
@@ -32,7 +34,8 @@ Ctrl-C stops after the token at hand; the exit code is then 130.
   --echo                    shows the prompt too
   --stats                   speed and memory, to stderr
   --dtype TYPE              how weights are kept: f32 (default), int8 or int4
-  --config NAME             a preset of slab list, or the path of a config.json, for a folder without one (or instead of it)
+  --config NAME             a preset of slab list, or the path of a config.json, for a folder without one (or instead
+                            of it)
   --context N             most tokens of a LLaMA session; default: its positions, at most 2048
   --threads N               default: one for every core
   --deterministic           the same bits on every runtime and for any number of threads

@@ -19,8 +19,8 @@ export const summary = "a model's network, memory and folded norms";
 
 const HELP = `slab info MODEL [options]: ${summary}
 
-MODEL is a folder or URL of config.json beside model.safetensors, a file of weights (.pth, .safetensors), a name of slab list, or a
-preset (its sizes only).
+MODEL is a folder or URL of config.json beside model.safetensors, a file of weights (.pth, .safetensors), a name of
+slab list, or a preset (its sizes only).
 
 ${HELP_OF.config}
 ${HELP_OF.dtype}

@@ -18,18 +18,22 @@ export const summary = "downloads a checkpoint of the paper by name";
 
 const HELP = `slab pull NAME [options]: ${summary}
 
-NAME is one of the list that slab pull prints. The file is downloaded, its network recognised, and its tensors written as safetensors to
-a folder of the cache; then the name stands for that folder, e.g. slab classify cat.jpg --model ${Object.keys(RELEASES)[2]}. Whatever was
-downloaded before the network failed is kept, and the next call goes on from there.
+NAME is one of the list that slab pull prints. The file is downloaded, its network recognised, and its tensors written
+as safetensors to a folder of the cache; then the name stands for that folder, e.g. slab classify cat.jpg --model
+${Object.keys(RELEASES)[2]}. Whatever was downloaded before the network failed is kept, and the next call goes on from
+there.
 
-  --sha256 HEX      what the file must be; default: what it was when it was first downloaded here (checksums.sha256 in the cache)
+  --sha256 HEX      what the file must be; default: what it was when it was first downloaded here (checksums.sha256 in
+                    the cache)
   --from URL        another place with the same files; default: SLAB_RELEASES, or the authors' release
-  --labels FILE     names of the classes, one a line in the order of ImageNet's folders; without it they are "class 0" and so on
+  --labels FILE     names of the classes, one a line in the order of ImageNet's folders; without it they are "class 0"
+                    and so on
   --force           again, although it is here
   --keep            the downloaded .pth too
 ${HELP_OF.all}
 
-The cache is SLAB_CACHE, or slab-wasm in the system's place for caches (XDG_CACHE_HOME). Proxies: HTTPS_PROXY, HTTP_PROXY, NO_PROXY.`;
+The cache is SLAB_CACHE, or slab-wasm in the system's place for caches (XDG_CACHE_HOME). Proxies: HTTPS_PROXY,
+HTTP_PROXY, NO_PROXY.`;
 
 export async function run(args: readonly string[]): Promise<void> {
   const {
@@ -90,15 +94,17 @@ export async function run(args: readonly string[]): Promise<void> {
   }
 }
 
+function remedy(unknown: string): string {
+  const names = Object.keys(RELEASES);
+  return didYouMean(unknown, [...names, ...Object.values(RELEASES)]) ?? `use one of ${names.join(", ")}`;
+}
+
 /** A name of the list; the released files' own names are understood too. */
 function nameOf(given: string): string {
   const plain = given.replace(/\.pth$/, "");
   const found = Object.keys(RELEASES).find((name) => name === plain || RELEASES[name] === `${plain}.pth`);
   if (!found)
-    throw new RangeError(
-      `no release is called ${quote(given)}: `
-        + `${didYouMean(plain, [...Object.keys(RELEASES), ...Object.values(RELEASES)]) ?? `use one of ${Object.keys(RELEASES).join(", ")}`}`,
-    );
+    throw new RangeError(`no release is called ${quote(given)}: ${remedy(plain)}`);
   return found;
 }
 

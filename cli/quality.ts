@@ -69,7 +69,8 @@ export async function run(args: readonly string[]): Promise<void> {
   const weightBytes = { f32: f32.memory().weights, [dtype]: quantised.memory().weights };
   const share = quantised.memory().weights / f32.memory().weights;
   const about = { model: f32.config.name, build, threads, deterministic, runtime, dtype, weightBytes };
-  const weights = `${bytes(f32.memory().weights)} as f32, ${bytes(quantised.memory().weights)} as ${dtype}: ${percent(share)}`;
+  const [f32Bytes, dtypeBytes] = [f32, quantised].map((each) => bytes(each.memory().weights));
+  const weights = `${f32Bytes} as f32, ${dtypeBytes} as ${dtype}: ${percent(share)}`;
 
   if (language) {
     const file = values.text === undefined ? ofClone("models/samples/harbour.txt", "--text FILE") : String(values.text);
