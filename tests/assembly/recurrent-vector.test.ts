@@ -296,7 +296,7 @@ for (const build of builds) {
     });
   }
 
-  test(`recurrentChunksByChannel: factors of 1 have the bits of no decay, and a scalar those of equal keys: ${build}`, () => {
+  test(`recurrentChunksByChannel: factors of 1 are no decay, and a scalar is equal keys, bit for bit: ${build}`, () => {
     const run = (given: Case): Float32Array => {
       const { reset, outputs, state, chunks } = inMemory(loadKernels(build), given);
       reset();

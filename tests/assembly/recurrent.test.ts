@@ -69,8 +69,8 @@ const stepCases = dims
             const perToken = turn % 2 === 0;
             const name =
               `recurrentStep keyDim=${keyDim} valueDim=${valueDim} `
-              + `decay=${decayKind}${perToken ? " per token" : ""}${readBefore ? " read before" : ""}${bonus ? " with bonus" : ""}${normalise ? " normalised" : ""} ` + ""
-              + ""
+              + `decay=${decayKind}${perToken ? " per token" : ""}${readBefore ? " read before" : ""}`
+              + `${bonus ? " with bonus" : ""}${normalise ? " normalised" : ""} `
               + `rows=${rows} heads=${heads}`;
             const recurrence: Recurrence = {
               heads, keyDim, valueDim, decayKind, readBefore,

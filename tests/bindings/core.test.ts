@@ -180,7 +180,8 @@ test("what is no list of architectures is refused", () => {
     [[slabDeit, undefined], "a list with undefined at 1"], [["slab_deit"], 'a list with "slab_deit" at 0'],
   ];
   for (const [given, said] of refused) {
-    const message = `loader() was given ${said}, expected a list of architectures from slab-wasm/core: write loader([slabDeit])`;
+    const expected = "expected a list of architectures from slab-wasm/core: write loader([slabDeit])";
+    const message = `loader() was given ${said}, ${expected}`;
     assert.throws(
       () => loader(given as never), (error: Error) => error instanceof TypeError && error.message === message,
     );

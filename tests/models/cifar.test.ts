@@ -77,7 +77,7 @@ test("every sample picture is recognised", () =>
   }));
 
 if (existsSync(images)) {
-  test("300 images of the CIFAR-10 test set: PyTorch's logits, its accuracy, and the same from JPEG files", async () => {
+  test("300 images of CIFAR-10's test set: PyTorch's logits, its accuracy, and the same from JPEG files", async () => {
     const bytes = readFileSync(new URL("golden.safetensors", images));
     const { entries } = await readHeader(bytesSource("golden.safetensors", bytes));
     const tensor = (name: string): Uint8Array<ArrayBuffer> =>
