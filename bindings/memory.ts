@@ -6,6 +6,7 @@ import type { Caps, Kernels } from "./kernels.ts";
 import { instantiate } from "./kernels.ts";
 import type { Plan, Tensor } from "./plan.ts";
 import type { Platform } from "./platform/platform.ts";
+import { sharedMemory } from "./pool.ts";
 import type { Arena } from "./weights.ts";
 
 const PAGE = 65536;
@@ -104,7 +105,7 @@ export async function materialise(
   if (pages > 65536) throw new RangeError(`the model needs ${(end / 2 ** 30).toFixed(1)} GiB, a WebAssembly memory holds 4: use a smaller model or dtype${stateBytes > 2 ** 30 ? ", or fewer sessions" : ""}`);
 
   const shared = caps.build.endsWith("threads");
-  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared });
+  const memory = shared ? await sharedMemory(pages) : new WebAssembly.Memory({ initial: pages, maximum: pages });
   const module = given ?? (await platform.kernels(caps.build));
   const kernels = instantiate(module, memory);
   kernels.initialise();
