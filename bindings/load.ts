@@ -7,12 +7,12 @@ import { WEIGHT_TYPES } from "./dtype.ts";
 import type { Download } from "./folder.ts";
 import { openFolder } from "./folder.ts";
 import type { WasmSource } from "./given-module.ts";
-import { givenModule } from "./given-module.ts";
 import { chooseBuild, trustedBytes } from "./kernels.ts";
 import type { MaterialiseOptions } from "./memory.ts";
 import { materialise } from "./memory.ts";
 import { Model } from "./model.ts";
 import { namesOnly, packedOf, readPacked } from "./packed.ts";
+import { checkOptions, LOAD } from "./options.ts";
 import type { ModelParts } from "./parts.ts";
 import { openParts } from "./parts.ts";
 import { Plan } from "./plan.ts";
@@ -67,10 +67,11 @@ export type Load = (source: string | URL | ModelParts, options?: LoadOptions) =>
  * @param remedy  how to load others
  */
 export const loadOf = (architectures: readonly Architecture[], remedy?: string): Load => async (source, options = {}) => {
-  const { dtype, signal, onProgress } = options;
+  await checkOptions("load", options, LOAD);
+  const { dtype, signal, onProgress, sessions, context } = options;
   signal?.throwIfAborted();
   if (dtype !== undefined && !WEIGHT_TYPES.includes(dtype)) throw new RangeError(`dtype is ${describe(dtype)}, expected one of ${WEIGHT_TYPES.join(", ")}`);
-  const given = options.wasm === undefined ? undefined : await givenModule(options.wasm), module = given?.module;
+  const given = options.wasm === undefined ? undefined : await (await import("./extras.ts")).givenModule(options.wasm), module = given?.module;
   const chosen = chooseBuild(platform, options, given);
   const known: Known = { families: architectures.map(({ family }) => family), ...(remedy === undefined ? {} : { remedy }) };
   const opened = typeof source === "string" || source instanceof URL ? await openFolder(source, options, known) : await openParts(source, options, known);
@@ -91,7 +92,11 @@ export const loadOf = (architectures: readonly Architecture[], remedy?: string):
     };
     const task = await architectures.find((architecture) => architecture.family === family)!.load(config, {
       options, caps, plan, module, tokenizer, tensors: packed ? namesOnly((name) => packed.tables[name] ?? "F32") : checkpoint,
-      runtime: async (outputs, slots = 0) => new Runtime(plan, caps, await materialise(plan, outputs, caps, platform, { ...filling, slots })),
+      runtime: async (outputs, slots = 0) => {
+        const stray = slots === 0 && sessions !== undefined ? "sessions" : !plan.growing && context !== undefined ? "context" : undefined;
+        if (stray) throw (await import("./extras.ts")).otherKind(stray, config);
+        return new Runtime(plan, caps, await materialise(plan, outputs, caps, platform, { ...filling, slots }));
+      },
     });
     return new Model(task);
   } finally {

@@ -4,9 +4,8 @@
 // A thread that has joined a model holds its memory, and so does the engine until it collects garbage, which shared memory never hurries.
 // So a memory that a model has left is the next one's of its size; once it is collected here, the threads that hold it end, and others
 // start when they are needed.
-import { platform } from "#platform";
-import { breathe } from "./breathe.ts";
-import type { Thread } from "./platform/platform.ts";
+// It imports nothing of the runtime that it is in: where modules are fetched, it is one that is fetched when threads are to be had.
+import type { Platform, Thread } from "./platform/platform.ts";
 import { HELPS, JOB, MAIL, MODEL } from "./thread.js";
 
 type PoolMessage = import("./thread.js").PoolMessage;
@@ -17,15 +16,15 @@ interface Member {
   readonly threads: number;
 }
 
-interface Pool {
+export interface Pool {
   /** Enters a model that runs on `threads` threads, the caller's included; starts those that are missing. */
   join(member: Member): number;
   /** Forgets a model; with the last one the threads end. */
   leave(id: number): void;
   /** Tells the threads that model `id` has a run open. */
   announce(id: number): void;
-  /** A memory of `pages` pages that a model has left and no thread looks at. */
-  vacant(pages: number): WebAssembly.Memory | undefined;
+  /** Shared memory of so many pages, all zeros: one that a model has left, or a new one. */
+  memory(pages: number): Promise<WebAssembly.Memory>;
 }
 
 interface Helper {
@@ -41,7 +40,7 @@ const SLICE = 64 << 20;
 
 const twoWords = (): Int32Array => new Int32Array(new SharedArrayBuffer(8));
 
-function makePool(): Pool {
+function makePool({ spawn, breathe }: Platform): Pool {
   const control = twoWords(), members = new Map<number, Member>();
   const helpers = new Map<number, Helper>();
   /** Threads that were ended, and which the next run that they could help with starts again. */
@@ -80,7 +79,7 @@ function makePool(): Pool {
   function start(index: number): void {
     const helper: Helper = {
       // a thread that dies is simply not asked again, and the others take its chunks; the next model to join starts another
-      thread: platform.spawn(() => {
+      thread: spawn(() => {
         if (helpers.get(index) === helper) helpers.delete(index);
       }),
       own: twoWords(), joined: new Set(),
@@ -99,6 +98,18 @@ function makePool(): Pool {
     wake();
     thread.end();
     helpers.delete(index);
+  }
+
+  /** A memory that a model has left and no thread looks at. */
+  function vacantOf(pages: number): WebAssembly.Memory | undefined {
+    for (const [id, reference] of left) {
+      const memory = reference.deref();
+      if (memory?.buffer.byteLength !== pages * 65536) continue;
+      if ([...helpers.values()].some(({ own }) => Atomics.load(own, HELPS) === id)) continue;
+      left.delete(id);
+      return memory;
+    }
+    return undefined;
   }
 
   return {
@@ -138,29 +149,17 @@ function makePool(): Pool {
       wake();
     },
 
-    vacant(pages) {
-      for (const [id, reference] of left) {
-        const memory = reference.deref();
-        if (memory?.buffer.byteLength !== pages * 65536) continue;
-        if ([...helpers.values()].some(({ own }) => Atomics.load(own, HELPS) === id)) continue;
-        left.delete(id);
-        return memory;
-      }
-      return undefined;
+    async memory(pages) {
+      const vacant = vacantOf(pages);
+      if (!vacant) return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+      const bytes = new Uint8Array(vacant.buffer);
+      for (let at = 0; at < bytes.length; at += SLICE, await breathe()) bytes.fill(0, at, at + SLICE);
+      return vacant;
     },
   };
 }
 
 let shared: Pool | undefined;
 
-/** The process's pool. */
-export const pool = (): Pool => (shared ??= makePool());
-
-/** Shared memory of so many pages, all zeros: one that a model has left, or a new one. */
-export async function sharedMemory(pages: number): Promise<WebAssembly.Memory> {
-  const vacant = pool().vacant(pages);
-  if (!vacant) return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
-  const bytes = new Uint8Array(vacant.buffer);
-  for (let at = 0; at < bytes.length; at += SLICE, await breathe()) bytes.fill(0, at, at + SLICE);
-  return vacant;
-}
+/** The pool of this process, made when it is first asked for. */
+export const poolOf = (platform: Platform): Pool => (shared ??= makePool(platform));

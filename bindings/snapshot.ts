@@ -2,6 +2,8 @@
 //   0 magic "SLABSESS" | 8 version | 12 header bytes | 16 model fingerprint | 20 state bytes | 24 position (f64) | 32 checksum of the state
 //   | 36 … zero | 60 checksum of bytes 0 … 59
 
+import { describe } from "./runtime.ts";
+
 export const HEADER_BYTES = 64;
 export const VERSION = 1;
 const MAGIC = 0x53534553_42414c53n; // "SLABSESS"
@@ -39,7 +41,9 @@ export function newSnapshot({ fingerprint, stateBytes, position, checksum }: Sna
  * @param expected  `usedBytes`: how large a state is that has read so many tokens, of at most `context`
  */
 export function readSnapshot(bytes: Uint8Array, expected: { fingerprint: number; context: number; usedBytes(tokens: number): number }): SnapshotHeader {
-  if (!(bytes instanceof Uint8Array)) throw new TypeError("the snapshot is not a Uint8Array: give the bytes that session.save() returned");
+  if (!(bytes instanceof Uint8Array)) {
+    throw new TypeError(`the snapshot is ${describe(bytes)}, expected the bytes that session.save() returned, a Uint8Array or an ArrayBuffer; of a Blob give await blob.arrayBuffer()`);
+  }
   const remedy = "use the bytes that session.save() returned, whole and unchanged";
   if (bytes.length < HEADER_BYTES) throw new RangeError(`the snapshot has ${bytes.length} bytes, expected at least ${HEADER_BYTES}: ${remedy}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

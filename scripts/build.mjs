@@ -15,6 +15,8 @@ const CODECS = { jpeg: "jpeg/codec/dec/mozjpeg_dec.wasm", png: "png/codec/pkg/sq
 const TOKENIZER = { tokenizer: "bindings/tokenizer/index.ts" };
 /** Modules that are loaded when they are first needed, with a file each. */
 const APART = { pth: "bindings/checkpoint/pth.ts", shards: "bindings/checkpoint/shards.ts", extras: "bindings/extras.ts", recognise: "models/recognise.ts" };
+/** In browsers, where most pages have no threads. */
+const POOL = { pool: "bindings/pool.ts" };
 const what = process.argv[2] ?? "all";
 
 async function compile(args) {
@@ -47,7 +49,7 @@ async function bundle() {
   await esbuild({
     ...web, conditions: ["browser"], outdir: "dist/js/browser", entryPoints: { ...neutral, ...TOKENIZER, "worker": "bindings/worker/index.ts", "web-thread": "bindings/platform/web-thread.js", "web-model": "bindings/platform/web-model.js" },
   });
-  await esbuild({ ...web, splitting: false, conditions: ["browser"], outdir: "dist/js/browser", entryPoints: APART });
+  await esbuild({ ...web, splitting: false, conditions: ["browser"], outdir: "dist/js/browser", entryPoints: { ...APART, ...POOL } });
   await esbuild({ ...web, splitting: false, conditions: ["workerd"], outdir: "dist/js/workerd", entryPoints: APART, external: ["*.wasm"] });
   await esbuild({ ...web, conditions: ["workerd"], outdir: "dist/js/workerd", entryPoints: { ...api, "worker": "bindings/worker/index.ts" }, external: ["*.wasm"] });
   // splitting leaves imports of nothing behind, of which wrangler warns: no module there does anything by being imported
@@ -74,7 +76,7 @@ const emscriptenGlue = {
 const apart = {
   name: "apart",
   setup: (build) => build.onResolve({ filter: /\.ts$/ }, ({ path, kind, resolveDir }) => {
-    const found = kind === "dynamic-import" && Object.entries({ ...APART, ...TOKENIZER }).find(([, file]) => join(resolveDir, path) === join(root, file));
+    const found = kind === "dynamic-import" && Object.entries({ ...APART, ...POOL, ...TOKENIZER }).find(([, file]) => join(resolveDir, path) === join(root, file));
     if (found) return { path: `./${found[0]}.js`, external: true };
   }),
 };

@@ -1,6 +1,7 @@
 // What differs between runtimes, behind one small interface. `#platform` in package.json says which file a runtime takes.
 import type { UrlOptions } from "../checkpoint/url.ts";
 import type { Folder, FolderOptions } from "../folder.ts";
+import type { Pool } from "../pool.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 
 /** One of the WebAssembly builds. Relaxed: fused multiply-add. Threads: over shared memory. */
@@ -35,6 +36,8 @@ export interface Platform {
   breathe(): Promise<void>;
   /** Starts a thread of the pool. */
   spawn(onError: (error: Error) => void): Thread;
+  /** The pool, where there may be threads. */
+  pool(): Promise<Pool>;
   /** A folder on disk; undefined where there are only URLs. */
   readonly disk: ((path: string | URL, options: FolderOptions) => Folder) | undefined;
   /** What relative URLs are relative to, if anything. */
