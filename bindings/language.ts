@@ -217,7 +217,7 @@ export class Language {
     const { position, checksum, stateBytes } = readSnapshot(bytes, { fingerprint: this.#fingerprint, context: this.context, usedBytes: (tokens) => plan.usedBytes(tokens) });
     this.occupy([timeline]);
     const address = this.#addressOf(timeline);
-    this.runtime.bytes(address, stateBytes).set(bytes.subarray(HEADER_BYTES));
+    this.runtime.bytes(address, stateBytes).set(bytes.subarray(HEADER_BYTES, HEADER_BYTES + stateBytes));
     if (kernels.checksum(address, stateBytes) >>> 0 !== checksum) {
       this.forget(timeline);
       throw new RangeError("the snapshot's state is damaged: use the bytes that session.save() returned, whole and unchanged");

@@ -34,10 +34,8 @@ export class Runtime {
   #ran = false;
   /** How many rows of each program the plan in memory is written for. */
   readonly #live = new Map<Program, number>();
-  /** Settles with the last pass that was asked for: a plan has one memory. */
-  #last: Promise<unknown> = Promise.resolve();
-  /** Runs the rest of the pass that waits between two of its pieces. */
-  #finish = (): void => {};
+  /** The pass that has begun: until it is over nothing else may write where it works. */
+  #open: { finish(): void; readonly over: Promise<void> } | undefined;
 
   constructor(plan: Plan, caps: Caps, memory: ModelMemory) {
     [this.#plan, this.caps, this.#memory] = [plan, caps, memory];
@@ -95,29 +93,29 @@ export class Runtime {
    */
   async pass<Result>(pass: Pass<Result>, drop?: () => void): Promise<Result> {
     await overdue();
-    const run = async (): Promise<Result> => {
-      const pieces = this.#pieces(pass);
-      let step = pieces.next();
-      const goOn = (): void => void (step.done || (step = pieces.next()));
-      this.#finish = () => {
+    while (this.#open) await this.#open.over;
+    const pieces = this.#pieces(pass);
+    let step = pieces.next(), close = (): void => {};
+    const goOn = (): void => void (step.done || (step = pieces.next()));
+    this.#open = {
+      finish() {
         while (!step.done) goOn();
-      };
-      try {
-        while (!step.done) {
-          await overdue();
-          drop?.();
-          // it may have been disposed of, or failed, in the meantime; or finished
-          void this.memory;
-          goOn();
-        }
-        return step.value;
-      } finally {
-        this.#finish = () => {};
-      }
+      },
+      over: new Promise((resolve) => (close = resolve)),
     };
-    const result = this.#last.then(run, run);
-    this.#last = result;
-    return result;
+    try {
+      while (!step.done) {
+        await overdue();
+        drop?.();
+        // it may have been disposed of, or failed, in the meantime; or finished
+        void this.memory;
+        goOn();
+      }
+      return step.value;
+    } finally {
+      this.#open = undefined;
+      close();
+    }
   }
 
   /** Runs a pass at once. */
@@ -132,7 +130,7 @@ export class Runtime {
 
   /** Runs what is left of a pass that has begun, so that others may use its memory. */
   finish(): void {
-    this.#finish();
+    if (this.#memory && !this.#broken) this.#open?.finish();
   }
 
   *#pieces<Result>({ program, ops = program ?? { first: 0, last: this.plan.ops.length }, rows, enter, leave }: Pass<Result>): Generator<void, Result> {

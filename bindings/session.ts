@@ -36,7 +36,7 @@ export class Session {
   #pending: number | undefined;
   /** The call under way. */
   #busy: string | undefined;
-  /** Whether that is a generation that waits to be asked for its next token. */
+  /** Whether that is a generation which has read its prompt: there is a token to stand at whenever it is asked. */
   #standing = false;
   #disposed = false;
 
@@ -141,9 +141,11 @@ export class Session {
         await breathe();
         live();
       }
+      this.#standing = true;
       for (const id of ids) sampler.accept(id);
       for (let count = 1; count <= maxTokens; count++) {
         const logits = await this.#next(live), chances = chancesOf?.(logits);
+        live();
         change?.(logits, this);
         const id = sampler.sample(logits), sure = chances && { logprob: chances.all[id]!, top: chances.top };
         sampler.accept(id);
@@ -164,9 +166,7 @@ export class Session {
           yield { id, text: piece + (stream?.end() ?? ""), ...sure };
           break;
         }
-        this.#standing = true;
         yield { id, text: piece, ...sure };
-        this.#standing = false;
         await breathe();
         live();
       }
@@ -187,6 +187,7 @@ export class Session {
     });
     return out!;
   }
+
   /**
    * Takes the session for one call.
    * @internal
@@ -242,7 +243,7 @@ export class Session {
     }
   }
 
-  /** @param copies  whether the call takes the timeline as it stands, and may so come between two tokens */
+  /** @param copies  whether the call takes the timeline as it stands, and may so come while tokens are generated */
   #refuse(call: string, copies = false): void {
     if (this.#disposed) throw new Error(DISPOSED);
     if (this.#busy === undefined || (copies && this.#standing)) return;
@@ -250,22 +251,33 @@ export class Session {
   }
 
   /**
-   * The whole timeline as bytes, for model.session(bytes) of the same model on any machine. Between two tokens of generate() it has read
-   * those given out.
+   * The whole timeline as bytes, for model.session(bytes) of the same model on any machine. While generate() gives out tokens, up to the
+   * last one that came.
    */
   save(): Uint8Array {
-    void this.#language.runtime.memory;
-    this.#refuse("save", true);
-    if (this.#pending !== undefined) this.#language.decodeNow(this.#timeline, this.#pending);
-    this.#pending = undefined;
-    return this.#language.save(this.#timeline);
+    this.#stand("save");
+    const language = this.#language, id = this.#pending;
+    if (id === undefined) return language.save(this.#timeline);
+    // of a copy, as a generation under way may be about to read the token itself
+    const copy = language.fork(this.#timeline);
+    language.decodeNow(copy, id);
+    const bytes = language.save(copy);
+    language.forget(copy);
+    return bytes;
   }
 
-  /** Another session at the same point; both go on independently. Also between two tokens of generate(). */
+  /** Another session at the same point; both go on independently. Also while generate() gives out tokens. */
   fork(): Session {
-    void this.#language.runtime.memory;
-    this.#refuse("fork", true);
+    this.#stand("fork");
     return new Session(this.#language, this.#language.fork(this.#timeline), this.#pending);
+  }
+
+  /** Brings the timeline to a whole token, for a call that takes it as it stands. */
+  #stand(call: string): void {
+    const { runtime } = this.#language;
+    void runtime.memory;
+    this.#refuse(call, true);
+    runtime.finish();
   }
 
   /** Back to the beginning. */
@@ -278,8 +290,10 @@ export class Session {
   /** Frees the memory of its state; a call under way ends with an error. Safe to call twice. */
   dispose(): void {
     this.#disposed = true;
-    // a call that computes lets go of the state itself
-    if (this.#busy === undefined || this.#standing) this.#language.forget(this.#timeline);
+    // another call lets go of the state itself; a generation may never be asked again
+    if (this.#busy !== undefined && !this.#standing) return;
+    this.#language.runtime.finish();
+    this.#language.forget(this.#timeline);
   }
 
   [Symbol.dispose](): void {

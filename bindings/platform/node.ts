@@ -48,6 +48,7 @@ export const platform: Platform = {
   // an unfused multiply-add needs one more register than a fused one
   tileRows: (relaxed) => (v8Major < 13 ? 4 : relaxed ? 6 : 5),
   breathe: () => new Promise((resolve) => void setImmediate(resolve)),
+  pauses: true,
   spawn: (onError) => threadOf(startWorker(new URL("./node-thread.js", import.meta.url)), onError),
   pool: async () => poolOf(platform),
   disk: diskFolder,

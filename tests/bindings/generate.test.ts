@@ -382,7 +382,7 @@ test("abort while a long prompt is read", () =>
     assert.equal(ids, []);
     const { position } = session;
     assert.ok(position < long.length, `${position} tokens were read`);
-    await sameFuture("after an abort", session, await after(model, long.subarray(0, position)));
+    await sameFuture("after an abort", session, position > 0 ? await after(model, long.subarray(0, position)) : model.session());
   }));
 
 test("broken off: the last token given out is part of what is saved", () =>

@@ -131,6 +131,36 @@ for (const options of every) {
     }));
 }
 
+for (const threads of [1, 2]) {
+  test(`saved and forked at any moment of a generation: as it stood with the tokens that had come, and the text goes on as if alone: threads=${threads}`, () =>
+    withModel(folder("slab-lm-books"), { threads, sessions: 2 }, async (model) => {
+      const prompt = idsOf(1, 300), options = { maxTokens: 25, seed: 3 }, alone: number[] = [];
+      for await (const { id } of model.session().generate(prompt, options)) alone.push(id);
+      await hurried(async () => {
+        const session = model.session(), other = model.session(), got: number[] = [], story = session.generate(prompt, options);
+        // beside it a session that keeps the model busy, so that a token has to wait for its turn too
+        const reading = other.prefill(idsOf(2, 2000));
+        let copies = 0, on = true;
+        const copy = (): void => void setImmediate(() => {
+          if (!on) return;
+          if (story.generatedTokens > 0 && story.generatedTokens < 25) {
+            const { position } = session, [fork, restored] = [session.fork(), model.session(session.save())];
+            assert.equal([fork.position, restored.position, session.position], [position, position, position]);
+            if (copies++ % 8 === 0) assert.equal(fork.save(), restored.save());
+            fork.dispose();
+          }
+          copy();
+        });
+        copy();
+        for await (const { id } of story) got.push(id);
+        on = false;
+        assert.equal(got, alone);
+        assert.ok(copies > 10, `${copies} copies`);
+        await reading;
+      });
+    }));
+}
+
 test("profile() beside a session: neither disturbs the other", () =>
   withModel(folder("slab-lm-books"), { threads: 1, sessions: 1 }, async (model) => {
     const session = model.session(), ids = idsOf(1, 300);

@@ -67,7 +67,7 @@ async function complete({ request, env, context, client }: Call): Promise<Respon
     model: language, session, prompt, seconds: Number(env.SECONDS_PER_TEXT),
     commit: (reply) => reply,
     end: () => {
-      session.reset();
+      session.dispose();
       stopWriting();
     },
   });
