@@ -1,5 +1,8 @@
-// What a model can do beside running. Loaded when first asked for, as one piece: every piece would take what it shares with load() out of it.
-export { activation, evidence } from "./tasks/inside.ts";
+// What a model can do beside running, and what a mistake needs. Loaded when first asked for, as one piece: every piece would take what it
+// shares with load() out of it.
+export { activation, classifyAll, evidence } from "./tasks/inside.ts";
+export { logProbabilities } from "./tasks/logprobs.ts";
+export { optionFault, otherKind } from "./config/option-faults.ts";
 export { packedFile } from "./load/packed-file.ts";
-export { profileOps, profileProgram } from "./run/profile.ts";
+export { profile } from "./run/profile.ts";
 export { standaloneFile } from "./tasks/standalone.ts";

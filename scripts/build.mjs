@@ -28,6 +28,8 @@ const APART = {
 };
 /** The same without the tasks, which those have that load it. */
 const LATER = { architectures: "models/index.ts" };
+/** In browsers, where most pages have no threads. */
+const POOL = { pool: "bindings/run/pool.ts" };
 const what = process.argv[2] ?? "all";
 
 async function compile(args) {
@@ -85,7 +87,7 @@ async function bundle() {
       "web-model": "bindings/platform/web-model.js",
     },
   });
-  await esbuild({ ...web, splitting: false, conditions: ["browser"], outdir: "dist/js/browser", entryPoints: APART });
+  await esbuild({ ...web, splitting: false, conditions: ["browser"], outdir: "dist/js/browser", entryPoints: { ...APART, ...POOL } });
   await esbuild({
     ...web, splitting: false, conditions: ["workerd"], outdir: "dist/js/workerd", entryPoints: APART,
     external: ["*.wasm"],
@@ -140,7 +142,7 @@ const emscriptenGlue = {
 const apart = {
   name: "apart",
   setup: (build) => build.onResolve({ filter: /\.ts$/ }, ({ path, kind, resolveDir }) => {
-    const files = Object.entries({ ...APART, ...LATER, ...TOKENIZER });
+    const files = Object.entries({ ...APART, ...LATER, ...POOL, ...TOKENIZER });
     const found = kind === "dynamic-import" && files.find(([, file]) => join(resolveDir, path) === join(root, file));
     if (found) return { path: `./${found[0]}.js`, external: true };
   }),

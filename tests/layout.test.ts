@@ -37,7 +37,7 @@ const BELOW: Readonly<Record<string, RegExp>> = {
   "bindings/checkpoint": /^bindings\/(checkpoint|platform|describe)/,
   "bindings/image": /^bindings\/(image|checkpoint\/names|platform)/,
   "bindings/tokenizer": /^bindings\/(tokenizer|checkpoint\/names)/,
-  "bindings/run": /^bindings\/(run|plan|checkpoint|platform|describe|fingerprint)/,
+  "bindings/run": /^bindings\/(run|plan|config\/options|checkpoint|platform|describe|fingerprint)/,
   "bindings/tasks": /^bindings\/(tasks|run|plan|config|checkpoint|image|extras|describe|fingerprint)/,
   "models": /^(models|bindings\/(plan|config|tasks|checkpoint))/,
 };

@@ -14,6 +14,7 @@ import { materialise } from "../run/memory.ts";
 import { Model } from "../tasks/model.ts";
 import { namesOnly } from "../checkpoint/tensors.ts";
 import { packedOf, readPacked } from "./packed.ts";
+import { checkOptions, LOAD } from "../config/options.ts";
 import type { ModelParts } from "./parts.ts";
 import { openParts } from "./parts.ts";
 import { Plan } from "../plan/plan.ts";
@@ -73,7 +74,8 @@ export type Load = (source: string | URL | ModelParts, options?: LoadOptions) =>
 
 /** load() for models of the architectures that are known. */
 export const loadOf = (known: Known): Load => async (source, options = {}) => {
-  const { dtype, signal, onProgress } = options;
+  await checkOptions("load", options, LOAD);
+  const { dtype, signal, onProgress, sessions, context } = options;
   signal?.throwIfAborted();
   if (dtype !== undefined && !WEIGHT_TYPES.includes(dtype)) throw new RangeError(`dtype is ${describe(dtype)}, expected one of ${WEIGHT_TYPES.join(", ")}`);
   const given = options.wasm === undefined ? undefined : await (await import("./given-module.ts")).givenModule(options.wasm), module = given?.module;
@@ -96,7 +98,14 @@ export const loadOf = (known: Known): Load => async (source, options = {}) => {
     };
     const task = await architecture.load(config, {
       options, caps, plan, module, tokenizer, tensors: packed ? namesOnly((name) => packed.tables[name] ?? "F32") : checkpoint,
-      runtime: async (outputs, slots = 0) => new Runtime(plan, caps, await materialise(plan, outputs, caps, platform, { ...filling, slots })),
+      runtime: async (outputs, slots = 0) => {
+        const grows = plan.state !== undefined && plan.state.mostTokens < Infinity;
+        const stray = slots === 0 && sessions !== undefined ? "sessions"
+          : context !== undefined && !grows ? "context"
+          : undefined;
+        if (stray) throw (await import("../extras.ts")).otherKind(stray, config);
+        return new Runtime(plan, caps, await materialise(plan, outputs, caps, platform, { ...filling, slots }));
+      },
     });
     return new Model(task);
   } finally {

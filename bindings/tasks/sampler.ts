@@ -8,13 +8,20 @@ export interface Sampling {
   topK?: number | undefined;
   /** Only the most likely tokens that together reach this probability, in (0, 1]. 1 (default): all. */
   topP?: number | undefined;
+  /** Only tokens at least this fraction as likely as the most likely one, in [0, 1]. 0 (default): all. */
+  minP?: number | undefined;
+  /** Added to the logits of these ids; -Infinity rules a token out. */
+  logitBias?: ReadonlyMap<number, number> | Readonly<Record<number, number>> | undefined;
   /** Divides the logit of a token seen before if positive, multiplies it if negative. 1 (default): none. */
   repetitionPenalty?: number | undefined;
   /** An integer that decides every draw. Default: a random one, to be read from `Sampler.seed`. */
   seed?: number | undefined;
 }
 
-export type CheckedSampling = { [key in keyof Sampling]-?: number };
+export type CheckedSampling = { [key in Exclude<keyof Sampling, "logitBias">]-?: number } & { logitBias: ReadonlyMap<number, number> };
+
+/** What decides every draw, where nobody says. */
+export const randomSeed = (): number => Math.floor(Math.random() * 2 ** 32);
 
 /** Where a sampler is: what a copy of it needs beside the options. Plain data, fit for JSON. */
 export interface SamplerState {
@@ -27,7 +34,7 @@ export interface SamplerState {
 /** The options with defaults filled in. TypeError for what is no number, RangeError for a number out of range; other keys are left alone. */
 export function checkSampling(options: Sampling = {}): CheckedSampling {
   if (typeof options !== "object" || options === null) throw new TypeError(`sampling options are ${options === null ? "null" : typeof options}, expected an object`);
-  const { temperature = 0.8, topK = 0, topP = 1, repetitionPenalty = 1, seed = Math.floor(Math.random() * 2 ** 32) } = options;
+  const { temperature = 0.8, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, seed = randomSeed(), logitBias = {} } = options;
   const check = (name: string, value: number, good: boolean, expected: string): void => {
     if (typeof value !== "number") throw new TypeError(`${name} is ${value === null ? "null" : typeof value}, expected ${expected}`);
     if (!good) throw new RangeError(`${name} is ${value}, expected ${expected}`);
@@ -35,13 +42,17 @@ export function checkSampling(options: Sampling = {}): CheckedSampling {
   check("temperature", temperature, temperature >= 0 && temperature < Infinity, "a number from 0 (always the most likely token)");
   check("topK", topK, Number.isSafeInteger(topK) && topK >= 0, "an integer from 0 (all tokens)");
   check("topP", topP, topP > 0 && topP <= 1, "a number above 0, up to 1 (all tokens)");
+  check("minP", minP, minP >= 0 && minP <= 1, "a number from 0 (all tokens) to 1");
   check("repetitionPenalty", repetitionPenalty, repetitionPenalty > 0 && repetitionPenalty < Infinity, "a number above 0; 1 is no penalty");
   check("seed", seed, Number.isSafeInteger(seed), "an integer that a number holds exactly");
-  return { temperature, topK, topP, repetitionPenalty, seed };
+  if (typeof logitBias !== "object" || logitBias === null) throw new TypeError(`logitBias is ${String(logitBias)}, expected a Map or an object of ids to numbers`);
+  const biases = new Map(logitBias instanceof Map ? logitBias : Object.entries(logitBias).map(([id, bias]) => [Number(id), bias]));
+  for (const [id, bias] of biases) check(`logitBias of ${id}`, bias, bias < Infinity, "a number, or -Infinity");
+  return { temperature, topK, topP, minP, repetitionPenalty, seed, logitBias: biases };
 }
 
 /**
- * Draws tokens: repetition penalty, temperature, top-k, softmax, top-p, draw, in this order. Of equally likely tokens the lower id comes first.
+ * Draws tokens: biases, repetition penalty, temperature, top-k, softmax, top-p, min-p, draw, in this order. Of equally likely tokens the lower id comes first.
  * `sample` does not remember what it drew: tell `accept` every id of the prompt and of the answer, if there is a repetition penalty.
  */
 export class Sampler {
@@ -85,7 +96,7 @@ export class Sampler {
    * RangeError for NaN and when every logit is -Infinity. Greedy sampling draws no random number, any other exactly one.
    */
   sample(logits: Float32Array): number {
-    const { temperature, topK, topP } = this.options;
+    const { temperature, topK, topP, minP } = this.options;
     const best = this.#penalise(logits);
     if (temperature === 0) return best;
     const scores = this.#scores, max = scores[best]!;
@@ -93,13 +104,14 @@ export class Sampler {
     const total = this.#weigh(count, max, temperature);
     let kept = total;
     if (topP < 1) [count, kept] = this.#keepTopP(count, total, topP);
+    if (minP > 0) [count, kept] = this.#keepMinP(count, minP);
     return this.#draw(count, kept);
   }
 
   /** Logits → scores; the id of the highest. */
   #penalise(logits: Float32Array): number {
     if (!(logits instanceof Float32Array)) throw new TypeError(`logits are ${logits === null ? "null" : typeof logits}, expected a Float32Array`);
-    const n = logits.length, { repetitionPenalty } = this.options;
+    const n = logits.length, { repetitionPenalty, logitBias } = this.options;
     if (this.#scores.length < n) {
       this.#scores = new Float64Array(n);
       this.#heap = new Float64Array(n);
@@ -107,6 +119,7 @@ export class Sampler {
     }
     const scores = this.#scores, seen = this.#seenIds;
     scores.set(logits);
+    for (const [id, bias] of logitBias) if (id < n) scores[id]! += bias;
     if (repetitionPenalty !== 1) {
       for (let i = 0; i < seen.length; i++) {
         const id = seen[i]!;
@@ -199,6 +212,20 @@ export class Sampler {
         ids[kept++] = ids[i]!;
         sum += weight;
       }
+    }
+    return [kept, sum];
+  }
+
+  /** Keeps weights from `least` on: the highest is 1. How many, and their sum. */
+  #keepMinP(count: number, least: number): [number, number] {
+    const weights = this.#scores, ids = this.#ids;
+    let kept = 0, sum = 0;
+    for (let i = 0; i < count; i++) {
+      const weight = weights[i]!;
+      if (weight < least) continue;
+      weights[kept] = weight;
+      ids[kept++] = ids[i]!;
+      sum += weight;
     }
     return [kept, sum];
   }

@@ -1,6 +1,7 @@
 // What a model in a worker and its owner say to each other. Everything here can be cloned.
 import type { ModelConfig } from "../config/config.ts";
 import type { Download } from "../load/folder.ts";
+import type { Generated, GeneratedToken, GenerationProgress } from "../tasks/generation.ts";
 import type { Caps } from "../run/kernels.ts";
 import type { Progress } from "../load/load.ts";
 
@@ -21,6 +22,11 @@ export type Reply =
   | { readonly id: number; readonly error: RemoteError; readonly position: number | undefined }
   | { readonly id: number; readonly progress: Progress }
   | { readonly id: number; readonly download: Download };
+
+/** What a generator answers "next" with. */
+export interface Step extends Omit<GenerationProgress, "seed"> {
+  readonly step: IteratorResult<GeneratedToken, Generated>;
+}
 
 export interface RemoteError {
   readonly name: string;

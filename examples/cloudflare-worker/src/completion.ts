@@ -191,14 +191,9 @@ async function write(
 ): Promise<Reply> {
   const start = { id: `cmpl-${crypto.randomUUID()}`, created: Math.floor(Date.now() / 1000) };
   const deadline = Date.now() + seconds * 1000, tokens: number[] = [];
-  let text = "", finish: Reply["finish"] = "length";
-  for (const steps = session.generate(prompt, options); ;) {
-    const step = await steps.next();
-    if (step.done) {
-      if (step.value.finish !== "length") finish = "stop";
-      break;
-    }
-    const { id, text: piece } = step.value;
+  let text = "";
+  const story = session.generate(prompt, options);
+  for await (const { id, text: piece } of story) {
     // the end token brings text that was held back, but is no part of the answer
     const ids = "eos" in config && id === config.eos ? [] : [id];
     tokens.push(...ids);
@@ -206,6 +201,7 @@ async function write(
     if (!show(start, piece, ids)) throw new ApiError(499, "client_closed_request", "the client went away");
     if (Date.now() >= deadline) break;
   }
+  const finish = story.finish === "stop" || story.finish === "eos" ? "stop" : "length";
   return commit({ ...start, text, tokens, finish, promptTokens: prompt.length });
 }
 

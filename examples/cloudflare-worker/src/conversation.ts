@@ -134,7 +134,7 @@ export class Conversation extends DurableObject<Env> {
       },
       end: () => {
         // its place in the model's memory is for others
-        session.reset();
+        session.dispose();
         stopWriting();
         endTurn();
       },

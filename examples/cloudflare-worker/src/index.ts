@@ -87,7 +87,7 @@ async function complete(call: Call): Promise<Response> {
     model: language, session, prompt, seconds: Number(env.SECONDS_PER_TEXT),
     commit: (reply) => reply,
     end: () => {
-      session.reset();
+      session.dispose();
       stopWriting();
     },
   });

@@ -35,7 +35,7 @@ async function read(name: ModelName, env: Env): Promise<Model> {
     name === "language" ? open(env, `${name}/tokenizer.json`).then((body) => new Response(body).text()) : undefined,
   ]);
   // a conversation goes on with the same bits on every machine; its state is in the model only while it is continued
-  return load({ config, tokenizer, weights }, { deterministic: true, sessions: 4 });
+  return load({ config, tokenizer, weights }, { deterministic: true, ...(name === "language" ? { sessions: 4 } : {}) });
 }
 
 async function open(env: Env, path: string): Promise<ReadableStream<Uint8Array>> {
