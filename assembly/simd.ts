@@ -150,8 +150,8 @@ export function gelu(x: v128): v128 {
 @inline
 export function geluTwoRows(at: usize, bt: usize): void {
   let k = constantAt(1);
-  let c0 = f32x4.pmin(v128.load(at), k), c1 = f32x4.pmin(v128.load(at, 16), k), c2 = f32x4.pmin(v128.load(bt), k);
-  let c3 = f32x4.pmin(v128.load(bt, 16), k);
+  let c0 = f32x4.pmin(v128.load(at), k), c1 = f32x4.pmin(v128.load(at, 16), k);
+  let c2 = f32x4.pmin(v128.load(bt), k), c3 = f32x4.pmin(v128.load(bt, 16), k);
   k = constantAt(2); c0 = f32x4.pmax(c0, k); c1 = f32x4.pmax(c1, k); c2 = f32x4.pmax(c2, k); c3 = f32x4.pmax(c3, k);
   const u0 = f32x4.mul(c0, c0), u1 = f32x4.mul(c1, c1), u2 = f32x4.mul(c2, c2), u3 = f32x4.mul(c3, c3);
   let b = constantAt(8);

@@ -80,7 +80,9 @@ function tile(
     }
   }
   v128.store(out, c0); out += outRow;
-  if (R > 1) { v128.store(out, c1); out += outRow; v128.store(out, c2); out += outRow; v128.store(out, c3); out += outRow; }
+  if (R > 1) {
+    v128.store(out, c1); out += outRow; v128.store(out, c2); out += outRow; v128.store(out, c3); out += outRow;
+  }
   if (R > 4) { v128.store(out, c4); out += outRow; v128.store(out, c5); out += outRow; v128.store(out, c6); }
 }
 
@@ -185,13 +187,14 @@ export function depthwiseConvChannels(
       // all rows of the windows at first, then only the one that comes in at the bottom
       for (let i = fresh ? 0 : taps - 1; i < taps; ++i) {
         const slot = scratch + (fresh ? <usize>i * windowRow : top) + border, from = y + i - reach;
-        if (from < 0 || from >= height) for (let p: usize = 0; p < <usize>((count + 1) >> 1); ++p) {
-          memory.fill(slot + p * window, 0, <usize>side * PIXEL);
+        if (from < 0 || from >= height) {
+          for (let p: usize = 0; p < <usize>((count + 1) >> 1); ++p) {
+            memory.fill(slot + p * window, 0, <usize>side * PIXEL);
+          }
+        } else {
+          const input = x + <usize>first * xPanel + <usize>(pixel + (i - reach) * line) * xRow;
+          takeRow(slot, window, input, xRow, xPanel, side, count);
         }
-        else takeRow(
-          slot, window, x + <usize>first * xPanel + <usize>(pixel + (i - reach) * line) * xRow, xRow, xPanel, side,
-          count,
-        );
       }
       if (!fresh) { top += windowRow; if (top == window) top = 0; }
       const beforeEnd = <i32>((window - top) / windowRow);

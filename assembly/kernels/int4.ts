@@ -124,12 +124,12 @@ function quantizeBlock(scaleAt: usize, row: usize, left: i32): v128 {
   }
   const inverse4 = f32x4.splat(inverse);
   const first = narrow(
-    quad(row, left, 0, inverse4), quad(row, left, 4, inverse4), quad(row, left, 8, inverse4),
-    quad(row, left, 12, inverse4),
+    quad(row, left, 0, inverse4), quad(row, left, 4, inverse4),
+    quad(row, left, 8, inverse4), quad(row, left, 12, inverse4),
   );
   const second = narrow(
-    quad(row, left, 16, inverse4), quad(row, left, 20, inverse4), quad(row, left, 24, inverse4),
-    quad(row, left, 28, inverse4),
+    quad(row, left, 16, inverse4), quad(row, left, 20, inverse4),
+    quad(row, left, 24, inverse4), quad(row, left, 28, inverse4),
   );
   const eight = i8x16.splat(8);
   return v128.or(i8x16.add(first, eight), i16x8.shl(i8x16.add(second, eight), 4));
@@ -177,10 +177,10 @@ export function quantizePanelInt4(out: usize, rows: usize, k: i32): void {
 export function quantizeVectorInt8(out: usize, params: usize, x: usize, k: i32): void {
   const blocks = blocksOf(k), none = i32x4.splat(0), round = constantAt(ROUND), ones = constantAt(ONES);
   for (let block = 0, left = k; block < blocks; ++block, left -= BLOCK) {
-    const x0 = loadSome(x, left), x1 = loadSome(x + 16, left - 4), x2 = loadSome(x + 32, left - 8);
-    const x3 = loadSome(x + 48, left - 12);
-    const x4 = loadSome(x + 64, left - 16), x5 = loadSome(x + 80, left - 20), x6 = loadSome(x + 96, left - 24);
-    const x7 = loadSome(x + 112, left - 28);
+    const x0 = loadSome(x, left), x1 = loadSome(x + 16, left - 4);
+    const x2 = loadSome(x + 32, left - 8), x3 = loadSome(x + 48, left - 12);
+    const x4 = loadSome(x + 64, left - 16), x5 = loadSome(x + 80, left - 20);
+    const x6 = loadSome(x + 96, left - 24), x7 = loadSome(x + 112, left - 28);
     const high = f32x4.pmax(
       f32x4.pmax(f32x4.pmax(f32x4.abs(x0), f32x4.abs(x1)), f32x4.pmax(f32x4.abs(x2), f32x4.abs(x3))),
       f32x4.pmax(f32x4.pmax(f32x4.abs(x4), f32x4.abs(x5)), f32x4.pmax(f32x4.abs(x6), f32x4.abs(x7))),
@@ -199,18 +199,18 @@ export function quantizeVectorInt8(out: usize, params: usize, x: usize, k: i32):
     if (!used) scale = 0;
     const inverse = f32x4.splat(used ? 1 / scale : 0);
     const first = narrow(
-      nearest(x0, inverse, round), nearest(x1, inverse, round), nearest(x2, inverse, round),
-      nearest(x3, inverse, round),
+      nearest(x0, inverse, round), nearest(x1, inverse, round),
+      nearest(x2, inverse, round), nearest(x3, inverse, round),
     );
     const second = narrow(
-      nearest(x4, inverse, round), nearest(x5, inverse, round), nearest(x6, inverse, round),
-      nearest(x7, inverse, round),
+      nearest(x4, inverse, round), nearest(x5, inverse, round),
+      nearest(x6, inverse, round), nearest(x7, inverse, round),
     );
     // sums of pairs of bytes, then of pairs of those
     const pairs = i16x8.add(i16x8.extadd_pairwise_i8x16_s(first), i16x8.extadd_pairwise_i8x16_s(second));
     const sums = i32x4.dot_i16x8_s(pairs, ones);
-    const sum = i32x4.extract_lane(sums, 0) + i32x4.extract_lane(sums, 1) + i32x4.extract_lane(sums, 2)
-      + i32x4.extract_lane(sums, 3);
+    const sum = i32x4.extract_lane(sums, 0) + i32x4.extract_lane(sums, 1)
+      + i32x4.extract_lane(sums, 2) + i32x4.extract_lane(sums, 3);
     store<f32>(params + <usize>block * 4, scale + poison);
     store<i32>(params + <usize>(blocks + block) * 4, -8 * sum);
 
@@ -325,8 +325,8 @@ function twoPanels(
       s0 = s1 = s2 = s3 = i32x4.splat(0);
       let xs = x, t0 = w0 + SCALES_BYTES, t1 = w1 + SCALES_BYTES, v = 4;
       do {
-        x0 = v128.load32_splat(xs); x1 = v128.load32_splat(xs, 16); x2 = v128.load32_splat(xs, 32);
-        x3 = v128.load32_splat(xs, 48);
+        x0 = v128.load32_splat(xs); x1 = v128.load32_splat(xs, 16);
+        x2 = v128.load32_splat(xs, 32); x3 = v128.load32_splat(xs, 48);
         s0 = addNibbles(s0, v128.load(t0), x0, x1, x2, x3, mask);
         s1 = addNibbles(s1, v128.load(t0, HALF_BYTES), x0, x1, x2, x3, mask);
         s2 = addNibbles(s2, v128.load(t1), x0, x1, x2, x3, mask);

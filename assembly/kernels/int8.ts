@@ -88,8 +88,8 @@ export function quantizePanelInt8(out: usize, scales: usize, sums: usize, rows: 
       sum += q;
       store<i8>(target + <usize>(i / GROUP) * GROUP_BYTES + <usize>(i % GROUP), <i8>q);
     }
-    sum += i32x4.extract_lane(total, 0) + i32x4.extract_lane(total, 1) + i32x4.extract_lane(total, 2)
-      + i32x4.extract_lane(total, 3);
+    sum += i32x4.extract_lane(total, 0) + i32x4.extract_lane(total, 1)
+      + i32x4.extract_lane(total, 2) + i32x4.extract_lane(total, 3);
     store<f32>(scales + c * 4, scale);
     store<i32>(sums + c * 4, sum);
   }
@@ -222,6 +222,7 @@ function finish(
 /**
  * One panel for R ≤ 4 rows, of narrow weights R ≤ 3, and 4·quads + rest groups of k. R and narrow are constants at
  * every call, so the branches on them vanish.
+ * @unrolled
  */
 // @ts-ignore: decorator
 @inline
@@ -342,8 +343,8 @@ function fourPanels(
     q += 4; w0 += GROUP_BYTES; w1 += GROUP_BYTES; w2 += GROUP_BYTES; w3 += GROUP_BYTES;
   } while (--groups);
   finish(out, c00, c01, params, scales, sums, bias, addend, added); out += outPanel; addend += addendPanel;
-  finish(out, c10, c11, params, scales + eights, sums + eights, bias + eights, addend, added); out += outPanel;
-  addend += addendPanel;
+  finish(out, c10, c11, params, scales + eights, sums + eights, bias + eights, addend, added);
+  out += outPanel; addend += addendPanel;
   finish(out, c20, c21, params, scales + 2 * eights, sums + 2 * eights, bias + 2 * eights, addend, added);
   out += outPanel; addend += addendPanel;
   finish(out, c30, c31, params, scales + 3 * eights, sums + 3 * eights, bias + 3 * eights, addend, added);
@@ -423,12 +424,18 @@ function panelRows(
     // the last rows are shared evenly: 3 + 2 rather than 4 + 1
     const rows = m >= 2 * most || m == most ? most : m > most ? (m + 1) >> 1 : m;
     switch (rows) {
-      case 1: if (narrow) narrow1(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow);
-      else tile1(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); break;
-      case 2: if (narrow) narrow2(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow);
-      else tile2(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); break;
-      case 3: if (narrow) narrow3(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow);
-      else tile3(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); break;
+      case 1:
+        if (narrow) narrow1(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow);
+        else tile1(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow);
+        break;
+      case 2:
+        if (narrow) narrow2(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow);
+        else tile2(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow);
+        break;
+      case 3:
+        if (narrow) narrow3(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow);
+        else tile3(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow);
+        break;
       case 4: tile4(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); break;
     }
     out += <usize>rows * outRow; q += <usize>rows * qRow; params += <usize>rows * 8; m -= rows;

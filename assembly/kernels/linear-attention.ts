@@ -122,8 +122,8 @@ function normaliseRows(
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0;
     for (let i: usize = 0; i < bytes; i += 16) {
       const s = v128.load(sums + i);
-      a0 = madd(v128.load(q + i), s, a0); a1 = madd(v128.load(q1 + i), s, a1); a2 = madd(v128.load(q2 + i), s, a2);
-      a3 = madd(v128.load(q3 + i), s, a3);
+      a0 = madd(v128.load(q + i), s, a0); a1 = madd(v128.load(q1 + i), s, a1);
+      a2 = madd(v128.load(q2 + i), s, a2); a3 = madd(v128.load(q3 + i), s, a3);
     }
     // turned over, so that a lane is a row, and summed as sum4 sums
     const low0 = i32x4.shuffle(a0, a1, 0, 4, 1, 5), low1 = i32x4.shuffle(a2, a3, 0, 4, 1, 5);

@@ -31,9 +31,8 @@ function softplus(x: v128): v128 {
   const e = exp4(f32x4.neg(f32x4.abs(x))), t = f32x4.div(e, f32x4.add(e, f32x4.splat(2))), u = f32x4.mul(t, t);
   let p = f32x4.splat(2.0 / 15.0);
   p = madd(p, u, f32x4.splat(2.0 / 13.0)); p = madd(p, u, f32x4.splat(2.0 / 11.0));
-  p = madd(p, u, f32x4.splat(2.0 / 9.0));
-  p = madd(p, u, f32x4.splat(2.0 / 7.0)); p = madd(p, u, f32x4.splat(2.0 / 5.0));
-  p = madd(p, u, f32x4.splat(2.0 / 3.0));
+  p = madd(p, u, f32x4.splat(2.0 / 9.0)); p = madd(p, u, f32x4.splat(2.0 / 7.0));
+  p = madd(p, u, f32x4.splat(2.0 / 5.0)); p = madd(p, u, f32x4.splat(2.0 / 3.0));
   p = madd(p, u, f32x4.splat(2));
   return madd(p, t, f32x4.pmax(x, i32x4.splat(0)));
 }
@@ -56,14 +55,18 @@ function unary(op: i32, out: usize, a: usize, n: i32): void {
   switch (op) {
     case MAP_NEG: for (; a < end; a += 16, out += 16) v128.store(out, f32x4.neg(v128.load(a))); return;
     case MAP_EXP: for (; a < end; a += 16, out += 16) v128.store(out, exp4(v128.load(a))); return;
-    case MAP_SIGMOID: for (; a < end; a += 16, out += 16) {
-      v128.store(out, f32x4.div(one, f32x4.add(one, exp4(f32x4.neg(v128.load(a))))));
-    } return;
+    case MAP_SIGMOID:
+      for (; a < end; a += 16, out += 16) {
+        v128.store(out, f32x4.div(one, f32x4.add(one, exp4(f32x4.neg(v128.load(a))))));
+      }
+      return;
     case MAP_SOFTPLUS: for (; a < end; a += 16, out += 16) v128.store(out, softplus(v128.load(a))); return;
     case MAP_TANH: for (; a < end; a += 16, out += 16) v128.store(out, tanh(v128.load(a))); return;
-    case MAP_RELU: for (; a < end; a += 16, out += 16) {
-      v128.store(out, f32x4.pmax(v128.load(a), i32x4.splat(0)));
-    } return;
+    case MAP_RELU:
+      for (; a < end; a += 16, out += 16) {
+        v128.store(out, f32x4.pmax(v128.load(a), i32x4.splat(0)));
+      }
+      return;
     case MAP_SQRT: for (; a < end; a += 16, out += 16) v128.store(out, f32x4.sqrt(v128.load(a))); return;
     case MAP_SILU: for (; a < end; a += 16, out += 16) v128.store(out, silu(v128.load(a))); return;
     case MAP_GELU: for (; a < end; a += 16, out += 16) v128.store(out, gelu(v128.load(a))); return;

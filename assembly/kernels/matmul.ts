@@ -20,6 +20,7 @@ function turnBytes(R: i32): usize {
  * out[r][0..8) = bias[0..8) + addend[r][0..8) + Σ_k a[r][k] · w[k][0..8), R ≤ 6 rows at a time, `tiles` times. The
  * weights lie in [w, end); those before `whole` are taken in whole turns of turnBytes(R). R is a constant at every
  * call, so the branches on it vanish. Strides in bytes; addend = 0 means none.
+ * @unrolled
  */
 // @ts-ignore: decorator
 @inline

@@ -11,7 +11,8 @@ import { madd, sum4 } from "../simd";
  * @param weight, bias  f32 [dim], padded with zeros to a multiple of 4
  */
 export function layerNorm(
-  begin: i32, end: i32, out: usize, outRow: usize, x: usize, xRow: usize, weight: usize, bias: usize, dim: i32, eps: f32,
+  begin: i32, end: i32, out: usize, outRow: usize, x: usize, xRow: usize, weight: usize, bias: usize, dim: i32,
+  eps: f32,
 ): void {
   const whole = dim & ~3;
   for (let r = begin; r < end; ++r) {

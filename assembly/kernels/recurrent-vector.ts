@@ -131,9 +131,12 @@ export function recurrentChunksByChannel(
         // this token's decay, on everything older
         if (decayKind != DECAY_NONE) {
           scaleBy(prefix, factors, factor, width);
-          if (!byValue) for (let j = 0; j < i; ++j) scaleBy(keys + <usize>j * keyBytes, factors, factor, keyDim);
-          else for (let p = 0; p < valueDim; p += PANEL) for (let j = 0; j < i; ++j) {
-            scaleBy(values + <usize>(p * CHUNK + j * PANEL) * 4, factors + <usize>p * 4, 1, PANEL);
+          if (!byValue) {
+            for (let j = 0; j < i; ++j) scaleBy(keys + <usize>j * keyBytes, factors, factor, keyDim);
+          } else for (let p = 0; p < valueDim; p += PANEL) {
+            for (let j = 0; j < i; ++j) {
+              scaleBy(values + <usize>(p * CHUNK + j * PANEL) * 4, factors + <usize>p * 4, 1, PANEL);
+            }
           }
         }
         if (!before) {

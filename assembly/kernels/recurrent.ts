@@ -65,17 +65,25 @@ function fourRows(kind: i32, row: usize, stride: usize, q: usize, k: usize, g: u
     const q4 = v128.load(q), q8 = v128.load(q, 16), k4 = v128.load(k), k8 = v128.load(k, 16);
     let g4 = decay, g8 = decay;
     if (kind == DECAY_KEY) { g4 = v128.load(g); g8 = v128.load(g, 16); g += 32; }
-    s = v128.load(r0); t = f32x4.mul(s, q4); v128.store(r0, madd(v0, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d0, s)));
-    s = v128.load(r0, 16); t = madd(s, q8, t); v128.store(r0, madd(v0, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d0, s)), 16);
+    s = v128.load(r0); t = f32x4.mul(s, q4);
+    v128.store(r0, madd(v0, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d0, s)));
+    s = v128.load(r0, 16); t = madd(s, q8, t);
+    v128.store(r0, madd(v0, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d0, s)), 16);
     p0 = f32x4.add(p0, t);
-    s = v128.load(r1); t = f32x4.mul(s, q4); v128.store(r1, madd(v1, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d1, s)));
-    s = v128.load(r1, 16); t = madd(s, q8, t); v128.store(r1, madd(v1, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d1, s)), 16);
+    s = v128.load(r1); t = f32x4.mul(s, q4);
+    v128.store(r1, madd(v1, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d1, s)));
+    s = v128.load(r1, 16); t = madd(s, q8, t);
+    v128.store(r1, madd(v1, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d1, s)), 16);
     p1 = f32x4.add(p1, t);
-    s = v128.load(r2); t = f32x4.mul(s, q4); v128.store(r2, madd(v2, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d2, s)));
-    s = v128.load(r2, 16); t = madd(s, q8, t); v128.store(r2, madd(v2, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d2, s)), 16);
+    s = v128.load(r2); t = f32x4.mul(s, q4);
+    v128.store(r2, madd(v2, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d2, s)));
+    s = v128.load(r2, 16); t = madd(s, q8, t);
+    v128.store(r2, madd(v2, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d2, s)), 16);
     p2 = f32x4.add(p2, t);
-    s = v128.load(r3); t = f32x4.mul(s, q4); v128.store(r3, madd(v3, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d3, s)));
-    s = v128.load(r3, 16); t = madd(s, q8, t); v128.store(r3, madd(v3, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d3, s)), 16);
+    s = v128.load(r3); t = f32x4.mul(s, q4);
+    v128.store(r3, madd(v3, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d3, s)));
+    s = v128.load(r3, 16); t = madd(s, q8, t);
+    v128.store(r3, madd(v3, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d3, s)), 16);
     p3 = f32x4.add(p3, t);
     q += 32; k += 32; r0 += 32; r1 += 32; r2 += 32; r3 += 32;
   }
@@ -93,18 +101,18 @@ function fourRows(kind: i32, row: usize, stride: usize, q: usize, k: usize, g: u
   return f32x4.add(i32x4.shuffle(a, b, 0, 1, 4, 5), i32x4.shuffle(a, b, 2, 3, 6, 7));
 }
 
-function fourRowsNone(
-  row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128,
-): v128 { return fourRows(DECAY_NONE, row, stride, q, k, g, value, decay); }
-function fourRowsScalar(
-  row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128,
-): v128 { return fourRows(DECAY_SCALAR, row, stride, q, k, g, value, decay); }
-function fourRowsKey(
-  row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128,
-): v128 { return fourRows(DECAY_KEY, row, stride, q, k, g, value, decay); }
-function fourRowsValue(
-  row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128,
-): v128 { return fourRows(DECAY_VALUE, row, stride, q, k, g, value, decay); }
+function fourRowsNone(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 {
+  return fourRows(DECAY_NONE, row, stride, q, k, g, value, decay);
+}
+function fourRowsScalar(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 {
+  return fourRows(DECAY_SCALAR, row, stride, q, k, g, value, decay);
+}
+function fourRowsKey(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 {
+  return fourRows(DECAY_KEY, row, stride, q, k, g, value, decay);
+}
+function fourRowsValue(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 {
+  return fourRows(DECAY_VALUE, row, stride, q, k, g, value, decay);
+}
 
 /**
  * One token of the additive recurrence, units [begin, end); a unit is one head of one timeline

@@ -73,9 +73,8 @@ export function cacheTokens(
     const timeline = sequence ? 0 : unit / heads;
     const keyHead = head / sharing;
     const writes = head % sharing == 0;
-    const cache = <usize>load<i32>(
-      states + <usize>timeline * 4,
-    ) + cacheOffset + <usize>keyHead * pageHeadBytes(headDim);
+    const cache = <usize>load<i32>(states + <usize>timeline * 4) + cacheOffset
+      + <usize>keyHead * pageHeadBytes(headDim);
     const column = <usize>keyHead * headBytes;
     let position = load<i32>(positions + <usize>timeline * 4);
     const last = sequence ? rows : timeline + 1;
@@ -146,10 +145,10 @@ function attend(
     const queries = q + <usize>top * qRow, target = out + <usize>top * outRow, values = page + keyBytes(headDim);
     const whole = rows == 1 && live == CACHE_PAGE;
     if (whole) fourPanels(scores, PANEL * 4, queries, page, <usize>headDim * (PANEL * 4), headDim, ZEROS, 0, 0, 0);
-    else for (let p = 0; p * PANEL < live; ++p) panelProduct(
-      scores + <usize>p * (PANEL * 4), scoreRow, queries, qRow, page + <usize>p * panelBytes, rows, headDim, ZEROS, 0,
-      0,
-    );
+    else for (let p = 0; p * PANEL < live; ++p) {
+      const keys = page + <usize>p * panelBytes;
+      panelProduct(scores + <usize>p * (PANEL * 4), scoreRow, queries, qRow, keys, rows, headDim, ZEROS, 0, 0);
+    }
 
     for (let r = 0; r < rows; ++r) {
       const at = scores + <usize>r * scoreRow, index = <usize>(top + r) * 4;

@@ -138,9 +138,8 @@ function checkLayout(): void {
   const use = " asks for more memory than a file of its size has a use for: make it again with slab pack";
   expect(<u64>field(file.MEMORY_END) - end <= most, use);
   expect(
-    inside(
-      file.LIVE, <u64>field(file.LIVE_COUNT) * (file.LIVE_WORDS * 4),
-    ) && inside(file.NAME, field(file.NAME_BYTES)) && inside(file.LABELS, field(file.LABELS_BYTES)),
+    inside(file.LIVE, <u64>field(file.LIVE_COUNT) * (file.LIVE_WORDS * 4))
+      && inside(file.NAME, field(file.NAME_BYTES)) && inside(file.LABELS, field(file.LABELS_BYTES)),
     DAMAGED,
   );
   for (let program: u32 = 0; program < <u32>file.PROGRAM_COUNT; ++program) {
@@ -192,9 +191,8 @@ function checkTask(): void {
     );
     expect(field(file.DECODE_POSITIONS) + few <= <u64>scratch, DAMAGED);
     expect(
-      within(
-        file.PREFILL_HIDDEN, (<u64>capacity(file.PREFILL) - 1) * field(file.PREFILL_HIDDEN_ROW) + row, scratch,
-      ) && within(file.HIDDEN, row, scratch),
+      within(file.PREFILL_HIDDEN, (<u64>capacity(file.PREFILL) - 1) * field(file.PREFILL_HIDDEN_ROW) + row, scratch)
+        && within(file.HIDDEN, row, scratch),
       DAMAGED,
     );
     for (let word: usize = file.BOS; word <= <usize>file.EOS; word += 4) {
