@@ -35,7 +35,10 @@ function lastGrain(units: i32, grain: i32): i32 {
 }
 
 function chunks(record: usize): i32 {
-  const units = load<i32>(record, 4), grain = load<i32>(record, 8), whole = wholeChunks(units, grain), last = lastGrain(units, grain);
+  const units = load<i32>(record, 4);
+  const grain = load<i32>(record, 8);
+  const whole = wholeChunks(units, grain);
+  const last = lastGrain(units, grain);
   return whole + (units - whole * grain + last - 1) / last;
 }
 
@@ -79,7 +82,9 @@ export function takePart(thread: i32): i32 {
       const index = epoch - load<i32>(RUN_EPOCH);
       const record = load<usize>(RUN_PLAN) + <usize>index * OP_BYTES;
       const units = load<i32>(record, 4), grain = load<i32>(record, 8), total = chunks(record);
-      const chunk = total - left, whole = wholeChunks(units, grain), size = chunk < whole ? grain : lastGrain(units, grain);
+      const chunk = total - left;
+      const whole = wholeChunks(units, grain);
+      const size = chunk < whole ? grain : lastGrain(units, grain);
       const begin = chunk < whole ? chunk * grain : whole * grain + (chunk - whole) * size;
       runOp(record, begin, min(begin + size, units), thread);
       if (atomic.add<i32>(DONE, 1) + 1 == total) {

@@ -150,7 +150,8 @@ export function gelu(x: v128): v128 {
 @inline
 export function geluTwoRows(at: usize, bt: usize): void {
   let k = constantAt(1);
-  let c0 = f32x4.pmin(v128.load(at), k), c1 = f32x4.pmin(v128.load(at, 16), k), c2 = f32x4.pmin(v128.load(bt), k), c3 = f32x4.pmin(v128.load(bt, 16), k);
+  let c0 = f32x4.pmin(v128.load(at), k), c1 = f32x4.pmin(v128.load(at, 16), k);
+  let c2 = f32x4.pmin(v128.load(bt), k), c3 = f32x4.pmin(v128.load(bt, 16), k);
   k = constantAt(2); c0 = f32x4.pmax(c0, k); c1 = f32x4.pmax(c1, k); c2 = f32x4.pmax(c2, k); c3 = f32x4.pmax(c3, k);
   const u0 = f32x4.mul(c0, c0), u1 = f32x4.mul(c1, c1), u2 = f32x4.mul(c2, c2), u3 = f32x4.mul(c3, c3);
   let b = constantAt(8);
@@ -199,8 +200,13 @@ export function exp4(x: v128): v128 {
 // @ts-ignore: decorator
 @inline
 export function exp8(at: usize, peak: v128): v128 {
-  const least = constantAt(25), log2e = constantAt(16), round = constantAt(17), high = constantAt(18), low = constantAt(19);
-  const x0 = f32x4.pmax(f32x4.sub(v128.load(at), peak), least), x1 = f32x4.pmax(f32x4.sub(v128.load(at, 16), peak), least);
+  const least = constantAt(25);
+  const log2e = constantAt(16);
+  const round = constantAt(17);
+  const high = constantAt(18);
+  const low = constantAt(19);
+  const x0 = f32x4.pmax(f32x4.sub(v128.load(at), peak), least);
+  const x1 = f32x4.pmax(f32x4.sub(v128.load(at, 16), peak), least);
   const s0 = f32x4.add(f32x4.mul(x0, log2e), round), s1 = f32x4.add(f32x4.mul(x1, log2e), round);
   const n0 = f32x4.sub(s0, round), n1 = f32x4.sub(s1, round);
   const r0 = madd(n0, low, madd(n0, high, x0)), r1 = madd(n1, low, madd(n1, high, x1));

@@ -9,14 +9,16 @@ const COLOURS = { f32: "#0a6", int8: "#06c", int4: "#84c" } as const;
 
 /** Image models of every build and number format beside the faster peer. */
 export const modelsSvg = (models: readonly ModelResult[]): string =>
-  barsSvg("Whole models, a picture of 224×224, beside onnxruntime-web on one thread", [...new Set(models.map((m) =>
-    m.model))].map((model) => ({
-    title: model, ...(model.startsWith("slab") ? { wanted: 2.5 } : {}),
-    bars: models.filter((m) => m.model === model && m.peer).map((m) => ({
-      label: `${m.dtype}, ${m.build.replace("-threads", "")}${m.threads > 1 ? `, ${m.threads} threads` : ""}`,
-      value: m.peer!.ratio, colour: COLOURS[m.dtype],
+  barsSvg(
+    "Whole models, a picture of 224×224, beside onnxruntime-web on one thread",
+    [...new Set(models.map((m) => m.model))].map((model) => ({
+      title: model, ...(model.startsWith("slab") ? { wanted: 2.5 } : {}),
+      bars: models.filter((m) => m.model === model && m.peer).map((m) => ({
+        label: `${m.dtype}, ${m.build.replace("-threads", "")}${m.threads > 1 ? `, ${m.threads} threads` : ""}`,
+        value: m.peer!.ratio, colour: COLOURS[m.dtype],
+      })),
     })),
-  })));
+  );
 
 export const decodeSvg = (decode: readonly DecodeResult[]): string =>
   barsSvg("SLAB-LM, decoding a token, beside onnxruntime-web in f32 on one thread", [{

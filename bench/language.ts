@@ -9,9 +9,8 @@ import { timeInTurn } from "./measure.ts";
 import { openStepPeer } from "./peers.ts";
 
 const folder = fileURLToPath(new URL("../models/pretrained/slab-lm-books", import.meta.url));
-const texts = [
-  "../README.md", "../LICENSE", "../bindings/plan.ts", "../assembly/kernels/matmul.ts",
-].map((path) => readFileSync(new URL(path, import.meta.url), "utf8")).join("\n");
+const texts = ["../README.md", "../LICENSE", "../bindings/plan/plan.ts", "../assembly/kernels/matmul.ts"]
+  .map((path) => readFileSync(new URL(path, import.meta.url), "utf8")).join("\n");
 
 export interface DecodeResult {
   readonly build: string;

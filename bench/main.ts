@@ -115,8 +115,8 @@ section("Whole models, a picture of 224×224", table(
     ms(m.medianMs), m.gflops.toFixed(1), percent(m.fraction), times(m.overF32),
     m.peer ? ms(m.peer.bestMs) : "–", times(m.peer?.ratio), times(m.peer?.medianRatio),
   ]),
-) + "\n\nThe paper's own figures for these networks (README of its repository; GPU throughput is read off a chart, ±3): "
-  + [...new Set(models.map((m) => m.model))].flatMap((model) => {
+) + "\n\nThe paper's own figures for these networks (README of its repository; GPU throughput is read off a chart, "
+  + "±3): " + [...new Set(models.map((m) => m.model))].flatMap((model) => {
     const figures = PAPER[model];
     return figures ? [
       `${model} ${figures.top1} % top-1`
@@ -136,9 +136,9 @@ section("Operators against the peers' own, one thread", table(
     o.operator, o.build, ms(o.bestMs), ms(o.medianMs), o.peer, ms(o.peerMs), times(o.ratio), times(o.medianRatio),
     o.difference.toExponential(0),
   ]),
-) + "\n\nA peer that has several ways to do the work takes its fastest, and is not charged for the call: the time of one "
-  + "that computes nothing is taken off. Its int8 products get bytes that are quantised already where that is faster; "
-  + "ours quantises its activations."
+) + "\n\nA peer that has several ways to do the work takes its fastest, and is not charged for the call: the time of "
+  + "one that computes nothing is taken off. Its int8 products get bytes that are quantised already where that is "
+  + "faster; ours quantises its activations."
   + "\n\n![Operators beside the peers' own](operators.svg)", operators);
 
 const decode = await benchDecode(args.short ? 1500 : 15000, builds);

@@ -243,8 +243,8 @@ export async function benchOperators(budgetMs: number, builds: readonly Build[])
   for (const { key, operator, times: repeats = 1, within, ours: make, peers: open } of await comparisons()) {
     const ours = await Promise.all(builds.map(async (build) => [build, await make(build)] as const));
     const peers = await open();
-    const outputs = (await Promise.all(peers.map((peer) => peer.result()))).filter((values) =>
-      !Number.isNaN(values[0]!));
+    const outputs = (await Promise.all(peers.map((peer) => peer.result())))
+      .filter((values) => !Number.isNaN(values[0]!));
     const differences = new Map(ours.map(([build, { result }]) => {
       const got = result(), difference = Math.max(...outputs.map((want) => differenceOf(got, want)));
       if (!(difference <= within)) {

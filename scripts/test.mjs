@@ -61,8 +61,9 @@ const javascriptSources = [
   "bindings", "cli", "models", "assembly/header.ts", "assembly/opcodes.ts", "assembly/slab-file.ts", "tsconfig.json",
   ...modules,
 ];
-if (stale(javascript, javascriptSources, (path) =>
-  isSource(path) || path === "tsconfig.json" || path.endsWith(".wasm"))) build("js");
+if (
+  stale(javascript, javascriptSources, (path) => isSource(path) || path === "tsconfig.json" || path.endsWith(".wasm"))
+) build("js");
 
 // runs
 
@@ -197,8 +198,8 @@ function installPlatforms() {
     { encoding: "utf8", timeout: HUNG_MS },
   );
   if (install.status === 0) return;
-  const last = `${install.stderr ?? ""}\n${install.error?.message ?? ""}`.split("\n").filter((line) =>
-    /error/i.test(line) && line.length < 300)[0];
+  const last = `${install.stderr ?? ""}\n${install.error?.message ?? ""}`.split("\n")
+    .filter((line) => /error/i.test(line) && line.length < 300)[0];
   return `npm could not install it: ${last ?? `exit code ${install.status}`}`;
 }
 

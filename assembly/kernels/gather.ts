@@ -17,8 +17,8 @@ import { ACT_RELU } from "../opcodes";
  * @param act      ACT_NONE | ACT_RELU
  */
 export function gatherRows(
-  begin: i32, end: i32, out: usize, outGroup: usize, outRow: usize, outPanel: usize, from: usize, fromRow: usize, padding: usize,
-  members: usize, group: i32, table: usize, tableRow: usize, columns: i32, act: i32,
+  begin: i32, end: i32, out: usize, outGroup: usize, outRow: usize, outPanel: usize, from: usize, fromRow: usize,
+  padding: usize, members: usize, group: i32, table: usize, tableRow: usize, columns: i32, act: i32,
 ): void {
   const zero = i32x4.splat(0), padded = (group + PANEL - 1) & -PANEL;
   for (let i = begin; i < end; ++i) {

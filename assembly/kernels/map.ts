@@ -3,8 +3,8 @@
 // little beside the arithmetic.
 import { floats, good, isTable, reads, scratchHolds, span, woven, writes } from "../extents";
 import {
-  MAP_ADD, MAP_CONSTANT, MAP_DEPTH, MAP_DIV, MAP_EXP, MAP_GELU, MAP_INPUTS, MAP_MAX, MAP_MIN, MAP_MUL, MAP_NEG, MAP_PUSH, MAP_RELU, MAP_SIGMOID, MAP_SILU,
-  MAP_SOFTPLUS, MAP_SQRT, MAP_STACK, MAP_SUB, MAP_TANH,
+  MAP_ADD, MAP_CONSTANT, MAP_DEPTH, MAP_DIV, MAP_EXP, MAP_GELU, MAP_INPUTS, MAP_MAX, MAP_MIN, MAP_MUL, MAP_NEG,
+  MAP_PUSH, MAP_RELU, MAP_SIGMOID, MAP_SILU, MAP_SOFTPLUS, MAP_SQRT, MAP_STACK, MAP_SUB, MAP_TANH,
 } from "../opcodes";
 import { exp4, gelu, madd, silu } from "../simd";
 
@@ -30,8 +30,9 @@ function leafAt(input: usize, mode: i32, column: i32, columns: i32, n: i32, copy
 function softplus(x: v128): v128 {
   const e = exp4(f32x4.neg(f32x4.abs(x))), t = f32x4.div(e, f32x4.add(e, f32x4.splat(2))), u = f32x4.mul(t, t);
   let p = f32x4.splat(2.0 / 15.0);
-  p = madd(p, u, f32x4.splat(2.0 / 13.0)); p = madd(p, u, f32x4.splat(2.0 / 11.0)); p = madd(p, u, f32x4.splat(2.0 / 9.0));
-  p = madd(p, u, f32x4.splat(2.0 / 7.0)); p = madd(p, u, f32x4.splat(2.0 / 5.0)); p = madd(p, u, f32x4.splat(2.0 / 3.0));
+  p = madd(p, u, f32x4.splat(2.0 / 13.0)); p = madd(p, u, f32x4.splat(2.0 / 11.0));
+  p = madd(p, u, f32x4.splat(2.0 / 9.0)); p = madd(p, u, f32x4.splat(2.0 / 7.0));
+  p = madd(p, u, f32x4.splat(2.0 / 5.0)); p = madd(p, u, f32x4.splat(2.0 / 3.0));
   p = madd(p, u, f32x4.splat(2));
   return madd(p, t, f32x4.pmax(x, i32x4.splat(0)));
 }
@@ -42,7 +43,8 @@ function softplus(x: v128): v128 {
 function tanh(x: v128): v128 {
   const u = f32x4.mul(x, x), one = f32x4.splat(1);
   let p = f32x4.splat(62.0 / 2835.0);
-  p = madd(p, u, f32x4.splat(-17.0 / 315.0)); p = madd(p, u, f32x4.splat(2.0 / 15.0)); p = madd(p, u, f32x4.splat(-1.0 / 3.0)); p = madd(p, u, one);
+  p = madd(p, u, f32x4.splat(-17.0 / 315.0)); p = madd(p, u, f32x4.splat(2.0 / 15.0));
+  p = madd(p, u, f32x4.splat(-1.0 / 3.0)); p = madd(p, u, one);
   const far = f32x4.sub(one, f32x4.div(f32x4.splat(2), f32x4.add(exp4(f32x4.add(x, x)), one)));
   return v128.bitselect(f32x4.mul(p, x), far, f32x4.lt(f32x4.abs(x), f32x4.splat(0.25)));
 }
@@ -53,10 +55,18 @@ function unary(op: i32, out: usize, a: usize, n: i32): void {
   switch (op) {
     case MAP_NEG: for (; a < end; a += 16, out += 16) v128.store(out, f32x4.neg(v128.load(a))); return;
     case MAP_EXP: for (; a < end; a += 16, out += 16) v128.store(out, exp4(v128.load(a))); return;
-    case MAP_SIGMOID: for (; a < end; a += 16, out += 16) v128.store(out, f32x4.div(one, f32x4.add(one, exp4(f32x4.neg(v128.load(a)))))); return;
+    case MAP_SIGMOID:
+      for (; a < end; a += 16, out += 16) {
+        v128.store(out, f32x4.div(one, f32x4.add(one, exp4(f32x4.neg(v128.load(a))))));
+      }
+      return;
     case MAP_SOFTPLUS: for (; a < end; a += 16, out += 16) v128.store(out, softplus(v128.load(a))); return;
     case MAP_TANH: for (; a < end; a += 16, out += 16) v128.store(out, tanh(v128.load(a))); return;
-    case MAP_RELU: for (; a < end; a += 16, out += 16) v128.store(out, f32x4.pmax(v128.load(a), i32x4.splat(0))); return;
+    case MAP_RELU:
+      for (; a < end; a += 16, out += 16) {
+        v128.store(out, f32x4.pmax(v128.load(a), i32x4.splat(0)));
+      }
+      return;
     case MAP_SQRT: for (; a < end; a += 16, out += 16) v128.store(out, f32x4.sqrt(v128.load(a))); return;
     case MAP_SILU: for (; a < end; a += 16, out += 16) v128.store(out, silu(v128.load(a))); return;
     case MAP_GELU: for (; a < end; a += 16, out += 16) v128.store(out, gelu(v128.load(a))); return;
@@ -103,8 +113,9 @@ function binary(op: i32, out: usize, a: usize, b: usize, step: usize, n: i32): v
  * @param scratch      9·256 bytes, this thread's own: eight blocks of stack, one for a leaf
  */
 export function map(
-  begin: i32, end: i32, out: usize, outRow: usize, program: usize, length: i32, columns: i32, a: usize, aRow: usize, b: usize, bRow: usize,
-  c: usize, cRow: usize, d: usize, dRow: usize, e: usize, eRow: usize, f: usize, fRow: usize, scratch: usize,
+  begin: i32, end: i32, out: usize, outRow: usize, program: usize, length: i32, columns: i32, a: usize, aRow: usize,
+  b: usize, bRow: usize, c: usize, cRow: usize, d: usize, dRow: usize, e: usize, eRow: usize, f: usize, fRow: usize,
+  scratch: usize,
 ): void {
   const leaf = scratch + 8 * BLOCK_BYTES, first = program + MAP_INPUTS * 4, last = first + <usize>length * 4;
   for (let row = <usize>begin; row < <usize>end; ++row) {
@@ -132,7 +143,9 @@ export function map(
           if (top >= scratch && held != top) memory.copy(top, held, <usize>n * 4);
           top += BLOCK_BYTES;
           held = from == leaf ? top : from;
-          if (from == leaf) for (let i: usize = 0, j = leaf; i < <usize>n * 4; i += 16, j += step) v128.store(top + i, v128.load(j));
+          if (from == leaf) {
+            for (let i: usize = 0, j = leaf; i < <usize>n * 4; i += 16, j += step) v128.store(top + i, v128.load(j));
+          }
           continue;
         }
         const into = at + 4 == last ? out + row * outRow + <usize>column * 4 : top;
@@ -155,9 +168,12 @@ export function mapFits(
   if (!good(length) || !good(columns) || !isTable(program, floats(MAP_INPUTS + length))) return false;
   const used = programInputs(program + MAP_INPUTS * 4, length);
   return used >= 0 && writes(out, span(units, outRow, floats(whole))) && scratchHolds((MAP_DEPTH + 1) * BLOCK_BYTES)
-    && inputFits(used & 1, units, a, aRow, load<i32>(program), columns) && inputFits(used & 2, units, b, bRow, load<i32>(program, 4), columns)
-    && inputFits(used & 4, units, c, cRow, load<i32>(program, 8), columns) && inputFits(used & 8, units, d, dRow, load<i32>(program, 12), columns)
-    && inputFits(used & 16, units, e, eRow, load<i32>(program, 16), columns) && inputFits(used & 32, units, f, fRow, load<i32>(program, 20), columns);
+    && inputFits(used & 1, units, a, aRow, load<i32>(program), columns)
+    && inputFits(used & 2, units, b, bRow, load<i32>(program, 4), columns)
+    && inputFits(used & 4, units, c, cRow, load<i32>(program, 8), columns)
+    && inputFits(used & 8, units, d, dRow, load<i32>(program, 12), columns)
+    && inputFits(used & 16, units, e, eRow, load<i32>(program, 16), columns)
+    && inputFits(used & 32, units, f, fRow, load<i32>(program, 20), columns);
 }
 
 function inputFits(used: i32, units: i32, at: usize, row: usize, mode: i32, columns: i32): bool {

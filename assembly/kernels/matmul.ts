@@ -20,11 +20,13 @@ function turnBytes(R: i32): usize {
  * out[r][0..8) = bias[0..8) + addend[r][0..8) + Σ_k a[r][k] · w[k][0..8), R ≤ 6 rows at a time, `tiles` times. The
  * weights lie in [w, end); those before `whole` are taken in whole turns of turnBytes(R). R is a constant at every
  * call, so the branches on it vanish. Strides in bytes; addend = 0 means none.
+ * @unrolled
  */
 // @ts-ignore: decorator
 @inline
 function tile(
-  R: i32, tiles: i32, out: usize, outRow: usize, a: usize, aRow: usize, w: usize, whole: usize, end: usize, bias: usize, addend: usize, addendRow: usize,
+  R: i32, tiles: i32, out: usize, outRow: usize, a: usize, aRow: usize, w: usize, whole: usize, end: usize, bias: usize,
+  addend: usize, addendRow: usize,
 ): void {
   do {
     let c00 = v128.load(bias), c01 = v128.load(bias, 16);
@@ -177,19 +179,32 @@ function tile(
   } while (--tiles);
 }
 
-function tile1(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(1, t, o, or, a, ar, w, h, e, b, d, dr); }
-function tile2(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(2, t, o, or, a, ar, w, h, e, b, d, dr); }
-function tile3(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(3, t, o, or, a, ar, w, h, e, b, d, dr); }
-function tile4(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(4, t, o, or, a, ar, w, h, e, b, d, dr); }
-function tile5(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(5, t, o, or, a, ar, w, h, e, b, d, dr); }
-function tile6(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(6, t, o, or, a, ar, w, h, e, b, d, dr); }
+function tile1(
+  t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize,
+): void { tile(1, t, o, or, a, ar, w, h, e, b, d, dr); }
+function tile2(
+  t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize,
+): void { tile(2, t, o, or, a, ar, w, h, e, b, d, dr); }
+function tile3(
+  t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize,
+): void { tile(3, t, o, or, a, ar, w, h, e, b, d, dr); }
+function tile4(
+  t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize,
+): void { tile(4, t, o, or, a, ar, w, h, e, b, d, dr); }
+function tile5(
+  t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize,
+): void { tile(5, t, o, or, a, ar, w, h, e, b, d, dr); }
+function tile6(
+  t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize,
+): void { tile(6, t, o, or, a, ar, w, h, e, b, d, dr); }
 
 /**
  * One panel of a product: out[m][8] = bias[8] + addend[m][8] + a[m][k] · w[k][8]. What attention kernels use too.
  * Strides in bytes; addend 0 = none; bias points at eight floats.
  */
 export function panelProduct(
-  out: usize, outRow: usize, a: usize, aRow: usize, w: usize, m: i32, k: i32, bias: usize, addend: usize, addendRow: usize,
+  out: usize, outRow: usize, a: usize, aRow: usize, w: usize, m: i32, k: i32, bias: usize, addend: usize,
+  addendRow: usize,
 ): void {
   const full = load<i32>(TILE_ROWS);
   const end = w + <usize>k * (PANEL * 4);
@@ -250,7 +265,8 @@ function gatePanel(out: usize, outRow: usize, by: usize, byRow: usize, m: i32): 
  * output is the same chain as in tile.
  */
 export function fourPanels(
-  out: usize, outPanel: usize, x: usize, w: usize, stream: usize, k: i32, bias: usize, biasPanel: usize, addend: usize, addendPanel: usize,
+  out: usize, outPanel: usize, x: usize, w: usize, stream: usize, k: i32, bias: usize, biasPanel: usize, addend: usize,
+  addendPanel: usize,
 ): void {
   let w0 = w, w1 = w + stream, w2 = w1 + stream, w3 = w2 + stream;
   let c00 = v128.load(bias), c01 = v128.load(bias, 16); bias += biasPanel;
@@ -330,8 +346,9 @@ export function linear(
     for (const stop = begin + <i32>quarter; p < stop; ++p) {
       const panel = <usize>p;
       fourPanels(
-        out + panel * outPanel, quarter * outPanel, x, w + panel * panelBytes, quarter * panelBytes, k, bias + panel * (PANEL * 4), quarter * (PANEL * 4),
-        added ? added + panel * addendPanel : 0, quarter * addendPanel,
+        out + panel * outPanel, quarter * outPanel, x, w + panel * panelBytes, quarter * panelBytes, k,
+        bias + panel * (PANEL * 4), quarter * (PANEL * 4), added ? added + panel * addendPanel : 0,
+        quarter * addendPanel,
       );
     }
     p = begin + 4 * <i32>quarter;
@@ -340,13 +357,22 @@ export function linear(
   for (let first = 0; first < m;) {
     const rows = m - first < 2 * block ? m - first : block, top = <usize>first;
     for (let rest = p; rest < end; ++rest) {
-      const panel = <usize>rest, target = out + panel * outPanel + top * outRow, by = addend + panel * addendPanel + top * addendRow;
-      panelProduct(target, outRow, x + top * xRow, xRow, w + panel * <usize>k * (PANEL * 4), rows, k, bias + panel * (PANEL * 4), added ? by : 0, addendRow);
+      const panel = <usize>rest;
+      const target = out + panel * outPanel + top * outRow;
+      const by = addend + panel * addendPanel + top * addendRow;
+      panelProduct(
+        target, outRow, x + top * xRow, xRow, w + panel * <usize>k * (PANEL * 4), rows, k, bias + panel * (PANEL * 4),
+        added ? by : 0, addendRow,
+      );
       if (m > 1) finishPanel(target, outRow, by, addendRow, rows, act);
     }
     first += rows;
   }
-  if (m == 1) for (let q = begin; q < end; ++q) finishPanel(out + <usize>q * outPanel, outRow, addend + <usize>q * addendPanel, addendRow, 1, act);
+  if (m == 1) {
+    for (let q = begin; q < end; ++q) {
+      finishPanel(out + <usize>q * outPanel, outRow, addend + <usize>q * addendPanel, addendRow, 1, act);
+    }
+  }
 }
 
 /** What linear touches. */

@@ -65,17 +65,25 @@ function fourRows(kind: i32, row: usize, stride: usize, q: usize, k: usize, g: u
     const q4 = v128.load(q), q8 = v128.load(q, 16), k4 = v128.load(k), k8 = v128.load(k, 16);
     let g4 = decay, g8 = decay;
     if (kind == DECAY_KEY) { g4 = v128.load(g); g8 = v128.load(g, 16); g += 32; }
-    s = v128.load(r0); t = f32x4.mul(s, q4); v128.store(r0, madd(v0, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d0, s)));
-    s = v128.load(r0, 16); t = madd(s, q8, t); v128.store(r0, madd(v0, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d0, s)), 16);
+    s = v128.load(r0); t = f32x4.mul(s, q4);
+    v128.store(r0, madd(v0, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d0, s)));
+    s = v128.load(r0, 16); t = madd(s, q8, t);
+    v128.store(r0, madd(v0, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d0, s)), 16);
     p0 = f32x4.add(p0, t);
-    s = v128.load(r1); t = f32x4.mul(s, q4); v128.store(r1, madd(v1, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d1, s)));
-    s = v128.load(r1, 16); t = madd(s, q8, t); v128.store(r1, madd(v1, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d1, s)), 16);
+    s = v128.load(r1); t = f32x4.mul(s, q4);
+    v128.store(r1, madd(v1, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d1, s)));
+    s = v128.load(r1, 16); t = madd(s, q8, t);
+    v128.store(r1, madd(v1, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d1, s)), 16);
     p1 = f32x4.add(p1, t);
-    s = v128.load(r2); t = f32x4.mul(s, q4); v128.store(r2, madd(v2, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d2, s)));
-    s = v128.load(r2, 16); t = madd(s, q8, t); v128.store(r2, madd(v2, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d2, s)), 16);
+    s = v128.load(r2); t = f32x4.mul(s, q4);
+    v128.store(r2, madd(v2, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d2, s)));
+    s = v128.load(r2, 16); t = madd(s, q8, t);
+    v128.store(r2, madd(v2, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d2, s)), 16);
     p2 = f32x4.add(p2, t);
-    s = v128.load(r3); t = f32x4.mul(s, q4); v128.store(r3, madd(v3, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d3, s)));
-    s = v128.load(r3, 16); t = madd(s, q8, t); v128.store(r3, madd(v3, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d3, s)), 16);
+    s = v128.load(r3); t = f32x4.mul(s, q4);
+    v128.store(r3, madd(v3, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d3, s)));
+    s = v128.load(r3, 16); t = madd(s, q8, t);
+    v128.store(r3, madd(v3, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d3, s)), 16);
     p3 = f32x4.add(p3, t);
     q += 32; k += 32; r0 += 32; r1 += 32; r2 += 32; r3 += 32;
   }
@@ -93,10 +101,18 @@ function fourRows(kind: i32, row: usize, stride: usize, q: usize, k: usize, g: u
   return f32x4.add(i32x4.shuffle(a, b, 0, 1, 4, 5), i32x4.shuffle(a, b, 2, 3, 6, 7));
 }
 
-function fourRowsNone(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 { return fourRows(DECAY_NONE, row, stride, q, k, g, value, decay); }
-function fourRowsScalar(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 { return fourRows(DECAY_SCALAR, row, stride, q, k, g, value, decay); }
-function fourRowsKey(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 { return fourRows(DECAY_KEY, row, stride, q, k, g, value, decay); }
-function fourRowsValue(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 { return fourRows(DECAY_VALUE, row, stride, q, k, g, value, decay); }
+function fourRowsNone(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 {
+  return fourRows(DECAY_NONE, row, stride, q, k, g, value, decay);
+}
+function fourRowsScalar(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 {
+  return fourRows(DECAY_SCALAR, row, stride, q, k, g, value, decay);
+}
+function fourRowsKey(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 {
+  return fourRows(DECAY_KEY, row, stride, q, k, g, value, decay);
+}
+function fourRowsValue(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 {
+  return fourRows(DECAY_VALUE, row, stride, q, k, g, value, decay);
+}
 
 /**
  * One token of the additive recurrence, units [begin, end); a unit is one head of one timeline
@@ -122,20 +138,26 @@ function fourRowsValue(row: usize, stride: usize, q: usize, k: usize, g: usize, 
  */
 export function recurrentStep(
   begin: i32, end: i32, out: usize, outRow: usize, q: usize, qRow: usize, k: usize, kRow: usize, v: usize, vRow: usize,
-  states: usize, stateOffset: usize, heads: i32, keyDim: i32, valueDim: i32, decayKind: i32, decay: usize, decayRow: usize,
-  bonus: usize, flags: i32, eps: f32, sharing: i32, scratch: usize,
+  states: usize, stateOffset: usize, heads: i32, keyDim: i32, valueDim: i32, decayKind: i32, decay: usize,
+  decayRow: usize, bonus: usize, flags: i32, eps: f32, sharing: i32, scratch: usize,
 ): void {
   const stride = strideOf(keyDim), strideBytes = <usize>stride * 4;
   for (let unit = begin; unit < end; ++unit) {
-    const row = <usize>(unit / heads), head = unit % heads, keyHead = head / sharing, queryColumn = <usize>(head * keyDim) * 4;
+    const row = <usize>(unit / heads);
+    const head = unit % heads;
+    const keyHead = head / sharing;
+    const queryColumn = <usize>(head * keyDim) * 4;
     const keyColumn = <usize>(keyHead * keyDim) * 4, valueColumn = <usize>(keyHead * valueDim) * 4;
-    const query = wholeVectors(scratch, q + row * qRow + queryColumn, keyDim, stride), key = wholeVectors(scratch + strideBytes, k + row * kRow + keyColumn, keyDim, stride);
+    const query = wholeVectors(scratch, q + row * qRow + queryColumn, keyDim, stride);
+    const key = wholeVectors(scratch + strideBytes, k + row * kRow + keyColumn, keyDim, stride);
     const state = <usize>load<i32>(states + row * 4) + stateOffset + <usize>head * headBytes(keyDim, valueDim, flags);
     const decays = decay + row * decayRow;
     let scalar: f32 = 1;
     if (decayKind == DECAY_SCALAR) scalar = load<f32>(decays + <usize>keyHead * 4);
     const scalar4 = f32x4.splat(scalar);
-    const factor = decayKind == DECAY_KEY ? wholeVectors(scratch + 2 * strideBytes, decays + keyColumn, keyDim, stride) : 0;
+    const factor = decayKind == DECAY_KEY
+      ? wholeVectors(scratch + 2 * strideBytes, decays + keyColumn, keyDim, stride)
+      : 0;
 
     // what the old state is read with, and how much of v this token's own key lets through
     let through: f32 = 0, reader = query;
@@ -149,7 +171,9 @@ export function recurrentStep(
       if (decayKind == DECAY_KEY || decayKind == DECAY_SCALAR) {
         reader = scratch + 3 * strideBytes;
         for (let i: usize = 0; i < strideBytes; i += 16) {
-          v128.store(reader + i, f32x4.mul(v128.load(query + i), decayKind == DECAY_KEY ? v128.load(factor + i) : scalar4));
+          v128.store(
+            reader + i, f32x4.mul(v128.load(query + i), decayKind == DECAY_KEY ? v128.load(factor + i) : scalar4),
+          );
         }
       }
     }
@@ -158,7 +182,9 @@ export function recurrentStep(
     if (flags & NORMALISE) {
       const z = state + <usize>valueDim * strideBytes;
       for (let i: usize = 0; i < strideBytes; i += 16) {
-        v128.store(z + i, madd(v128.load(z + i), decayKind == DECAY_KEY ? v128.load(factor + i) : scalar4, v128.load(key + i)));
+        v128.store(
+          z + i, madd(v128.load(z + i), decayKind == DECAY_KEY ? v128.load(factor + i) : scalar4, v128.load(key + i)),
+        );
       }
       scale = 1 / (dotStride(query, z, stride) + eps);
     }
@@ -171,7 +197,9 @@ export function recurrentStep(
         const value = v128.load(values + at);
         let read: v128;
         if (decayKind == DECAY_NONE) read = fourRowsNone(rowAt, strideBytes, reader, key, factor, value, scalar4);
-        else if (decayKind == DECAY_SCALAR) read = fourRowsScalar(rowAt, strideBytes, reader, key, factor, value, scalar4);
+        else if (decayKind == DECAY_SCALAR) read = fourRowsScalar(
+          rowAt, strideBytes, reader, key, factor, value, scalar4,
+        );
         else if (decayKind == DECAY_KEY) read = fourRowsKey(rowAt, strideBytes, reader, key, factor, value, scalar4);
         else {
           const factors = v128.load(decays + valueColumn + at);
@@ -244,7 +272,8 @@ const LEAST: f32 = 2.3283064e-10;
 /** Panels [dim/8][k][8] → rows [dim][stride]: the inverse of transposeRows, panel by panel. */
 export function panelsToRows(rows: usize, panels: usize, dim: i32, k: i32, stride: i32): void {
   for (let j = 0; j < dim; ++j) {
-    const from = panels + <usize>(j >> 3) * <usize>k * (PANEL * 4) + <usize>(j & 7) * 4, to = rows + <usize>j * <usize>stride * 4;
+    const from = panels + <usize>(j >> 3) * <usize>k * (PANEL * 4) + <usize>(j & 7) * 4;
+    const to = rows + <usize>j * <usize>stride * 4;
     for (let i: usize = 0; i < <usize>k; ++i) store<f32>(to + i * 4, load<f32>(from + i * (PANEL * 4)));
   }
 }
@@ -306,16 +335,23 @@ function tokens4x8(state: usize, kq: usize, v: usize, vRow: usize, o: usize, n: 
  */
 export function recurrentChunks(
   begin: i32, end: i32, out: usize, outRow: usize, q: usize, qRow: usize, k: usize, kRow: usize, v: usize, vRow: usize,
-  tokens: i32, states: usize, stateOffset: usize, keyDim: i32, valueDim: i32, decay: usize, decayRow: usize, flags: i32, eps: f32, sharing: i32,
-  scratch: usize,
+  tokens: i32, states: usize, stateOffset: usize, keyDim: i32, valueDim: i32, decay: usize, decayRow: usize, flags: i32,
+  eps: f32, sharing: i32, scratch: usize,
 ): void {
   const keyBytes = <usize>keyDim * 4, tileBytes: usize = CHUNK * PANEL * 4;
-  const panels = scratch, pairs = panels + <usize>(keyDim * valueDim) * 4, reads = pairs + <usize>(keyDim >> 2) * tileBytes;
+  const panels = scratch;
+  const pairs = panels + <usize>(keyDim * valueDim) * 4;
+  const reads = pairs + <usize>(keyDim >> 2) * tileBytes;
   const sums = reads + tileBytes, factors = sums + CHUNK * 16;
   for (let head = begin; head < end; ++head) {
     const state = <usize>load<i32>(states) + stateOffset + <usize>head * headBytes(keyDim, valueDim, flags);
-    const z = state + <usize>valueDim * keyBytes, keyHead = head / sharing, keyColumn = <usize>keyHead * keyBytes, queryColumn = <usize>head * keyBytes;
-    for (let j = 0; j < valueDim; j += PANEL) transposeRows(panels + <usize>j * keyBytes, state + <usize>j * keyBytes, keyBytes, keyDim);
+    const z = state + <usize>valueDim * keyBytes;
+    const keyHead = head / sharing;
+    const keyColumn = <usize>keyHead * keyBytes;
+    const queryColumn = <usize>head * keyBytes;
+    for (let j = 0; j < valueDim; j += PANEL) {
+      transposeRows(panels + <usize>j * keyBytes, state + <usize>j * keyBytes, keyBytes, keyDim);
+    }
 
     for (let first = 0; first < tokens;) {
       const most = min(CHUNK - first % CHUNK, tokens - first), g = decay + <usize>first * decayRow + <usize>keyHead * 4;
@@ -331,11 +367,16 @@ export function recurrentChunks(
 
       for (let t = 0; t < n; ++t) {
         const factor = load<f32>(factors + <usize>t * 4), at = <usize>(first + t);
-        pairRow(pairs + <usize>t * (PANEL * 4), tileBytes, k + at * kRow + keyColumn, q + at * qRow + queryColumn, keyDim, 1 / factor, factor);
+        pairRow(
+          pairs + <usize>t * (PANEL * 4), tileBytes, k + at * kRow + keyColumn, q + at * qRow + queryColumn, keyDim,
+          1 / factor, factor,
+        );
       }
       if (flags & NORMALISE) {
         normalisers(sums, z, pairs, keyDim, n, before, after);
-        for (let t = 0; t < n; ++t) store<f32>(factors + <usize>t * 4, 1 / (sum4(v128.load(sums + <usize>t * 16)) + eps));
+        for (let t = 0; t < n; ++t) {
+          store<f32>(factors + <usize>t * 4, 1 / (sum4(v128.load(sums + <usize>t * 16)) + eps));
+        }
       }
 
       const values = v + <usize>first * vRow + <usize>(keyHead * valueDim) * 4;
@@ -344,11 +385,17 @@ export function recurrentChunks(
           v128.store(reads + <usize>t * 32, i32x4.splat(0)); v128.store(reads + <usize>t * 32, i32x4.splat(0), 16);
         }
         const panel = panels + <usize>j * keyBytes, value = values + <usize>j * 4;
-        for (let c = 0; c < keyDim; c += 4) tokens4x8(panel + <usize>c * (PANEL * 4), pairs + <usize>(c >> 2) * tileBytes, value, vRow, reads, n, before, after);
+        for (let c = 0; c < keyDim; c += 4) {
+          tokens4x8(
+            panel + <usize>c * (PANEL * 4), pairs + <usize>(c >> 2) * tileBytes, value, vRow, reads, n, before, after,
+          );
+        }
         const target = out + <usize>first * outRow + <usize>(head * valueDim + j) * 4;
         for (let t = 0; t < n; ++t) {
-          const scale = flags & NORMALISE ? v128.load32_splat(factors + <usize>t * 4) : f32x4.splat(1), at = target + <usize>t * outRow;
-          v128.store(at, f32x4.mul(v128.load(reads + <usize>t * 32), scale)); v128.store(at, f32x4.mul(v128.load(reads + <usize>t * 32, 16), scale), 16);
+          const scale = flags & NORMALISE ? v128.load32_splat(factors + <usize>t * 4) : f32x4.splat(1);
+          const at = target + <usize>t * outRow;
+          v128.store(at, f32x4.mul(v128.load(reads + <usize>t * 32), scale));
+          v128.store(at, f32x4.mul(v128.load(reads + <usize>t * 32, 16), scale), 16);
         }
       }
       first += n;
@@ -376,12 +423,16 @@ export function chunksTouch(
 ): bool {
   if (keyDim & 3 || valueDim % PANEL || !good(tokens) || !inGroups(heads, sharing)) return false;
   const keyHeads = heads / sharing;
-  return writes(out, span(tokens, outRow, floats(heads, valueDim))) && reads(q, span(tokens, qRow, floats(heads, keyDim)))
-    && reads(k, span(tokens, kRow, floats(keyHeads, keyDim))) && reads(v, span(tokens, vRow, floats(keyHeads, valueDim)));
+  return writes(out, span(tokens, outRow, floats(heads, valueDim)))
+    && reads(q, span(tokens, qRow, floats(heads, keyDim)))
+    && reads(k, span(tokens, kRow, floats(keyHeads, keyDim)))
+    && reads(v, span(tokens, vRow, floats(keyHeads, valueDim)));
 }
 
 /** One token's keys · forKeys and queries · forQueries, four of each in turn, a tile apart. */
-function pairRow(pairs: usize, tileBytes: usize, key: usize, query: usize, keyDim: i32, forKeys: f32, forQueries: f32): void {
+function pairRow(
+  pairs: usize, tileBytes: usize, key: usize, query: usize, keyDim: i32, forKeys: f32, forQueries: f32,
+): void {
   const a = f32x4.splat(forKeys), b = f32x4.splat(forQueries);
   for (let c = keyDim >> 2; c > 0; --c, key += 16, query += 16, pairs += tileBytes) {
     v128.store(pairs, f32x4.mul(v128.load(key), a)); v128.store(pairs, f32x4.mul(v128.load(query), b), 16);

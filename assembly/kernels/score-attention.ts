@@ -119,7 +119,9 @@ export function scoreAttentionFits(
  * @param out  f32 [heads][⌈tokens/8⌉][headDim][8]
  * @param k    f32 [tokens, heads·headDim], row stride kRow bytes
  */
-export function transposeKeys(begin: i32, end: i32, out: usize, k: usize, kRow: usize, tokens: i32, headDim: i32): void {
+export function transposeKeys(
+  begin: i32, end: i32, out: usize, k: usize, kRow: usize, tokens: i32, headDim: i32,
+): void {
   const panels = (tokens + PANEL - 1) / PANEL;
   for (let unit = begin; unit < end; ++unit) {
     const head = unit / panels, first = (unit - head * panels) * PANEL;

@@ -49,7 +49,9 @@ function gatherKeys(out: usize, k: usize, row: usize, padding: usize, members: u
 }
 
 /** Values of a window as panels of eight channels, f32 [headDim/8][tokens][8]. */
-function gatherValues(out: usize, v: usize, row: usize, padding: usize, members: usize, tokens: i32, headDim: i32): void {
+function gatherValues(
+  out: usize, v: usize, row: usize, padding: usize, members: usize, tokens: i32, headDim: i32,
+): void {
   const panel = <usize>tokens * (PANEL * 4);
   for (let i = 0; i < tokens; ++i, out += PANEL * 4) {
     let from = rowOf(v, row, padding, members, i), target = out;
@@ -109,7 +111,9 @@ function exponentiate(row: usize, tokens: i32, peak: v128): f32 {
 /** Whether all tokens of a window belong to one region. */
 function sameRegion(labels: usize, padded: i32): bool {
   const first = v128.load32_splat(labels);
-  for (let i = 4; i <= padded; i += 4, labels += 16) if (v128.any_true(i32x4.ne(v128.load(labels), first))) return false;
+  for (let i = 4; i <= padded; i += 4, labels += 16) {
+    if (v128.any_true(i32x4.ne(v128.load(labels), first))) return false;
+  }
   return true;
 }
 
@@ -134,11 +138,14 @@ function sameRegion(labels: usize, padded: i32): bool {
  * @param scratch   windowScratch(tokens, headDim) bytes, this thread's own
  */
 export function windowAttention(
-  begin: i32, end: i32, out: usize, outRow: usize, q: usize, k: usize, v: usize, row: usize, padKey: usize, padValue: usize,
-  members: usize, regions: usize, bias: usize, tokens: i32, heads: i32, headDim: i32, scratch: usize,
+  begin: i32, end: i32, out: usize, outRow: usize, q: usize, k: usize, v: usize, row: usize, padKey: usize,
+  padValue: usize, members: usize, regions: usize, bias: usize, tokens: i32, heads: i32, headDim: i32, scratch: usize,
 ): void {
   const padded = (tokens + PANEL - 1) & -PANEL;
-  const scoreRow = <usize>padded * 4, headRow = <usize>headDim * 4, keyPanel = <usize>headDim * (PANEL * 4), valuePanel = <usize>tokens * (PANEL * 4);
+  const scoreRow = <usize>padded * 4;
+  const headRow = <usize>headDim * 4;
+  const keyPanel = <usize>headDim * (PANEL * 4);
+  const valuePanel = <usize>tokens * (PANEL * 4);
   const keys = scratch, values = keys + <usize>padded * headRow, queries = values + <usize>tokens * headRow;
   const scores = queries + <usize>LARGEST * headRow, factors = scores + <usize>LARGEST * scoreRow;
   const masked = f32x4.splat(MASKED);
@@ -151,11 +158,14 @@ export function windowAttention(
     gatherValues(values, v + column, row, padValue + column, own, tokens, headDim);
     for (let first = 0, rows = 0; first < tokens; first += rows) {
       rows = tokens - first <= LARGEST ? tokens - first : BLOCK;
-      for (let r = 0; r < rows; ++r) copyRow(queries + <usize>r * headRow, rowOf(q + column, row, padKey + column, own, first + r), headRow);
+      for (let r = 0; r < rows; ++r) {
+        copyRow(queries + <usize>r * headRow, rowOf(q + column, row, padKey + column, own, first + r), headRow);
+      }
       const biasRows = bias ? bias + <usize>(head * tokens + first) * scoreRow : 0;
       for (let p = 0; p < padded; p += PANEL) {
         panelProduct(
-          scores + <usize>p * 4, scoreRow, queries, headRow, keys + <usize>(p >> 3) * keyPanel, rows, headDim, ZEROS, biasRows ? biasRows + <usize>p * 4 : 0, scoreRow,
+          scores + <usize>p * 4, scoreRow, queries, headRow, keys + <usize>(p >> 3) * keyPanel, rows, headDim, ZEROS,
+          biasRows ? biasRows + <usize>p * 4 : 0, scoreRow,
         );
       }
       for (let r = 0; r < rows; ++r) {
@@ -180,7 +190,9 @@ export function windowAttention(
       for (let r = 0; r < rows; ++r) {
         const token = load<i32>(own + (<usize>(first + r) << 2));
         if (token < 0) continue;
-        const from = queries + <usize>r * headRow, target = out + <usize>token * outRow + column, scale = v128.load(factors + (<usize>r << 4));
+        const from = queries + <usize>r * headRow;
+        const target = out + <usize>token * outRow + column;
+        const scale = v128.load(factors + (<usize>r << 4));
         for (let i: usize = 0; i < headRow; i += 16) v128.store(target + i, f32x4.mul(v128.load(from + i), scale));
       }
     }

@@ -7,7 +7,10 @@ import { field, openModel } from "./file";
 import { generate, openLanguage, takeId, takeInput } from "./generate";
 import { decimal, outOfRange, wholeNumber } from "./numbers";
 import { setRepetitionPenalty, setSeed, setTemperature, setTopK, setTopP } from "./sampler";
-import { argument, argumentCount, complain, endLine, exit, fail, giveUp, is, put, putNumber, putText, putZeroEnded, readArguments } from "./system";
+import {
+  argument, argumentCount, complain, endLine, exit, fail, giveUp, is, put, putNumber, putText, putZeroEnded,
+  readArguments,
+} from "./system";
 
 const HELP = `slab-wasi: runs a model that slab pack has written to one file
 

@@ -75,15 +75,9 @@ export async function slabSwinNetwork(tensors: Tensors, config: SlabSwinConfig):
         const mixed = softmaxMixing(
           q, transpose(k, [0, 1, 3, 2]), v, floats(table, [labels ? groups : 1, h, size, size]),
         );
-        x = add(
-          x,
-          rows(
-            await layer(
-              reshape(transpose(mixed, [0, 2, 1, 3]), [groups * size, dim]), linearOf(attn, "proj", dim, dim),
-            ),
-            back,
-          ),
-        );
+        x = add(x, rows(await layer(
+          reshape(transpose(mixed, [0, 2, 1, 3]), [groups * size, dim]), linearOf(attn, "proj", dim, dim),
+        ), back));
       }
       x = await mlp(
         x, foldPRepBN(block.scope("norm2"), normEps, linearOf(block, "mlp.fc1", dim, dim * mlpRatio)),
