@@ -19,7 +19,7 @@ const HELP = `slab generate PROMPT [options]: ${summary}
 PROMPT is one argument, or - for standard input (a newline at its end is left out). The text is shown as it comes, without the prompt.
 Ctrl-C stops after the token at hand; the exit code is then 130.
 
-  --model FOLDER|URL        config.json and tokenizer.json beside model.safetensors, or a name of slab list; default: slab-lm-books of a clone
+  --model FOLDER|URL        config.json and tokenizer.json beside model.safetensors, or a name of slab list; default: slab-lm-stories
   --max-tokens N            most tokens to generate; default 256. 0: only reads the prompt, for --save
   --temperature T           0: always the most likely token; default 0.8
   --top-k N                 only the N most likely tokens
