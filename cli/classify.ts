@@ -17,8 +17,7 @@ IMAGE is a PNG, JPEG or WebP file, a folder (every picture in it and below), or 
 One line a picture: its path, then labels with their scores, best first; separated by tabs, or in columns on a terminal.
 A picture that cannot be read is reported, the others go on, and the exit code is 1.
 
-  --model FOLDER|URL   config.json beside model.safetensors, or a name of slab list; default: slab-deit-cifar10 of a
-                       clone
+  --model FOLDER|URL   config.json beside model.safetensors, or a name of slab list; default: slab-deit-cifar10
 ${HELP_OF.config}
   --top N              labels a picture; default 5
 ${HELP_OF.dtype}

@@ -13,7 +13,7 @@ import { leftOver } from "../models/recognise.ts";
 import { unfinished } from "../models/training-state.ts";
 import { fileFault, HELP_OF, loadOptions, MODEL_OPTIONS, modelSource, parse } from "./options.ts";
 import { bytes, complain, help, out, outJson, plural, printable, Progress } from "./report.ts";
-import { writeBytes, writeTensors } from "./tensors-file.ts";
+import { writeBytes, writeRounded, writeTensors } from "./tensors-file.ts";
 import { watched } from "./watched.ts";
 
 export const summary = "a checkpoint packed or quantised, to load without that work";
@@ -26,7 +26,8 @@ config.json and model.safetensors.
 
 ${HELP_OF.dtype}
   --layout KIND     of int8: relaxed or plain, the builds that will load it; default: this host's
-  --unpacked        the network's tensors as they are, for any --dtype later and for other programs
+  --unpacked        the network's tensors as they are, for any --dtype later and for other programs; with --dtype int8
+                    each row of a matrix rounded to seven bits and a scale: a small file for every build and dtype
   --config NAME     a preset of slab list, or the path of a config.json, instead of what is there or recognised
   --dict NAME       of a PyTorch file with several: the dict of tensors to take, e.g. state_dict_ema
   --labels FILE     names of the classes, one a line, for config.json
@@ -47,7 +48,9 @@ export async function run(args: readonly string[]): Promise<void> {
   if (given === undefined || target === undefined || more.length > 0) throw new RangeError("convert takes two names: the model's file or folder and a new folder, e.g. slab convert slab_deit_tiny.pth slab-deit-tiny");
   const { layout, unpacked } = values;
   if (layout !== undefined && layout !== "relaxed" && layout !== "plain") throw new RangeError(`--layout is ${JSON.stringify(layout)}, expected relaxed or plain`);
-  if (unpacked && (layout !== undefined || values.dtype !== undefined)) throw new RangeError("--unpacked keeps tensors as they are: leave out --dtype and --layout");
+  if (unpacked && (layout !== undefined || !["int8", undefined].includes(values.dtype as string | undefined))) {
+    throw new RangeError("--unpacked keeps tensors as they are, or rounds them with --dtype int8: leave out --layout and any other --dtype");
+  }
   const options = await loadOptions(parsed);
   const file = join(target, "model.safetensors");
   if (existsSync(file)) throw new RangeError(`${printable(file)} exists already: give a new folder, or remove it`);
@@ -60,7 +63,8 @@ export async function run(args: readonly string[]): Promise<void> {
     if (opened.recognised && !values.json) out(describe(given, opened));
     let packed: { readonly dtype: string; readonly build: string; readonly folds: number; readonly norms: number } | undefined, size: number;
     if (unpacked) {
-      size = await writeUnpacked(opened, target, (done, total) => progress.bytes("writing", done, total));
+      const write = values.dtype ? writeRounded : writeTensors;
+      size = await writeUnpacked(opened, target, (done, total) => progress.bytes("writing", done, total), write);
     } else {
       const weights = watched(opened.checkpoint, (done, total) => progress.bytes("packing", done, total));
       using model = await load({ config: opened.json, weights, tokenizer: await tokenizerOf(opened) }, {
@@ -82,7 +86,7 @@ export async function run(args: readonly string[]): Promise<void> {
         ...(recognised ? { recognised: { preset: recognised.preset ?? null, config: recognised.config, assumed: recognised.assumed } } : {}), ...(dict === undefined ? {} : { dict }),
       });
     }
-    const weights = packed ? `weights ${packed.dtype}, ${bytes(size)}, ${plural(packed.norms, "norm")} folded in` : `tensors as they were, ${bytes(size)}`;
+    const weights = packed ? `weights ${packed.dtype}, ${bytes(size)}, ${plural(packed.norms, "norm")} folded in` : `tensors ${values.dtype ? "rounded to int8" : "as they were"}, ${bytes(size)}`;
     out(`${printable(target)}: ${files.map(printable).join(", ")}; ${weights}`);
   } finally {
     progress.clear();
@@ -101,13 +105,15 @@ export function describe(given: string, { config, recognised, checkpoint: { meta
 }
 
 /** The tensors that the network reads, as safetensors in `target`. */
-export async function writeUnpacked({ checkpoint, config }: OpenedModel, target: string, onProgress: (done: number, total: number) => void): Promise<number> {
+export async function writeUnpacked(
+  { checkpoint, config }: OpenedModel, target: string, onProgress: (done: number, total: number) => void, write = writeTensors,
+): Promise<number> {
   if (packedOf(checkpoint)) throw new RangeError(`${checkpoint.name} is packed already, its tensors are folded: give the original checkpoint`);
   // asks for every tensor by name and shape, and reads none
   build(new Plan({ type: "f32", relaxed: false }), checkpoint, config);
   const unasked = new Set(checkpoint.unasked());
   await mkdir(target, { recursive: true });
-  return writeTensors(join(target, "model.safetensors"), checkpoint, checkpoint.names().filter((name) => !unasked.has(name)), onProgress);
+  return write(join(target, "model.safetensors"), checkpoint, checkpoint.names().filter((name) => !unasked.has(name)), onProgress);
 }
 
 /** What is beside a language model's weights. */

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// npm start: classifies the sample pictures and writes a paragraph with the trained models of the clone, and says what
-// that took.
+// npm start: classifies the sample pictures and writes a paragraph with the trained models of the clone, or of
+// slab-wasm-models, and says what that took.
 import { readdir, readFile } from "node:fs/promises";
 import { extname, join } from "node:path";
 import type { Model } from "../bindings/index.ts";
@@ -10,7 +10,7 @@ import { CLASSIFIER, LANGUAGE_MODEL, modelSource, packageRoot } from "./options.
 import { bar, bytes, complain, milliseconds, out, percent, plural, printable, quantile } from "./report.ts";
 
 const LABELS = 3, RUNS = 7, BAR = 20;
-const PROMPT = "It was a dark and stormy night";
+const PROMPT = "Once upon a time";
 const WRITING = { maxTokens: 80, temperature: 0.6, topP: 0.9, seed: 6 };
 
 async function loaded(name: string): Promise<Model> {

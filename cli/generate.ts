@@ -18,7 +18,7 @@ without the prompt.
 Ctrl-C stops after the token at hand; the exit code is then 130.
 
   --model FOLDER|URL        config.json and tokenizer.json beside model.safetensors, or a name of slab list; default:
-                            slab-lm-books of a clone
+                            slab-lm-stories
   --max-tokens N            most tokens to generate; default 256. 0: only reads the prompt, for --save
   --temperature T           0: always the most likely token; default 0.8
   --top-k N                 only the N most likely tokens

@@ -1,7 +1,8 @@
-// slab list: the networks by name, and the trained models that come with a clone or were downloaded.
+// slab list: the networks by name, and the trained models of a clone, of slab pull and of slab-wasm-models.
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { cachedModels } from "../bindings/platform/cache.ts";
+import { installedModels } from "../bindings/platform/installed.ts";
 import { parseConfig, PRESETS } from "../models/all.ts";
 import type { ModelConfig } from "../bindings/config/config.ts";
 import { isLanguageModel } from "../bindings/config/config.ts";
@@ -43,7 +44,8 @@ export async function run(args: readonly string[]): Promise<void> {
         + `${printable(positionals[0]!)}`,
     );
   const presets = Object.keys(PRESETS).map((name) => ({ name, config: parseConfig(name) }));
-  const folders = [...(await modelsIn(pretrainedFolder)), ...(await modelsIn(cachedModels()))];
+  const parents = [pretrainedFolder, cachedModels(), installedModels()].filter((parent) => parent !== undefined);
+  const folders = (await Promise.all(parents.map(modelsIn))).flat();
   const models = folders.filter((found) => "config" in found), unknown = folders.filter((found) => "error" in found);
   if (values.json) {
     return outJson({
@@ -56,10 +58,7 @@ export async function run(args: readonly string[]): Promise<void> {
   for (const line of table(["preset", ...head], presets.map(({ name, config }) => [name, ...cells(config)]))) out(line);
   out("");
   if (folders.length === 0)
-    return out(
-      "no trained models here: slab pull downloads the paper's, a clone of the repository has others in "
-        + "models/pretrained",
-    );
+    return out("no trained models here: npm i slab-wasm-models installs two, slab pull downloads the paper's");
   const rows = models.map(({ name, folder, bytes: size, config }) => [
     printable(name), ...cells(config), bytes(size), printable(shorter(folder)),
   ]);

@@ -10,7 +10,8 @@ import type { WeightType } from "../bindings/plan/dtype.ts";
 import { WEIGHT_TYPES } from "../bindings/plan/dtype.ts";
 import type { LoadOptions } from "../bindings/index.ts";
 import { cachedModel } from "../bindings/platform/cache.ts";
-import { RELEASES } from "../models/releases.ts";
+import { installedModel } from "../bindings/platform/installed.ts";
+import { MODELS_PACKAGE, PACKAGED, RELEASES } from "../models/releases.ts";
 
 type OptionSpecs = NonNullable<ParseArgsConfig["options"]>;
 
@@ -125,25 +126,28 @@ export const packageRoot = ((): string => {
   return folder;
 })();
 
-/** Trained models of a clone; the published package has none. */
+/** Trained models of a clone; the published package has none, slab-wasm-models two. */
 export const pretrainedFolder = join(packageRoot, "models", "pretrained");
 
-/** What a clone's commands use when no model is given. */
-export const CLASSIFIER = "slab-deit-cifar10", LANGUAGE_MODEL = "slab-lm-books";
+/** What commands use when no model is given. */
+export const CLASSIFIER = "slab-deit-cifar10", LANGUAGE_MODEL = "slab-lm-stories";
 
-/** A model's folder, file or URL: as given, or a name of `slab list`, of a clone or downloaded; without any, `fallback` of the clone. */
+/** A model's folder, file or URL: as given, or a name of `slab list`; without any, `fallback`. */
 export function modelSource(given: string | boolean | undefined, fallback = CLASSIFIER): string {
   if (typeof given === "string") {
     const named = join(pretrainedFolder, given);
     if (!/^[\w.-]+$/.test(given) || existsSync(given)) return given;
     if (existsSync(join(named, "config.json"))) return named;
-    const cached = cachedModel(given);
-    if (!cached && Object.hasOwn(RELEASES, given)) throw new RangeError(`${given} is not on this machine: slab pull ${given} downloads it`);
-    return cached ?? given;
+    const found = cachedModel(given) ?? installedModel(given), absent = `${given} is not on this machine`;
+    if (!found && Object.hasOwn(RELEASES, given)) throw new RangeError(`${absent}: slab pull ${given} downloads it`);
+    if (!found && PACKAGED.includes(given)) throw new RangeError(`${absent}: npm i ${MODELS_PACKAGE} installs it`);
+    return found ?? given;
   }
-  const source = join(pretrainedFolder, fallback);
-  if (!existsSync(join(source, "config.json"))) {
-    throw new Error("no model is installed with this package: give one with --model FOLDER or --model URL (config.json beside model.safetensors)");
+  const ofClone = join(pretrainedFolder, fallback);
+  const source = existsSync(join(ofClone, "config.json")) ? ofClone : installedModel(fallback);
+  if (!source) {
+    throw new Error(`no model was given, and none is installed: npm i ${MODELS_PACKAGE}, `
+      + "or give one with --model FOLDER or --model URL (config.json beside model.safetensors)");
   }
   return source;
 }

@@ -1,8 +1,12 @@
 // Writes tensors of a checkpoint to a safetensors file, one at a time.
 import type { FileHandle } from "node:fs/promises";
 import { open, rename, rm } from "node:fs/promises";
-import type { Checkpoint, DType } from "../bindings/checkpoint/index.ts";
-import { safetensorsLayout } from "../bindings/checkpoint/write.ts";
+import type { Checkpoint, DType, FloatDType } from "../bindings/checkpoint/index.ts";
+import { toFloat32 } from "../bindings/checkpoint/index.ts";
+import { isRoundable, rounded, SCALE } from "../bindings/checkpoint/rounded.ts";
+import { safetensorsBytes, safetensorsLayout } from "../bindings/checkpoint/write.ts";
+import type { WriteEntry } from "../bindings/checkpoint/write.ts";
+import { notFinite } from "../bindings/checkpoint/floats.ts";
 
 type OnBytes = (done: number, total: number) => void;
 
@@ -24,6 +28,29 @@ export async function writeTensors(
     }
   });
   return byteLength;
+}
+
+/** The tensors with matrices rounded to int8, a scale for each row. Returns the bytes of the file. */
+export async function writeRounded(
+  file: string, checkpoint: Checkpoint, names: readonly string[], onProgress: OnBytes,
+): Promise<number> {
+  const entries: WriteEntry[] = [], bytesOf = (numbers: Int8Array | Float32Array): Uint8Array =>
+    new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength);
+  for (const name of names) {
+    const { dtype, shape } = checkpoint.info(name)!, data = await checkpoint.raw(name).read();
+    if (!isRoundable({ dtype, shape })) {
+      entries.push({ name, dtype: dtype as DType, shape, data });
+      continue;
+    }
+    const rows = shape[0]!, { ints, scales } = rounded(toFloat32(data, dtype as FloatDType), rows);
+    // what training left of NaN and infinity is told, not rounded away
+    if (!scales.every(Number.isFinite)) throw notFinite(name);
+    entries.push({ name, dtype: "I8", shape, data: bytesOf(ints) });
+    entries.push({ name: name + SCALE, dtype: "F32", shape: [rows, 1], data: bytesOf(scales) });
+  }
+  const content = safetensorsBytes(entries, { format: "pt" });
+  await writeBytes(file, content, onProgress);
+  return content.length;
 }
 
 /** Bytes written at once: few enough to see it go on. */

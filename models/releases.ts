@@ -11,3 +11,6 @@ export const RELEASES: Readonly<Record<string, string>> = {
   swin_t_prepbn: "swin_tiny_prepbn.pth", slab_swin_t: "slab_swin_tiny.pth",
   slab_swin_s: "slab_swin_small.pth", slab_cswin_t: "slab_cswin_tiny.pth",
 };
+
+/** The npm package with models that are small enough for one, and what it has. */
+export const MODELS_PACKAGE = "slab-wasm-models", PACKAGED: readonly string[] = ["slab-deit-cifar10", "slab-lm-stories"];

@@ -1,12 +1,14 @@
 // The documentation against what it is about: links and anchors lead somewhere, programs parse, those marked `run` run
-// in a clone, and lists of options and methods have every name of their types and no other.
+// in a clone, those marked `run installed` where npm has installed the packages, and lists of options and methods have every name of their types and no other.
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { transform } from "esbuild";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { stageModels } from "../scripts/pack.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const read = (file: string): string => readFileSync(join(root, file), "utf8");
@@ -14,7 +16,8 @@ const filesIn = (folder: string, end: string): string[] =>
   readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
     .filter((file) => file.endsWith(end) && !file.includes("node_modules")).sort().map((file) => join(folder, file));
 const manual = filesIn("docs", ".md"), front = ["README.md", "SECURITY.md"];
-const pages = [...front, "AGENTS.md", ...manual, ...filesIn("examples", ".md"), "models/train/README.md"];
+const cards = filesIn("models/pretrained", ".md");
+const pages = [...front, "AGENTS.md", ...manual, ...filesIn("examples", ".md"), "models/train/README.md", ...cards];
 
 /** The table of runtimes, which is written by a run of theirs. */
 const RUNTIMES = /<!-- runtimes:begin.*-->\n[^]*<!-- runtimes:end -->/;
@@ -50,6 +53,21 @@ for (const page of pages) {
   });
 }
 
+let project: string | undefined;
+test.after(() => project !== undefined && rmSync(project, { recursive: true }));
+
+/** A folder with this clone and the models as npm installs the packages. */
+function installed(): string {
+  if (project === undefined) {
+    project = mkdtempSync(join(tmpdir(), "slab-docs-"));
+    const modules = join(project, "node_modules"), models = join(modules, "slab-wasm-models");
+    mkdirSync(models, { recursive: true });
+    symlinkSync(root, join(modules, "slab-wasm"), "junction");
+    stageModels(models);
+  }
+  return project;
+}
+
 for (const page of [...front, ...manual]) {
   const programs = [...read(page).matchAll(FENCE)].map(([, info, code]) => ({ info: info!.split(" "), code: code! }));
   const scripts = programs.filter(({ info: [language] }) => language === "js" || language === "ts");
@@ -58,9 +76,10 @@ for (const page of [...front, ...manual]) {
       for (const { info: [language], code } of scripts) await transform(code, { loader: language as "js" | "ts" });
     });
   }
-  scripts.filter(({ info }) => info.includes("run")).forEach(({ code }, i) => {
-    test(`${page}: program ${i + 1} runs in a clone`, () => {
-      const options = { cwd: root, input: code, encoding: "utf8", timeout: 60_000 } as const;
+  scripts.filter(({ info }) => info.includes("run")).forEach(({ info, code }, i) => {
+    const place = info.includes("installed") ? "where both packages are installed" : "in a clone";
+    test(`${page}: program ${i + 1} runs ${place}`, () => {
+      const options = { cwd: info.includes("installed") ? installed() : root, input: code, encoding: "utf8", timeout: 60_000 } as const;
       const { status, stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-"], options);
       assert.equal([status, stderr], [0, ""]);
       assert.ok(stdout.length > 0, "it printed nothing");

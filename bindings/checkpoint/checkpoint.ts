@@ -38,8 +38,14 @@ export class Checkpoint implements Tensors {
       }
       const { entries, metadata } = await readHeader(source);
       const stored = new Map<string, Stored>();
-      for (const entry of entries.values()) stored.set(entry.name, storedIn(source, entry));
-      return new Checkpoint(source.name, stored, metadata, [source]);
+      let rounded = false;
+      for (const entry of entries.values()) {
+        stored.set(entry.name, storedIn(source, entry));
+        rounded ||= entry.dtype === "I8";
+      }
+      // few are
+      const all = rounded ? (await import("./rounded.ts")).widened(stored) : stored;
+      return new Checkpoint(source.name, all, metadata, [source]);
     } catch (error) {
       await closeAll([source]).catch(() => {});
       throw error;

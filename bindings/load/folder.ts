@@ -139,6 +139,21 @@ async function openWeights(folder: Folder, options: PthOptions): Promise<Checkpo
   return Checkpoint.open(source, options);
 }
 
+/** A file of weights at an address. */
+export async function weightsAt(url: URL, options: FolderOptions): Promise<ByteSource> {
+  const { name, single } = await folderAt(url, options);
+  if (!single) throw new RangeError(`weights is the address of a folder, ${name}: give load() that, or the file's`);
+  return single();
+}
+
+/** tokenizer.json as text, or tokenizer.model's bytes, at an address. */
+export async function tokenizerAt(url: URL, options: FolderOptions): Promise<unknown> {
+  const folder = await folderAt(new URL(".", url), options), file = url.pathname.replace(/.*\//, "");
+  const bytes = await folder.bytes(file + url.search, VOCABULARY_BYTES);
+  if (!bytes) throw new RangeError(`${folder.name} has no ${file}, the tokenizer: check its address`);
+  return file.endsWith(".json") ? new TextDecoder().decode(bytes) : bytes;
+}
+
 /** Opens the checkpoint of a folder, or one file, and reads its config, or takes the one given, or recognises it from the tensors. */
 export async function openFolder(source: string | URL, options: FolderOptions, known: Known): Promise<OpenedModel> {
   const folder = await folderAt(source, options);

@@ -5,26 +5,25 @@ import type { ByteSource } from "../checkpoint/index.ts";
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { blobSource, bytesSource, streamSource } from "../checkpoint/source.ts";
 import { describe } from "../describe.ts";
-import type { OpenedModel } from "./folder.ts";
-import { described, openFile, parseJson } from "./folder.ts";
+import type { FolderOptions, OpenedModel } from "./folder.ts";
+import { described, openFile, parseJson, tokenizerAt, weightsAt } from "./folder.ts";
 
 /** What to load when there is no folder: objects, bytes or streams. */
 export interface ModelParts {
   /** What config.json holds, its text, or a preset's name; left out, the network is recognised from the tensors, where that can be. */
   readonly config?: unknown;
-  /** A safetensors or PyTorch file, or an opened checkpoint, which stays open. */
-  readonly weights: Uint8Array | ArrayBuffer | Blob | ReadableStream<Uint8Array> | ByteSource | Checkpoint;
-  /** What tokenizer.json holds, or its text, or the bytes of a SentencePiece tokenizer.model; without it a language model takes token ids only. */
+  /** A safetensors or PyTorch file, its address, or an opened checkpoint, which stays open. */
+  readonly weights: URL | Uint8Array | ArrayBuffer | Blob | ReadableStream<Uint8Array> | ByteSource | Checkpoint;
+  /**
+   * What tokenizer.json holds, or its text, or the bytes of a SentencePiece tokenizer.model, or either's address;
+   * without it a language model takes token ids only.
+   */
   readonly tokenizer?: unknown;
 }
 
-interface PartsOptions {
-  readonly config?: unknown;
-  readonly signal?: AbortSignal;
-}
-
 /** Opens the weights among the parts, with their config or the one given instead. */
-export async function openParts(parts: ModelParts, { signal, config: override }: PartsOptions, known: Known): Promise<OpenedModel> {
+export async function openParts(parts: ModelParts, asked: FolderOptions, known: Known): Promise<OpenedModel> {
+  const { signal, config: override } = asked;
   if (typeof parts !== "object" || parts === null || !("weights" in parts)) {
     throw new TypeError("the source is not one that load() knows: expected a folder's path or URL, or { config, weights }");
   }
@@ -32,13 +31,16 @@ export async function openParts(parts: ModelParts, { signal, config: override }:
   if (typeof given === "string" && given.trimStart().startsWith("{")) given = parseJson(given, "config");
   // a bad config is said before anything is opened
   if (given !== undefined) await configOf(known, given);
-  const { weights } = parts, tokenizer = async (): Promise<unknown> => parts.tokenizer;
+  const { weights } = parts;
+  const tokenizer = async (): Promise<unknown> =>
+    parts.tokenizer instanceof URL ? tokenizerAt(parts.tokenizer, asked) : parts.tokenizer;
   if (weights instanceof Checkpoint) {
     return { ...(await described(weights, given, known)), checkpoint: weights, owned: false, tokenizer };
   }
   const options = signal ? { signal } : {};
   let source: ByteSource;
-  if (weights instanceof Uint8Array || weights instanceof ArrayBuffer) source = bytesSource("weights", weights, options);
+  if (weights instanceof URL) source = await weightsAt(weights, asked);
+  else if (weights instanceof Uint8Array || weights instanceof ArrayBuffer) source = bytesSource("weights", weights, options);
   else if (weights instanceof Blob) source = blobSource("weights", weights, options);
   else if (weights instanceof ReadableStream) source = await streamSource("weights", weights, options);
   else if (typeof weights === "object" && weights !== null && "read" in weights) source = weights;

@@ -4,6 +4,7 @@ import { fileSource } from "../checkpoint/file.ts";
 import { isWeights, quote } from "../checkpoint/names.ts";
 import type { Folder, FolderOptions } from "../load/folder.ts";
 import { cachedModel } from "./cache.ts";
+import { installedModel } from "./installed.ts";
 import { fs, path as paths, url as urls } from "./builtins.ts";
 
 /** What is at a path; undefined for nothing. */
@@ -19,10 +20,13 @@ function statOf(path: string): Stats | undefined {
 
 /** Nothing is at a path: what it may have meant, and how to get it. */
 async function missing(path: string): Promise<RangeError> {
-  const { RELEASES } = await import("../../models/releases.ts");
+  const { MODELS_PACKAGE, PACKAGED, RELEASES } = await import("../../models/releases.ts");
   const address = `https://huggingface.co/${path}/resolve/main/`, isHub = /^\w[\w.-]*\/[\w.-]+$/.test(path);
   if (Object.hasOwn(RELEASES, path)) {
     return new RangeError(`${path} is not on this machine: slab pull ${path} downloads it`);
+  }
+  if (PACKAGED.includes(path)) {
+    return new RangeError(`${path} is not on this machine: npm i ${MODELS_PACKAGE} installs it`);
   }
   if (isWeights(path)) return new RangeError(`there is no file ${quote(path)}: check the path`);
   const remedy = "give the folder that holds config.json and model.safetensors";
@@ -32,8 +36,8 @@ async function missing(path: string): Promise<RangeError> {
 export async function diskFolder(given: string | URL, { signal }: FolderOptions): Promise<Folder> {
   let path = typeof given === "string" ? given : urls.fileURLToPath(given), found = statOf(path);
   if (!found) {
-    // what is here goes before what was downloaded
-    path = cachedModel(path) ?? path;
+    // what is here goes before what was downloaded, and that before what is installed
+    path = cachedModel(path) ?? installedModel(path) ?? path;
     found = statOf(path);
   }
   if (!found) throw await missing(path);

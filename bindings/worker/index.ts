@@ -57,13 +57,14 @@ async function portable(source: string | URL | ModelParts, { signal }: LoadOptio
   if (source instanceof URL) return source.href;
   if (typeof source === "string") return platform.disk || platform.base === undefined ? source : new URL(source, platform.base).href;
   if (typeof source !== "object" || source === null || !("weights" in source)) return source;
-  const { weights } = source;
+  const { weights } = source, located = (part: unknown): unknown => (part instanceof URL ? { href: part.href } : part);
+  const parts = Object.fromEntries(Object.entries(source).map(([name, part]) => [name, located(part)]));
   if (weights instanceof ReadableStream) {
     const held = await streamSource("weights", weights, signal ? { signal } : {});
-    return { ...source, weights: await held.read(0, held.size) };
+    return { ...parts, weights: await held.read(0, held.size) };
   }
-  if (weights instanceof Uint8Array || weights instanceof ArrayBuffer || weights instanceof Blob) return source;
-  throw new TypeError(`weights is ${describe(weights)}, which cannot go to a worker: give the bytes of a safetensors file, a Blob or a stream, or the folder's address`);
+  if ([URL, Uint8Array, ArrayBuffer, Blob].some((kind) => weights instanceof kind)) return parts;
+  throw new TypeError(`weights is ${describe(weights)}, which cannot go to a worker: give the bytes of a safetensors file, a Blob, a stream or an address`);
 }
 
 /** A Model in a worker. */

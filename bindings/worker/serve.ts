@@ -24,6 +24,14 @@ const OF_SESSION = new Map([["prefill", true], ["decode", true], ["logits", true
 const passOn = (to: Model | Session, method: string, args: readonly unknown[], signal: AbortSignal | undefined): unknown =>
   (to as unknown as Methods)[method]!(...(signal ? [...args.slice(0, -1), { ...(args.at(-1) as object), signal }] : args));
 
+/** A source with its addresses as load() takes them. */
+function located(source: unknown): string | ModelParts {
+  if (typeof source !== "object" || source === null) return source as string;
+  const part = (value: unknown): unknown =>
+    typeof value === "object" && value !== null && "href" in value ? new URL(String(value.href)) : value;
+  return Object.fromEntries(Object.entries(source).map(([name, value]) => [name, part(value)])) as unknown as ModelParts;
+}
+
 export function serve(onMessage: (receive: (request: Request) => void) => void, post: (reply: Reply) => void): void {
   let model: Model | undefined;
   const made = new Map<number, Session | Generating>();
@@ -32,9 +40,9 @@ export function serve(onMessage: (receive: (request: Request) => void) => void, 
 
   async function open([source, options]: readonly unknown[], id: number, signal: AbortSignal): Promise<Loaded> {
     const { wasm } = options as LoadOptions;
-    // an address travels as text
+    // addresses travel as text
     const kernels = typeof wasm === "string" ? { wasm: new URL(wasm) } : {};
-    model = await load(source as string | ModelParts, { ...(options as LoadOptions), ...kernels, signal, onProgress: (progress) => post({ id, progress }), onDownload: (download) => post({ id, download }) });
+    model = await load(located(source), { ...(options as LoadOptions), ...kernels, signal, onProgress: (progress) => post({ id, progress }), onDownload: (download) => post({ id, download }) });
     const { config, caps } = model, language = isLanguageModel(config), { stateBytes, context } = language ? model.session() : { stateBytes: 0, context: 0 };
     return { config, caps, stateBytes, context, vocabSize: language ? model.tokenizer?.vocabSize : undefined };
   }

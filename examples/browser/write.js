@@ -11,7 +11,7 @@ export async function startWriting() {
   const status = statusLine($("write-status"));
   let model;
   try {
-    model = await load("models/slab-lm-books", { sessions: 1, ...loading(status) });
+    model = await load("models/slab-lm-stories", { sessions: 1, ...loading(status) });
   } catch (error) {
     status.complain(error);
     throw error;

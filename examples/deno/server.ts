@@ -3,7 +3,7 @@ import { load } from "slab-wasm";
 
 const models = new URL("../../models/pretrained/", import.meta.url);
 const vision = await load(new URL("slab-deit-cifar10", models));
-const language = await load(new URL("slab-lm-books", models));
+const language = await load(new URL("slab-lm-stories", models));
 
 Deno.serve({ port: Number(Deno.args[0] ?? 8000) }, async (request) => {
   const wanted = `${request.method} ${new URL(request.url).pathname}`;

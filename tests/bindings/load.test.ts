@@ -15,7 +15,9 @@ import { readHeader } from "../../bindings/checkpoint/safetensors.ts";
 import { load } from "../../bindings/index.ts";
 import type { LoadOptions, ModelParts, Progress } from "../../bindings/index.ts";
 import { syntheticInput } from "../golden/synthetic.ts";
+import { lmEntries, tinyLmConfig } from "../golden/tiny-lm.ts";
 import { rejects } from "./checkpoint/fixtures.ts";
+import { booksJson } from "./tokenizer/tokenizers.ts";
 import {
   fileWith, openFiles, runScript, tinyConfig, tinyEntries, tinyFile, tinyFolder, tinyPixels, withFolder, writeEntries,
 } from "./tiny.ts";
@@ -152,6 +154,27 @@ for (const ranges of [true, false]) {
     }
   });
 }
+
+test("parts at addresses: files on disk and behind http, weights and tokenizer each where it likes", () =>
+  withFolder({ ...tinyFolder, "hashed-1.json": booksJson, "none.txt": "x" }, async (folder) => {
+    const disk = pathToFileURL(`${folder}/`), weights = new URL("model.safetensors", disk);
+    assert.equal(await logitsOf({ config: tinyConfig, weights }), expected);
+    await rejects(
+      () => load({ config: tinyConfig, weights: disk }), /^weights is the address of a folder, .*: give load\(\) that/,
+    );
+    const config = { ...tinyLmConfig, vocab_size: 4096 }, words = safetensorsBytes(writeEntries(lmEntries(config)));
+    const answer = (request: IncomingMessage, response: ServerResponse): void =>
+      void response.end(request.url === "/w.safetensors?v=2" ? words : undefined);
+    await served(answer, async (origin) => {
+      const language = { config, weights: new URL(`${origin}/w.safetensors?v=2`) };
+      const model = await load({ ...language, tokenizer: new URL("hashed-1.json", disk) });
+      assert.is(model.tokenizer?.vocabSize, 4096);
+      model.dispose();
+      const tokenizer = new URL("nowhere.json", disk);
+      await rejects(() => load({ ...language, tokenizer }), / has no nowhere\.json, the tokenizer: check its address$/);
+    });
+    assert.equal(openFiles(folder), []);
+  }));
 
 test("a folder behind http, from a server that is not there", async () => {
   const server = createServer();
@@ -443,6 +466,9 @@ test("sources: no folder, a file, nothing at all", async () => {
   const { SLAB_CACHE } = process.env;
   process.env.SLAB_CACHE = "/nowhere";
   await rejects(() => load("slab_deit_s"), /^slab_deit_s is not on this machine: slab pull slab_deit_s downloads/);
+  await rejects(
+    () => load("slab-lm-stories"), /^slab-lm-stories is not on this machine: npm i slab-wasm-models installs it$/,
+  );
   if (SLAB_CACHE === undefined) delete process.env.SLAB_CACHE;
   else process.env.SLAB_CACHE = SLAB_CACHE;
   await rejects(() => load("ftp://127.0.0.1/model"), /is not a file:, http: or https: URL/, RangeError);

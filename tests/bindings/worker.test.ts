@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { safetensorsBytes } from "../../bindings/checkpoint/index.ts";
@@ -47,9 +47,11 @@ test("images: the same logits, labels and facts, with threads of its own", () =>
     assert.ok((await model.profile({ rounds: 1 })).totalMs > 0);
   }, { threads: 2 }));
 
-test("sources: a folder, a Blob, a stream, buffers; a stream is read, bytes are left with their owner", () =>
+test("sources: a folder, a Blob, a stream, buffers, an address; a stream is read, bytes are left with their owner", () =>
   withFolder(tinyFolder, async (folder) => {
-    const kinds: (string | ModelParts)[] = [folder, ...[new Blob([tinyFile]), new Blob([tinyFile]).stream(), tinyFile, tinyFile.buffer].map((weights) => ({ config: tinyConfig, weights }))];
+    const address = pathToFileURL(`${folder}/model.safetensors`);
+    const weights = [new Blob([tinyFile]), new Blob([tinyFile]).stream(), tinyFile, tinyFile.buffer, address];
+    const kinds: (string | ModelParts)[] = [folder, ...weights.map((weights) => ({ config: tinyConfig, weights }))];
     const twin = await local.load(folder, { threads: 1 });
     for (const source of kinds) {
       const model = await load(source, { threads: 1 });

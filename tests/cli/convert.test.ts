@@ -37,7 +37,10 @@ test("convert says what it needs", async () => {
   for (const [args, message] of [
     [[], /two names/],
     [["a"], /two names/],
-    [["slab-deit-cifar10", "x", "--unpacked", "--dtype", "int8"], /--unpacked keeps tensors as they are/],
+    [
+      ["slab-deit-cifar10", "x", "--unpacked", "--dtype", "int4"],
+      /--unpacked keeps tensors as they are, or rounds them with --dtype int8: leave out/,
+    ],
     [["slab-deit-cifar10", "x", "--layout", "tall"], /expected relaxed or plain/],
     [["nowhere", "x"], /nowhere/],
   ] as const) {
@@ -46,6 +49,26 @@ test("convert says what it needs", async () => {
     assert.match(stderr, message);
     assert.is(stderr.trimEnd().split("\n").length, 1);
   }
+});
+
+test("convert --unpacked --dtype int8: half the file, any dtype later, nearly the same scores", async () => {
+  await inFolder(async (folder) => {
+    const convert = ["convert", "slab-deit-cifar10", "rounded", "--unpacked", "--dtype", "int8"];
+    const { code, stdout, stderr } = await slab(convert, { cwd: folder });
+    assert.equal([code, stderr], [0, ""]);
+    assert.match(stdout, /^rounded: model\.safetensors, config\.json; tensors rounded to int8, 5\.6 MiB\n$/);
+    const quality = ["quality", "slab-deit-cifar10", "--dtype", "int8", "--json"];
+    const original = JSON.parse((await slab(quality)).stdout);
+    const again = JSON.parse((await slab(["quality", "rounded", ...quality.slice(2)], { cwd: folder })).stdout);
+    assert.equal([again.same, again.weightBytes], [original.pictures, original.weightBytes]);
+    const best = async (model: string) => {
+      const { stdout } = await slab(["classify", cat, "--model", model, "--json", "--deterministic"], { cwd: folder });
+      return JSON.parse(stdout).pictures[0].labels[0] as { label: string; score: number };
+    };
+    const [one, other] = [await best("slab-deit-cifar10"), await best("rounded")];
+    assert.is(other.label, one.label);
+    assert.ok(Math.abs(other.score - one.score) < 0.05, `${other.score}, expected about ${one.score}`);
+  });
 });
 
 const entries = writeEntries(tinyEntries), cat = join(samples, "cat.png");

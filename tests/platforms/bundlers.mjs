@@ -20,7 +20,7 @@ cpSync(join(here, "bundlers"), join(project, "src"), { recursive: true });
 const page = (/** @type {string} */ file) =>
   `<!doctype html><meta charset="utf-8"><script type="module" src="${file}"></script>`;
 writeFileSync(join(project, "index.html"), page("./src/app.js"));
-writeFileSync(join(project, "core.html"), page("./src/core.js"));
+for (const name of ["core", "models"]) writeFileSync(join(project, `${name}.html`), page(`./src/${name}.js`));
 const server = await serve({ out: project, models: join(root, "models") });
 /** @type {Promise<any> | undefined} */
 let browser;
@@ -111,6 +111,22 @@ const BUILDS = [
       });
       carriesOne(join(project, "vite-core/assets"));
       await visit("vite-core", {}, "core.html");
+    },
+  },
+  {
+    name: "Vite, models", needs: ["vite"],
+    async run() {
+      const { build } = await import(pathToFileURL(require.resolve("vite")).href.replace(/index\.cjs$/, "dist/node/index.js"));
+      const rollupOptions = { input: join(project, "models.html") };
+      await build({ root: project, base: "./", logLevel: "warn", build: { outDir: "vite-models", target: "es2022", rollupOptions } });
+      await visit("vite-models", {}, "models.html");
+    },
+  },
+  {
+    name: "webpack, models", needs: ["webpack"],
+    async run() {
+      await pack("webpack-models", "./src/models.js", true);
+      await visit("webpack-models");
     },
   },
   {

@@ -10,6 +10,7 @@
  * @property {() => any} vision    a source for load(): slab-deit-cifar10; called anew for every load, as streams are
  *           read once
  * @property {() => any} language  slab-lm-books
+ * @property {(name: string) => any} packaged  a model of slab-wasm-models as load() takes it here
  * @property {() => any} [wasm]    slab-simd.wasm in a form that this host can give
  * @property {(name: string) => Promise<Uint8Array>} picture  a file of models/samples
  * @property {Fixture} fixture
@@ -26,6 +27,7 @@
  * @property {number[]} tokens
  * @property {string} snapshot  base64
  * @property {number[]} continued  tokens after the snapshot
+ * @property {string} story  of the packaged story-teller
  */
 
 const PROMPT = "It was a dark and stormy night";
@@ -33,7 +35,7 @@ const PICTURES = { "cat.png": "cat", "horse.webp": "horse", "deer.jpg": "deer" }
 
 /** @param {Host} host */
 export async function conformance({
-  load, loadInWorker, ownWorker, vision, language, wasm, picture, fixture, onCheck,
+  load, loadInWorker, ownWorker, vision, language, packaged, wasm, picture, fixture, onCheck,
 }) {
   /** @type {{ name: string, error?: string }[]} */
   const checks = [];
@@ -49,7 +51,7 @@ export async function conformance({
   };
   const { reference } = fixture, pixels = Float32Array.from(fixture.pixels);
   /** @type {Outcome} */
-  const outcome = { logits: [], nextLogits: 0, tokens: [], snapshot: "", continued: [] };
+  const outcome = { logits: [], nextLogits: 0, tokens: [], snapshot: "", continued: [], story: "" };
   /** @type {any} */
   let caps;
 
@@ -195,6 +197,21 @@ export async function conformance({
         includes("a reason", own.caps.reasons.join(), "one thread: Firefox can hang");
     });
   }
+
+  await check("slab-wasm-models: both, the same story", async () => {
+    const classifier = await load(packaged("slab-deit-cifar10"));
+    equal("label", (await classifier.classify(await picture("cat.png"), { topK: 1 }))[0]?.label, "cat");
+    classifier.dispose();
+    for (const loadOne of loadInWorker ? [load, loadInWorker] : [load]) {
+      const teller = await loadOne(packaged("slab-lm-stories"), { deterministic: true });
+      let story = "";
+      const tokens = (await teller.session()).generate("Once upon a time", { maxTokens: 24, temperature: 0 });
+      for await (const { text } of tokens) story += text;
+      outcome.story ||= story;
+      equal("story", story, reference?.story ?? outcome.story);
+      teller.dispose();
+    }
+  });
 
   return { caps, checks, outcome };
 }

@@ -3,9 +3,9 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pack } from "../../scripts/pack.mjs";
+import { pack, packModels } from "../../scripts/pack.mjs";
 
-/** An empty project with the package installed as npm would, from its tarball. */
+/** An empty project with both packages installed as npm would, from their tarballs. */
 export function install() {
   const project = mkdtempSync(join(tmpdir(), "slab-platforms-"));
   const npm = (/** @type {string[]} */ ...args) => {
@@ -16,6 +16,6 @@ export function install() {
     return stdout;
   };
   writeFileSync(join(project, "package.json"), JSON.stringify({ name: "empty", private: true, type: "module" }));
-  npm("install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline", pack(project));
+  npm("install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline", pack(project), packModels(project));
   return project;
 }

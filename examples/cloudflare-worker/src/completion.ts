@@ -4,7 +4,7 @@ import type { GenerateOptions, Model, Session } from "slab-wasm";
 import { ApiError, errorBody } from "./errors.ts";
 import { MOST_PROMPT_TOKENS, MOST_TOKENS } from "./limits.ts";
 
-export const MODEL_NAME = "slab-lm-books";
+export const MODEL_NAME = "slab-lm-stories";
 
 /** A request, checked. */
 export interface Order {

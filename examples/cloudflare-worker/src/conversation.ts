@@ -11,7 +11,7 @@ import { ApiError, answer, retryLater } from "./errors.ts";
 import { DAYS_KEPT, MOST_IN_LINE } from "./limits.ts";
 import { model, startWriting } from "./models.ts";
 
-/** The row, without what session.save() gave: a blob of 872 kB, null before the first request. */
+/** The row, without what session.save() gave: a blob of 558 kB, null before the first request. */
 type Row = {
   readonly created: number;
   readonly position: number;

@@ -4,6 +4,7 @@ import { load as loadInline } from "slab-wasm/inline";
 import { loader, slabDeit, slabLm, type Architecture, type Load } from "slab-wasm/core";
 import { decodeImage, type Image } from "slab-wasm/image";
 import { tokenizerFrom, type Tokenizer } from "slab-wasm/tokenizer";
+import models from "slab-wasm-models";
 import { Checkpoint, bytesSource } from "slab-wasm/checkpoint";
 
 export async function main(signal: AbortSignal): Promise<string> {
@@ -14,6 +15,8 @@ export async function main(signal: AbortSignal): Promise<string> {
   let text = "";
   for await (const token of session.generate("prompt", { maxTokens: 3 })) text += token.text;
   const remote: WorkerModel = await loadInWorker(new URL("https://example.org/model/"));
+  const teller: Model = await load(models["slab-lm-stories"]);
+  teller.dispose();
   const saved: Uint8Array = await (await remote.session()).save();
   const image: Image = await decodeImage(saved);
   const tokenizer: Tokenizer = tokenizerFrom({});

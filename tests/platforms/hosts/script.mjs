@@ -10,6 +10,7 @@ writeFileSync(result, JSON.stringify(await conformance({
   load, loadInWorker,
   vision: () => `${models}/pretrained/slab-deit-cifar10`,
   language: () => `${models}/pretrained/slab-lm-books`,
+  packaged: (name) => name,
   wasm: () => readFileSync(fileURLToPath(import.meta.resolve("slab-wasm/wasm/slab-simd.wasm"))),
   picture: async (name) => new Uint8Array(readFileSync(`${models}/samples/${name}`)),
   fixture: JSON.parse(readFileSync(fixture, "utf8")),

@@ -22,6 +22,7 @@ export default {
         load,
         vision: () => `${base}/models/pretrained/slab-deit-cifar10`,
         language: () => ({ config, tokenizer, weights: new Blob([weights]).stream() }),
+        packaged: (name) => `${base}/packaged/${name}`,
         wasm: () => simd,
         picture: async (name) => new Uint8Array(await (await get(`models/samples/${name}`)).arrayBuffer()),
         fixture: await (await get("fixture.json")).json(),
