@@ -45,14 +45,22 @@ export async function startWriting() {
     stopping = new AbortController();
     setBusy(true);
     const tokens = Math.max(1, Math.min(100_000, Number($("count").value) || 200));
-    const seed = Math.floor(Math.random() * 2 ** 31);
+    const { eos } = model.config;
     const started = performance.now();
     let last = started, count = 0;
+    // where a story has ended, another begins
+    async function* stories() {
+      for (let left = tokens, next = prompt; left > 0; left--, next = [eos]) {
+        const how = { maxTokens: left, temperature: 0.8, topK: 40, repetitionPenalty: 1.1, signal: stopping.signal };
+        const story = session.generate(next, how);
+        yield* story;
+        left -= story.generatedTokens;
+        if (story.finish !== "eos") return;
+        if (left > 1) $("text").append("\n\n");
+      }
+    }
     try {
-      for await (const { text } of session.generate(
-        prompt,
-        { maxTokens: tokens, temperature: 0.8, topK: 40, repetitionPenalty: 1.1, seed, signal: stopping.signal },
-      )) {
+      for await (const { text } of stories()) {
         const now = performance.now();
         // the first token comes after the whole prompt
         if (count++ > 0) times.push(now - last);

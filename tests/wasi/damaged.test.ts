@@ -13,8 +13,13 @@ import { runInShim } from "./hosts.ts";
 import type { Ran } from "./hosts.ts";
 
 async function standalone(source: ModelParts, options: LoadOptions = {}): Promise<Uint8Array> {
-  using model = await load(source, { threads: 1, build: "simd", sessions: 2, ...options });
+  using model = await load(source, { threads: 1, build: "simd", ...options });
   return await model.standalone();
+}
+
+async function grows(source: ModelParts): Promise<boolean> {
+  using model = await load(source, { threads: 1, sessions: 1 });
+  return model.session().context < Infinity;
 }
 
 const prompt = Array.from({ length: 36 }, (_, i) => String(i));
@@ -22,8 +27,8 @@ const prompt = Array.from({ length: 36 }, (_, i) => String(i));
 /** Sizes at which layers are quantised. */
 const wide = { hidden_size: 72, intermediate_size: 80, num_attention_heads: 3 };
 const files: Record<string, { readonly bytes: Uint8Array; readonly side?: number }> = {
-  "int8 language model": { bytes: await standalone(tinyLm(wide), { dtype: "int8" }) },
-  "int4 language model": { bytes: await standalone(tinyLm(wide), { dtype: "int4" }) },
+  "int8 language model": { bytes: await standalone(tinyLm(wide), { dtype: "int8", sessions: 2 }) },
+  "int4 language model": { bytes: await standalone(tinyLm(wide), { dtype: "int4", sessions: 2 }) },
 };
 // a small network of every architecture, with weights that need no files
 for (const name of foldersIn(GOLDEN)) {
@@ -32,7 +37,9 @@ for (const name of foldersIn(GOLDEN)) {
   const source = golden.source(golden.small);
   if (typeof source === "string") continue;
   const { image_size: side } = source.config as { image_size?: number };
-  files[name] = { bytes: await standalone(source, side ? {} : { context: 40 }), ...(side ? { side } : {}) };
+  files[name] = side
+    ? { bytes: await standalone(source), side }
+    : { bytes: await standalone(source, { sessions: 2, ...((await grows(source)) ? { context: 40 } : {}) }) };
 }
 
 /** Runs the model on a picture of this side, or on a prompt. */
