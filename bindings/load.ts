@@ -71,7 +71,8 @@ export const loadOf = (architectures: readonly Architecture[], remedy?: string):
   const { dtype, signal, onProgress, sessions, context } = options;
   signal?.throwIfAborted();
   if (dtype !== undefined && !WEIGHT_TYPES.includes(dtype)) throw new RangeError(`dtype is ${describe(dtype)}, expected one of ${WEIGHT_TYPES.join(", ")}`);
-  const given = options.wasm === undefined ? undefined : await (await import("./extras.ts")).givenModule(options.wasm), module = given?.module;
+  const given = options.wasm === undefined ? undefined : await (await import("./extras.ts")).givenModule(options.wasm);
+  const module = given?.module;
   const chosen = chooseBuild(platform, options, given);
   const known: Known = { families: architectures.map(({ family }) => family), ...(remedy === undefined ? {} : { remedy }) };
   const opened = typeof source === "string" || source instanceof URL ? await openFolder(source, options, known) : await openParts(source, options, known);
@@ -93,7 +94,8 @@ export const loadOf = (architectures: readonly Architecture[], remedy?: string):
     const task = await architectures.find((architecture) => architecture.family === family)!.load(config, {
       options, caps, plan, module, tokenizer, tensors: packed ? namesOnly((name) => packed.tables[name] ?? "F32") : checkpoint,
       runtime: async (outputs, slots = 0) => {
-        const stray = slots === 0 && sessions !== undefined ? "sessions" : !plan.growing && context !== undefined ? "context" : undefined;
+        const fixed = !plan.growing && context !== undefined && "context";
+        const stray = slots === 0 && sessions !== undefined ? "sessions" : fixed;
         if (stray) throw (await import("./extras.ts")).otherKind(stray, config);
         return new Runtime(plan, caps, await materialise(plan, outputs, caps, platform, { ...filling, slots }));
       },

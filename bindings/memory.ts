@@ -153,7 +153,8 @@ export async function materialise(
     onWeight?.(i + 1, plan.weights.length, weight.name);
   }
   return {
-    memory, module, kernels, pool, planAddress, weightsAddress, weightsBytes, stateAddress, slotBytes, fingerprint: fingerprint >>> 0,
+    memory, module, kernels, pool, planAddress, weightsAddress, weightsBytes, stateAddress, slotBytes,
+    fingerprint: fingerprint >>> 0,
     report: {
       header: HEADER_BYTES, plan: planBytes, weights: stateAddress - weightsAddress, state: stateBytes, scratch: memory.buffer.byteLength - stateAddress - stateBytes,
       total: memory.buffer.byteLength,

@@ -49,7 +49,8 @@ async function bundle() {
   await esbuild({
     ...web, conditions: ["browser"], outdir: "dist/js/browser", entryPoints: { ...neutral, ...TOKENIZER, "worker": "bindings/worker/index.ts", "web-thread": "bindings/platform/web-thread.js", "web-model": "bindings/platform/web-model.js" },
   });
-  await esbuild({ ...web, splitting: false, conditions: ["browser"], outdir: "dist/js/browser", entryPoints: { ...APART, ...POOL } });
+  const alone = { ...web, splitting: false };
+  await esbuild({ ...alone, conditions: ["browser"], outdir: "dist/js/browser", entryPoints: { ...APART, ...POOL } });
   await esbuild({ ...web, splitting: false, conditions: ["workerd"], outdir: "dist/js/workerd", entryPoints: APART, external: ["*.wasm"] });
   await esbuild({ ...web, conditions: ["workerd"], outdir: "dist/js/workerd", entryPoints: { ...api, "worker": "bindings/worker/index.ts" }, external: ["*.wasm"] });
   // splitting leaves imports of nothing behind, of which wrangler warns: no module there does anything by being imported
@@ -76,7 +77,8 @@ const emscriptenGlue = {
 const apart = {
   name: "apart",
   setup: (build) => build.onResolve({ filter: /\.ts$/ }, ({ path, kind, resolveDir }) => {
-    const found = kind === "dynamic-import" && Object.entries({ ...APART, ...POOL, ...TOKENIZER }).find(([, file]) => join(resolveDir, path) === join(root, file));
+    const files = Object.entries({ ...APART, ...POOL, ...TOKENIZER });
+    const found = kind === "dynamic-import" && files.find(([, file]) => join(resolveDir, path) === join(root, file));
     if (found) return { path: `./${found[0]}.js`, external: true };
   }),
 };

@@ -6,7 +6,7 @@ import type { ModelConfig } from "../../models/config.ts";
 import type { ClassifyOptions, Evidence, EvidenceOptions, Label, Picture } from "../classifier.ts";
 import type { FeatureMap, ImageSize } from "../features.ts";
 import type { Generated, GeneratedToken, Generation, GenerationProgress } from "../generation.ts";
-import { generation } from "../generation.ts";
+import { generation, newProgress } from "../generation.ts";
 import type { Caps } from "../kernels.ts";
 import type { LoadOptions } from "../load.ts";
 import type { MemoryReport } from "../memory.ts";
@@ -16,9 +16,8 @@ import { checkOptions, GENERATE, LOAD } from "../options.ts";
 import type { ModelParts } from "../parts.ts";
 import type { Profile, ProfileOptions } from "../profile.ts";
 import { describe } from "../runtime.ts";
-import { randomSeed } from "../sampler.ts";
 import type { GenerateOptions } from "../session.ts";
-import { DISPOSED } from "../session.ts";
+import { DISPOSED, FOREIGN } from "../session.ts";
 import { Connection } from "./connection.ts";
 import type { Loaded, Step } from "./protocol.ts";
 
@@ -119,7 +118,9 @@ export class WorkerModel implements Pick<Model, "forward" | "classify" | "featur
     return this.#session(call.id, call.position());
   }
 
-  async decodeBatch(sessions: readonly WorkerSession[], ids: ArrayLike<number>, options?: Interruptible): Promise<Float32Array> {
+  async decodeBatch(
+    sessions: readonly WorkerSession[], ids: ArrayLike<number>, options?: Interruptible,
+  ): Promise<Float32Array> {
     return this.#ask("decodeBatch", [sessions.map((session) => session.numberIn(this.#connection)), ids], options);
   }
 
@@ -132,8 +133,11 @@ export class WorkerModel implements Pick<Model, "forward" | "classify" | "featur
     this.dispose();
   }
 
-  #ask<Value>(method: string, args: readonly unknown[], options: Interruptible | undefined, names?: string): Promise<Value> {
-    return interruptible(options, method, names, (rest, signal) => this.#connection.call(0, method, [...args, rest], { signal }));
+  #ask<Value>(
+    method: string, args: readonly unknown[], options: Interruptible | undefined, names?: string,
+  ): Promise<Value> {
+    return interruptible(options, method, names, (rest, signal) =>
+      this.#connection.call(0, method, [...args, rest], { signal }));
   }
 
   #session(number: number, position: number): WorkerSession {
@@ -146,7 +150,8 @@ export class WorkerModel implements Pick<Model, "forward" | "classify" | "featur
 
 /** Looks through the options of a call, and makes it with what of them can travel, and the signal. */
 async function interruptible<Value>(
-  options: Interruptible | undefined, method: string, names: string | undefined, call: (rest: object, signal: AbortSignal | undefined) => Promise<Value>,
+  options: Interruptible | undefined, method: string, names: string | undefined,
+  call: (rest: object, signal: AbortSignal | undefined) => Promise<Value>,
 ): Promise<Value> {
   await checkOptions(method, options, names);
   const { signal, ...rest } = options ?? {};
@@ -175,7 +180,8 @@ export class WorkerSession {
 
   /** @internal use model.session() */
   constructor(connection: Connection, number: number, position: number, { stateBytes, context }: Pick<Loaded, "stateBytes" | "context">, make: (number: number, position: number) => WorkerSession) {
-    [this.#connection, this.#number, this.#position, this.stateBytes, this.context, this.#make] = [connection, number, position, stateBytes, context, make];
+    [this.#connection, this.#number, this.#position, this.#make] = [connection, number, position, make];
+    [this.stateBytes, this.context] = [stateBytes, context];
   }
 
   /** Tokens of this timeline when its last answer came. */
@@ -222,7 +228,7 @@ export class WorkerSession {
 
   /** As generate() of a Session, but for the option `logits`: a function cannot go to a worker. */
   generate(prompt: string | ArrayLike<number> = [], options: Omit<GenerateOptions, "logits"> = {}): Generation {
-    const progress = { seed: options?.seed === undefined ? randomSeed() : options.seed, promptTokens: 0, generatedTokens: 0, finish: undefined };
+    const progress = newProgress(options);
     return generation(this.#generate(prompt, options, progress), progress);
   }
 
@@ -232,9 +238,12 @@ export class WorkerSession {
     this.#live();
     await checkOptions("generate", options, GENERATE);
     const { signal, logits, ...rest } = options;
-    if (logits !== undefined) throw new TypeError("logits is a function, which cannot go to a worker: use load() of slab-wasm, or logitBias");
+    if (logits !== undefined) {
+      throw new TypeError("logits is a function, which cannot go to a worker: use load() of slab-wasm, or logitBias");
+    }
     signal?.throwIfAborted();
-    const generator = this.#connection.start<void>(this.#number, "generate", [prompt, { ...rest, seed: progress.seed }], { signal });
+    const args = [prompt, { ...rest, seed: progress.seed }];
+    const generator = this.#connection.start<void>(this.#number, "generate", args, { signal });
     try {
       await generator.answer;
       for (;;) {
@@ -258,7 +267,7 @@ export class WorkerSession {
    * @internal
    */
   numberIn(connection: Connection): number {
-    if (connection !== this.#connection) throw new RangeError("the session is of another model: use the model that made it");
+    if (connection !== this.#connection) throw new RangeError(FOREIGN);
     this.#live();
     return this.#number;
   }
@@ -268,7 +277,8 @@ export class WorkerSession {
   }
 
   #ask<Value>(method: string, args: readonly unknown[], options: Interruptible | undefined): Promise<Value> {
-    return interruptible(options, method, undefined, (rest, signal) => this.#call(this.#number, method, [...args, rest], signal));
+    return interruptible(options, method, undefined, (rest, signal) =>
+      this.#call(this.#number, method, [...args, rest], signal));
   }
 
   async #call<Value>(of: number, method: string, args: readonly unknown[], signal?: AbortSignal): Promise<Value> {
