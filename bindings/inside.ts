@@ -1,4 +1,4 @@
-// What a classifier does beside a picture at a time: where a label was seen in it, tensors at named places, lists of pictures.
+// What a classifier does beside labels: where in a picture one was seen, tensors at named places, lists of pictures.
 import { PANEL } from "../assembly/header.ts";
 import { LINEAR, MEAN_ROWS } from "../assembly/opcodes.ts";
 import type { Classifier, ClassifyOptions, Evidence, Label, Picture } from "./classifier.ts";

@@ -25,7 +25,7 @@ Ctrl-C stops after the token at hand; the exit code is then 130.
   --repetition-penalty R    above 1: tokens of the prompt and of the answer become less likely
   --seed N                  decides every draw; default: a random one, which --json and --stats tell
   --stop TEXT               ends the answer before TEXT; may be given several times
-  --save FILE               writes the session and its text at the end, also after Ctrl-C, to a new file or over a session
+  --save FILE               writes the session and its text at the end, also after Ctrl-C: a new file, or over a session
   --resume FILE             goes on with a saved session of the same model: PROMPT is added to it and may be left out
   --show                    with --resume: shows the text so far and the prompt, too
   --echo                    shows the prompt too

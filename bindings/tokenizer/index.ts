@@ -19,8 +19,8 @@ export interface Tokenizer {
    */
   encode(text: string, options?: TextOptions): Int32Array;
   /**
-   * encode() of a long text in pieces, with `turn` awaited between them, so that others have theirs: the same ids. Where
-   * the file does not say that texts may be cut, as SentencePiece's do not, it is one piece.
+   * encode() of a long text in pieces, with `turn` awaited between them, so that others have theirs: the same ids.
+   * Where the file does not say that texts may be cut, as SentencePiece's do not, it is one piece.
    */
   encodeInTurns(text: string, options?: TextOptions, turn?: () => unknown): Promise<Int32Array>;
   /**

@@ -15,7 +15,7 @@ interface Generating {
 
 type Methods = Record<string, (...args: readonly unknown[]) => unknown>;
 
-/** Methods that are passed on, nothing else of an object can be reached; and whether options come last that take a signal. */
+/** Methods that are passed on, as nothing else of an object is; and whether options come last, which take a signal. */
 const OF_MODEL = new Map([
   ["forward", true], ["classify", true], ["features", true], ["evidence", true],
   ["memory", false], ["activation", false], ["profile", false], ["pack", false],
