@@ -38,9 +38,13 @@ export async function benchThreads(
     const repeats = Math.max(1, Math.round(3e8 / (2 * m * k * n)));
     const times = await timeInTurn({
       one: () => { for (let i = 0; i < repeats; i++) kernels.runPlan(planAddress, plan.ops.length); },
-      two: () => { for (let i = 0; i < repeats; i++) {
-        kernels.openRun!(planAddress, plan.ops.length); pool.announce(member); kernels.takePart!(0);
-      } },
+      two() {
+        for (let i = 0; i < repeats; i++) {
+          kernels.openRun!(planAddress, plan.ops.length);
+          pool.announce(member);
+          kernels.takePart!(0);
+        }
+      },
     }, budgetMs);
     pool.leave(member);
     const [oneMs, twoMs] = [times.one!.bestMs / repeats, times.two!.bestMs / repeats];

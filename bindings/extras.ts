@@ -1,5 +1,5 @@
-// What a model can do beside running, and what a mistake needs. Loaded when first asked for, as one piece: every piece would take what it
-// shares with load() out of it.
+// What a model can do beside running, and what a mistake needs. Loaded when first asked for, as one piece: every piece
+// would take what it shares with load() out of it.
 export { activation, classifyAll, evidence } from "./tasks/inside.ts";
 export { logProbabilities } from "./tasks/logprobs.ts";
 export { optionFault, otherKind } from "./config/option-faults.ts";

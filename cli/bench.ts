@@ -98,13 +98,17 @@ export async function run(args: readonly string[]): Promise<void> {
   const progress = new Progress(values);
   progress.show("loading the model");
   const random = Object.hasOwn(PRESETS, given) && !existsSync(given);
-  using model = await loadModel(random ? { config: given, weights: randomCheckpoint(given) } : modelSource(given), await loadOptions(parsed), 2);
+  const source = random ? { config: given, weights: randomCheckpoint(given) } : modelSource(given);
+  using model = await loadModel(source, await loadOptions(parsed), 2);
   progress.show("running");
   const results = await timings(model, rounds);
   const profiles: Record<string, Profile> = {};
   if (values.profile) {
     if (!isLanguageModel(model.config)) profiles.forward = await model.profile({ rounds });
-    else for (const program of ["decode", "prefill"] as const) profiles[program] = await model.profile({ program, rounds });
+    else {
+      profiles.decode = await model.profile({ program: "decode", rounds });
+      profiles.prefill = await model.profile({ program: "prefill", rounds });
+    }
   }
   progress.clear();
   if (values.json) return outJson({ model: given, ...(random ? { weights: "random" } : {}), dtype: model.plan.type, caps: model.caps, timings: results, ...(values.profile ? { profiles } : {}) });

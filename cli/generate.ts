@@ -27,7 +27,7 @@ Ctrl-C stops after the token at hand; the exit code is then 130.
   --repetition-penalty R    above 1: tokens of the prompt and of the answer become less likely
   --seed N                  decides every draw; default: a random one, which --json and --stats tell
   --stop TEXT               ends the answer before TEXT; may be given several times
-  --save FILE               writes the session and its text at the end, also after Ctrl-C; FILE is new, or a session that is replaced
+  --save FILE               writes the session and its text at the end, also after Ctrl-C: a new file, or over a session
   --resume FILE             goes on with a saved session of the same model: PROMPT is added to it and may be left out
   --show                    with --resume: shows the text so far and the prompt, too
   --echo                    shows the prompt too
@@ -48,7 +48,8 @@ const INTERRUPTED = 130;
 
 export async function run(args: readonly string[]): Promise<void> {
   const parsed = parse("generate", {
-    ...MODEL_OPTIONS, model: { type: "string" }, "max-tokens": { type: "string" }, temperature: { type: "string" }, "top-k": { type: "string" }, "top-p": { type: "string" }, "min-p": { type: "string" },
+    ...MODEL_OPTIONS, model: { type: "string" }, "max-tokens": { type: "string" }, temperature: { type: "string" },
+    "top-k": { type: "string" }, "top-p": { type: "string" }, "min-p": { type: "string" },
     "repetition-penalty": { type: "string" }, seed: { type: "string" }, stop: { type: "string", multiple: true }, save: { type: "string" }, resume: { type: "string" },
     echo: { type: "boolean" }, show: { type: "boolean" }, context: { type: "string" }, stats: { type: "boolean" },
   }, args);
@@ -72,11 +73,16 @@ async function generate(parsed: Parsed, signal: AbortSignal): Promise<void> {
   const { values } = parsed;
   const sampling = samplingOptions(parsed), save = fileName(values.save), resume = fileName(values.resume);
   if (save !== undefined) checkWritable(save);
-  if (values.show && resume === undefined) throw new RangeError("--show is for the text of a saved session: give --resume FILE with it");
+  if (values.show && resume === undefined) {
+    throw new RangeError("--show is for the text of a saved session: give --resume FILE with it");
+  }
   const source = modelSource(values.model, LANGUAGE_MODEL);
   const options = await loadOptions(parsed);
   const saved = resume === undefined ? undefined : await readSession(resume);
-  if (values.show && saved?.text === undefined) throw new RangeError(`--resume ${quote(resume!)} keeps no text, as it was saved by an earlier release: leave out --show`);
+  if (values.show && saved?.text === undefined) {
+    const why = "keeps no text, as it was saved by an earlier release";
+    throw new RangeError(`--resume ${quote(resume!)} ${why}: leave out --show`);
+  }
   const prompt = await promptOf(parsed, signal);
 
   const progress = new Progress(values);
@@ -85,7 +91,8 @@ async function generate(parsed: Parsed, signal: AbortSignal): Promise<void> {
     throw new TypeError(`${printable(model.config.name)} is an image model: slab generate takes language models; use slab classify`);
   }
   if (!model.tokenizer) throw new RangeError(`${quote(source)} has no tokenizer.json, which turns text into tokens: put the model's own beside its config.json`);
-  const session = saved ? restored(model, saved.bytes, resume!) : model.session(), story = new Story(model, session, saved ? saved.text : "", prompt);
+  const session = saved ? restored(model, saved.bytes, resume!) : model.session();
+  const story = new Story(model, session, saved ? saved.text : "", prompt);
 
   let unsaved = save !== undefined;
   const keep = (): void => {
@@ -107,7 +114,10 @@ async function generate(parsed: Parsed, signal: AbortSignal): Promise<void> {
     const { timing, ...answer } = await write(story, { ...sampling, signal }, values);
     keep();
     const before = values.show ? { before: story.before } : {};
-    if (values.json) outJson({ ...about(model), ...before, prompt, ...answer, seed: sampling.seed, stats: measured(model, session, timing) });
+    if (values.json) {
+      const stats = measured(model, session, timing);
+      outJson({ ...about(model), ...before, prompt, ...answer, seed: sampling.seed, stats });
+    }
     if (values.stats) showStats(model, session, timing, sampling.seed);
   } catch (error) {
     unsaved = false;
@@ -132,7 +142,8 @@ class Story {
   readonly #from: number;
 
   constructor(model: Model, session: Session, before: string | undefined, prompt: string) {
-    [this.session, this.before, this.prompt, this.#tokenizer, this.#from] = [session, before, prompt, model.tokenizer!, session.position];
+    [this.session, this.before, this.prompt, this.#tokenizer] = [session, before, prompt, model.tokenizer!];
+    this.#from = session.position;
     this.promptIds = this.#tokenizer.encode(prompt, { special: this.#from === 0 });
     this.eos = isLanguageModel(model.config) ? model.config.eos : undefined;
   }
@@ -146,7 +157,8 @@ class Story {
   get text(): string | undefined {
     if (this.before === undefined) return undefined;
     // Ctrl-C may have come in the middle of the prompt
-    const whole = this.promptTokens >= this.promptIds.length, read = whole ? this.prompt : this.#tokenizer.decode(this.promptIds.subarray(0, this.promptTokens));
+    const { promptIds, promptTokens } = this, whole = promptTokens >= promptIds.length;
+    const read = whole ? this.prompt : this.#tokenizer.decode(promptIds.subarray(0, promptTokens));
     return this.before + read + this.#tokenizer.decode(this.ids);
   }
 }
@@ -166,8 +178,11 @@ interface Answer {
 }
 
 /** Generates, shows the text as it comes unless it goes into a document, and stops at Ctrl-C. */
-async function write(story: Story, options: GenerateOptions, { json, echo, show: all }: Parsed["values"]): Promise<Answer> {
-  const { ids, eos, session, prompt, promptIds } = story, timing: Timing = { prefillTokens: 0, prefillMs: 0, decodeMs: [] };
+async function write(
+  story: Story, options: GenerateOptions, { json, echo, show: all }: Parsed["values"],
+): Promise<Answer> {
+  const { ids, eos, session, prompt, promptIds } = story;
+  const timing: Timing = { prefillTokens: 0, prefillMs: 0, decodeMs: [] };
   let text = "", shown = false, finish: Answer["finish"] = "abort";
   const show = (piece: string): void => {
     if (json || piece === "") return;

@@ -12,7 +12,8 @@ export async function loadModel(source: string | ModelParts, options: LoadOption
   const opened = await openFolder(source, options, KNOWN);
   try {
     const { json: config, checkpoint: weights } = opened, language = isLanguageModel(opened.config);
-    return await load({ config, weights, ...(language ? { tokenizer: await opened.tokenizer() } : {}) }, room(language));
+    const tokenizer = language ? await opened.tokenizer() : undefined;
+    return await load({ config, weights, tokenizer }, room(language));
   } finally {
     await opened.checkpoint.close();
   }

@@ -35,7 +35,8 @@ export async function run(args: readonly string[]): Promise<void> {
 
   const progress = new Progress(values);
   using model = await loadModel(source, {
-    ...options, ...(context === undefined ? {} : { context }), threads: 1, build: layout === "plain" ? "simd" : "relaxed",
+    ...options, ...(context === undefined ? {} : { context }),
+    threads: 1, build: layout === "plain" ? "simd" : "relaxed",
     ...progress.loading("packing"),
   }, 1);
   const content = await model.standalone();

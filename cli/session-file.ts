@@ -1,7 +1,9 @@
-// A session on disk: what session.save() gave, and behind it, where it is known, the text that the session has read. model.session() takes
-// both.
+// A session on disk: what session.save() gave, and behind it, where it is known, the text that the session has read.
+// model.session() takes both.
 //   … the snapshot | magic "SLABTEXT" | bytes of the text (u32) | checksum of the text (u32) | the text in UTF-8
-import { accessSync, closeSync, constants, openSync, readSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  accessSync, closeSync, constants, openSync, readSync, renameSync, rmSync, statSync, writeFileSync,
+} from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { quote } from "../bindings/checkpoint/names.ts";
@@ -28,14 +30,16 @@ export async function readSession(file: string): Promise<SavedSession> {
   try {
     bytes = await readFile(file);
   } catch (error) {
-    throw new Error(`cannot read --resume ${quote(file)} (${fileFault(error)}): give a file that --save wrote`, { cause: error });
+    const fault = fileFault(error);
+    throw new Error(`cannot read --resume ${quote(file)} (${fault}): give a file that --save wrote`, { cause: error });
   }
-  const view = viewOf(bytes), at = bytes.length < HEADER_BYTES ? Infinity : HEADER_BYTES + view.getUint32(STATE_BYTES, true);
-  // whether the rest is one at all is model.session()'s to say
-  if (bytes.length < at + TEXT_HEADER_BYTES || view.getBigUint64(at, true) !== TEXT_MAGIC) return { bytes, text: undefined };
-  const text = bytes.subarray(at + TEXT_HEADER_BYTES);
+  // whether it is a session at all is model.session()'s to say
+  const view = viewOf(bytes), at = bytes.length < HEADER_BYTES ? 0 : HEADER_BYTES + view.getUint32(STATE_BYTES, true);
+  const keepsText = at > 0 && bytes.length >= at + TEXT_HEADER_BYTES && view.getBigUint64(at, true) === TEXT_MAGIC;
+  if (!keepsText) return { bytes, text: undefined };
+  const text = bytes.subarray(at + TEXT_HEADER_BYTES), remedy = "give the file as --save wrote it, whole and unchanged";
   if (checksum(text) !== view.getUint32(at + 12, true)) {
-    throw new RangeError(`--resume ${quote(file)}: the text behind the session is damaged: give the file as --save wrote it, whole and unchanged`);
+    throw new RangeError(`--resume ${quote(file)}: the text behind the session is damaged: ${remedy}`);
   }
   return { bytes, text: new TextDecoder().decode(text) };
 }
@@ -51,7 +55,8 @@ export function checkWritable(file: string): void {
   } catch (error) {
     throw cannotWrite(file, error);
   }
-  throw new RangeError(`--save ${quote(file)} exists already and is no session: give a new file, or the session to replace`);
+  const remedy = "give a new file, or the session to replace";
+  throw new RangeError(`--save ${quote(file)} exists already and is no session: ${remedy}`);
 }
 
 function isSession(file: string): boolean {
@@ -63,8 +68,10 @@ function isSession(file: string): boolean {
   }
 }
 
-const cannotWrite = (file: string, error: unknown): Error =>
-  new Error(`cannot write --save ${quote(file)} (${fileFault(error)}): give an ordinary file in a folder that exists`, { cause: error });
+function cannotWrite(file: string, error: unknown): Error {
+  const remedy = "give an ordinary file in a folder that exists";
+  return new Error(`cannot write --save ${quote(file)} (${fileFault(error)}): ${remedy}`, { cause: error });
+}
 
 /** Whole or not at all: a crash leaves the file as it was. */
 export function writeSession(file: string, snapshot: Uint8Array, text: string | undefined): void {

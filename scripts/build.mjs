@@ -87,7 +87,8 @@ async function bundle() {
       "web-model": "bindings/platform/web-model.js",
     },
   });
-  await esbuild({ ...web, splitting: false, conditions: ["browser"], outdir: "dist/js/browser", entryPoints: { ...APART, ...POOL } });
+  const alone = { ...web, splitting: false };
+  await esbuild({ ...alone, conditions: ["browser"], outdir: "dist/js/browser", entryPoints: { ...APART, ...POOL } });
   await esbuild({
     ...web, splitting: false, conditions: ["workerd"], outdir: "dist/js/workerd", entryPoints: APART,
     external: ["*.wasm"],

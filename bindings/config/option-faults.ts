@@ -4,41 +4,49 @@ import { nearestNames, quote } from "../checkpoint/names.ts";
 import { rightKind } from "./options.ts";
 import { describe } from "../describe.ts";
 
-/** Names that OpenAI, transformers, llama.cpp and their like have for the same thing, without case and underscores. */
-const SAME: Readonly<Record<string, string>> = {
-  maxcompletiontokens: "maxTokens", maxnewtokens: "maxTokens", maxlength: "maxTokens", maxoutputtokens: "maxTokens", npredict: "maxTokens", numpredict: "maxTokens",
-  stopsequences: "stop", stopstrings: "stop", stoptokens: "stop", until: "stop",
-  temp: "temperature", k: "topK", p: "topP",
-  repeatpenalty: "repetitionPenalty", penaltyrepeat: "repetitionPenalty", frequencypenalty: "repetitionPenalty", presencepenalty: "repetitionPenalty",
-  randomseed: "seed", toplogprobs: "logprobs", logitsprocessor: "logits", logitsprocessors: "logits",
-  abortsignal: "signal", cancel: "signal", aborter: "signal",
-  nctx: "context", numctx: "context", ctxsize: "context", contextsize: "context", contextlength: "context", maxseqlen: "context", maxpositionembeddings: "context",
-  nthreads: "threads", numthreads: "threads", threadcount: "threads", workers: "threads", nparallel: "sessions", nseqmax: "sessions",
-  quantization: "dtype", quantized: "dtype", precision: "dtype", progresscallback: "onProgress", usecache: "cache", wasmpath: "wasm", wasmpaths: "wasm", wasmurl: "wasm",
-};
+/** What OpenAI's API, transformers, llama.cpp and their like call the same thing, without case and underscores. */
+const SAME: readonly (readonly [option: string, names: string])[] = [
+  ["maxTokens", "maxcompletiontokens maxnewtokens maxoutputtokens maxlength npredict numpredict"],
+  ["stop", "stopsequences stopstrings stoptokens until"], ["temperature", "temp"], ["topK", "k"], ["topP", "p"],
+  ["repetitionPenalty", "repeatpenalty penaltyrepeat frequencypenalty presencepenalty"], ["seed", "randomseed"],
+  ["logprobs", "toplogprobs"], ["logits", "logitsprocessor logitsprocessors"], ["signal", "abortsignal cancel"],
+  ["context", "nctx numctx ctxsize contextsize contextlength maxseqlen maxpositionembeddings"],
+  ["threads", "nthreads numthreads threadcount workers"], ["sessions", "nparallel nseqmax"], ["cache", "usecache"],
+  ["dtype", "quantization quantized precision"], ["onProgress", "progresscallback"],
+  ["wasm", "wasmpath wasmpaths wasmurl"],
+];
 
-/** Why there is no such thing here. */
-const NONE: Readonly<Record<string, string>> = {
-  device: "models run on the CPU", backend: "models run on the CPU", executionproviders: "models run on the CPU", ngpulayers: "models run on the CPU", gpulayers: "models run on the CPU",
-  dosample: "temperature: 0 takes the most likely token", numbeams: "there is no beam search", n: "fork() a session for several answers", bestof: "fork() a session for several answers",
-  stream: "tokens always come one by one: iterate, or take stream()", streamer: "iterate over the tokens, or take stream()", callbackfunction: "iterate over the tokens",
-  onnewtoken: "iterate over the tokens", mintokens: "rule the config's eos out with logitBias", minnewtokens: "rule the config's eos out with logitBias",
-  messages: "the prompt is a text or token ids", model: "the model is the one that load() gave",
-};
+/** What there is in place of what there is not. */
+const NONE: readonly (readonly [why: string, names: string])[] = [
+  ["models run on the CPU", "device backend executionproviders ngpulayers gpulayers"],
+  ["temperature: 0 takes the most likely token", "dosample"], ["there is no beam search", "numbeams"],
+  ["fork() a session for several answers", "n bestof"], ["the prompt is a text or token ids", "messages"],
+  ["tokens always come one by one: iterate, or take stream()", "stream streamer callbackfunction onnewtoken"],
+  ["rule the config's eos out with logitBias", "mintokens minnewtokens"],
+  ["the model is the one that load() gave", "model"],
+];
 
-/** What is wrong with the options of a call, one of which is. */
+/** What is wrong with the options of a call. */
 export function optionFault(call: string, options: unknown, known: readonly string[]): TypeError {
-  if (typeof options !== "object" || options === null) return new TypeError(`the options of ${call}() are ${describe(options)}, expected an object`);
-  const given = Object.entries(options).filter(([, value]) => value !== undefined), stray = given.find(([name]) => !known.includes(name));
-  if (stray) return new TypeError(`${call}() has no option ${quote(stray[0])}: ${remedy(stray[0], known)}`);
+  if (typeof options !== "object" || options === null) {
+    return new TypeError(`the options of ${call}() are ${describe(options)}, expected an object`);
+  }
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  const stray = given.find(([name]) => !known.includes(name))?.[0];
+  if (stray !== undefined) return new TypeError(`${call}() has no option ${quote(stray)}: ${remedy(stray, known)}`);
   const [name, value] = given.find((each) => !rightKind(...each))!;
-  return new TypeError(`${name} is ${describe(value)}, expected ${name === "signal" ? "an AbortSignal" : /^(on|logits)/.test(name) ? "a function" : "true or false"}`);
+  const wanted = name === "signal" ? "an AbortSignal" : /^(on|logits)/.test(name) ? "a function" : "true or false";
+  return new TypeError(`${name} is ${describe(value)}, expected ${wanted}`);
 }
 
 function remedy(name: string, known: readonly string[]): string {
-  const plain = (text: string): string => text.replaceAll("_", "").toLowerCase(), wanted = plain(name), none = NONE[wanted];
-  const meant = known.find((k) => plain(k) === wanted || k === SAME[wanted]) ?? (none ? undefined : nearestNames(name, known)[0]);
-  return meant ? `did you mean ${meant}?` : none ? `${none}; leave it out` : `it has ${known.join(", ")}`;
+  const plain = (text: string): string => text.replaceAll("_", "").toLowerCase(), wanted = plain(name);
+  const listed = (table: typeof SAME): string[] =>
+    table.filter(([, names]) => names.split(" ").includes(wanted)).map(([first]) => first);
+  const [why] = listed(NONE), same = listed(SAME);
+  const likely = known.find((k) => plain(k) === wanted || same.includes(k));
+  const meant = likely ?? (why ? undefined : nearestNames(name, known)[0]);
+  return meant ? `did you mean ${meant}?` : why ? `${why}; leave it out` : `it has ${known.join(", ")}`;
 }
 
 /** An option of load() that this kind of model does not have. */

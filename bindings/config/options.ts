@@ -7,9 +7,10 @@ export interface Interruptible {
 }
 
 /** Options by call, here for those that slab-wasm/worker takes too. */
-export const LOAD = "threads deterministic dtype config sessions context signal onProgress onDownload headers fetch cache wasm "
-  + "build";
-export const GENERATE = "maxTokens stop signal temperature topK topP minP repetitionPenalty logitBias seed logits logprobs";
+export const LOAD =
+  "threads deterministic dtype config sessions context signal onProgress onDownload headers fetch cache wasm build";
+export const GENERATE =
+  "maxTokens stop signal temperature topK topP minP repetitionPenalty logitBias seed logits logprobs";
 
 /** Whether an option is of the kind that its name says. */
 export const rightKind = (name: string, value: unknown): unknown =>
@@ -24,6 +25,9 @@ export const rightKind = (name: string, value: unknown): unknown =>
  */
 export async function checkOptions(call: string, options: unknown, names = "signal"): Promise<void> {
   if (options === undefined) return;
-  const known = names.split(" "), good = ([name, value]: [string, unknown]): unknown => value === undefined || (known.includes(name) && rightKind(name, value));
-  if (typeof options !== "object" || options === null || !Object.entries(options).every(good)) throw (await import("../extras.ts")).optionFault(call, options, known);
+  const known = names.split(" ");
+  const good = ([name, value]: [string, unknown]): unknown =>
+    value === undefined || (known.includes(name) && rightKind(name, value));
+  if (typeof options === "object" && options !== null && Object.entries(options).every(good)) return;
+  throw (await import("../extras.ts")).optionFault(call, options, known);
 }

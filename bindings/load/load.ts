@@ -78,7 +78,9 @@ export const loadOf = (known: Known): Load => async (source, options = {}) => {
   const { dtype, signal, onProgress, sessions, context } = options;
   signal?.throwIfAborted();
   if (dtype !== undefined && !WEIGHT_TYPES.includes(dtype)) throw new RangeError(`dtype is ${describe(dtype)}, expected one of ${WEIGHT_TYPES.join(", ")}`);
-  const given = options.wasm === undefined ? undefined : await (await import("./given-module.ts")).givenModule(options.wasm), module = given?.module;
+  const wasm = options.wasm;
+  const given = wasm === undefined ? undefined : await (await import("./given-module.ts")).givenModule(wasm);
+  const module = given?.module;
   const chosen = chooseBuild(platform, options, given);
   const opened = typeof source === "string" || source instanceof URL ? await openFolder(source, options, known) : await openParts(source, options, known);
   try {

@@ -35,8 +35,8 @@ export interface Platform {
   /** Resolves when timers, input and aborts that were due have been served. */
   breathe(): Promise<void>;
   /**
-   * Whether long work pauses where another call may come to wait for it. Not at the edge: its clock stands still while it computes, and no
-   * request may wait for what another has begun.
+   * Whether long work pauses where another call may come to wait for it. Not at the edge: its clock stands still while
+   * it computes, and no request may wait for what another has begun.
    */
   readonly pauses: boolean;
   /** Starts a thread of the pool. */

@@ -12,7 +12,9 @@ export function runtimeName(): string {
   return "web";
 }
 
-export const webHost: Pick<Platform, "runtime" | "cores" | "distrustRelaxed" | "tileRows" | "breathe" | "pauses" | "disk" | "base"> = {
+type Common = "runtime" | "cores" | "distrustRelaxed" | "tileRows" | "breathe" | "pauses" | "disk" | "base";
+
+export const webHost: Pick<Platform, Common> = {
   runtime: runtimeName(),
   cores: () => globalThis.navigator?.hardwareConcurrency ?? 1,
   distrustRelaxed: undefined,

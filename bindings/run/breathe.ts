@@ -12,7 +12,7 @@ export const breathe = (): Promise<void> =>
     begun = undefined;
   });
 
-/** What long work waits for between two pieces: the next turn of the event loop, where it has not turned for a while; else nothing. */
+/** What long work waits for between two pieces: the next turn of an event loop that has not turned for a while. */
 export function overdue(): Promise<void> | undefined {
   // not performance.now(): Node loads a dozen modules of its own for it, which takes longer than compiling the kernels
   const now = Date.now();

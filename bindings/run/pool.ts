@@ -1,10 +1,11 @@
 // The threads of a process, shared by its models. A thread that is still starting, or busy elsewhere, is simply not waited for:
 // a run hands out its work chunk by chunk to whoever asks.
 //
-// A thread that has joined a model holds its memory, and so does the engine until it collects garbage, which shared memory never hurries.
-// So a memory that a model has left is the next one's of its size; once it is collected here, the threads that hold it end, and others
-// start when they are needed.
-// It imports nothing of the runtime that it is in: where modules are fetched, it is one that is fetched when threads are to be had.
+// A thread that has joined a model holds its memory, and so does the engine until it collects garbage, which shared
+// memory never hurries. So a memory that a model has left is the next one's of its size; once it is collected here, the
+// threads that hold it end, and others start when they are needed.
+//
+// It imports nothing of the platform: browsers fetch it by itself, where there are threads to be had.
 import type { Platform, Thread } from "../platform/platform.ts";
 import { HELPS, JOB, MAIL, MODEL } from "./thread.js";
 
@@ -78,7 +79,7 @@ function makePool({ spawn, breathe }: Platform): Pool {
 
   function start(index: number): void {
     const helper: Helper = {
-      // a thread that dies is simply not asked again, and the others take its chunks; the next model to join starts another
+      // a thread that dies is not asked again, and the others take its chunks; the next model to join starts another
       thread: spawn(() => {
         if (helpers.get(index) === helper) helpers.delete(index);
       }),

@@ -112,17 +112,27 @@ async function profileOps(
 export async function profile(task: Task, options: ProfileOptions = {}): Promise<Profile> {
   await checkOptions("profile", options, task.kind === "language" ? "program rows rounds" : "rounds");
   const { program = "decode", rows, rounds = 30 } = options, { runtime } = task;
-  return task.kind === "language" ? profileProgram(task, program, rows, rounds) : profileOps(runtime, 0, runtime.plan.ops.length, 1, rounds);
+  if (task.kind === "language") return profileProgram(task, program, rows, rounds);
+  return profileOps(runtime, 0, runtime.plan.ops.length, 1, rounds);
 }
 
-function profileProgram(language: Language, name: "prefill" | "decode", rows: number | undefined, rounds: number): Promise<Profile> {
-  if (name !== "prefill" && name !== "decode") throw new RangeError(`program is ${describe(name)}, expected "decode" or "prefill"`);
-  const { runtime, tensors } = language, program = runtime.program(name), capacity = program.capacity!, count = rows ?? (name === "decode" ? 1 : capacity);
-  if (!(Number.isInteger(count) && count >= 1 && count <= capacity)) throw new RangeError(`rows is ${count}, expected a whole number from 1 to ${capacity}`);
+function profileProgram(
+  language: Language, name: "prefill" | "decode", rows: number | undefined, rounds: number,
+): Promise<Profile> {
+  if (name !== "prefill" && name !== "decode") {
+    throw new RangeError(`program is ${describe(name)}, expected "decode" or "prefill"`);
+  }
+  const { runtime, tensors } = language, program = runtime.program(name), capacity = program.capacity!;
+  const count = rows ?? (name === "decode" ? 1 : capacity);
+  if (!(Number.isInteger(count) && count >= 1 && count <= capacity)) {
+    throw new RangeError(`rows is ${count}, expected a whole number from 1 to ${capacity}`);
+  }
   // halfway through the context, where there is one: what a row sees in the mean
-  const position = Math.max(0, ((language.context === Infinity ? 0 : language.context) - (name === "prefill" ? count : 1)) >> 1);
+  const context = language.context === Infinity ? 0 : language.context;
+  const position = Math.max(0, (context - (name === "prefill" ? count : 1)) >> 1);
   return profileOps(runtime, program.first, program.last, count / capacity, rounds, name === "decode", (round) => {
-    const timelines = Array.from({ length: name === "prefill" ? 1 : count }, (): Timeline => ({ position: 0, slot: undefined, parked: undefined }));
+    const fresh = (): Timeline => ({ position: 0, slot: undefined, parked: undefined });
+    const timelines = Array.from({ length: name === "prefill" ? 1 : count }, fresh);
     language.occupy(timelines);
     for (const timeline of timelines) timeline.position = position;
     runtime.ints(tensors[name].ids.address, count).fill(0);

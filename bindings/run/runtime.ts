@@ -83,7 +83,9 @@ export class Runtime {
   setRows(program: Program, rows: number): void {
     if ((this.#live.get(program) ?? program.capacity) === rows) return;
     const { memory, planAddress } = this.memory, view = new DataView(memory.buffer);
-    for (const { offset, factor } of this.plan.liveFields(program)) view.setInt32(planAddress + offset, rows * factor, true);
+    for (const { offset, factor } of this.plan.liveFields(program)) {
+      view.setInt32(planAddress + offset, rows * factor, true);
+    }
     this.#live.set(program, rows);
   }
 
@@ -133,10 +135,11 @@ export class Runtime {
     if (this.#memory && !this.#broken) this.#open?.finish();
   }
 
-  *#pieces<Result>({ program, ops = program ?? { first: 0, last: this.plan.ops.length }, rows, enter, leave }: Pass<Result>): Generator<void, Result> {
-    enter();
+  *#pieces<Result>(pass: Pass<Result>): Generator<void, Result> {
+    pass.enter();
+    const { program, rows } = pass, all = this.plan.ops, ops = program ?? pass.ops ?? { first: 0, last: all.length };
     if (program) this.setRows(program, rows!);
-    const all = this.plan.ops, share = program ? rows! / program.capacity! : 1;
+    const share = program ? rows! / program.capacity! : 1;
     for (let from = ops.first, to = from; from < ops.last; from = to) {
       let left = PIECE * (this.#member === undefined ? 1 : this.caps.threads);
       do left -= all[to++]!.flops * share;
@@ -145,7 +148,7 @@ export class Runtime {
       if (to < ops.last) yield;
     }
     this.#ran = true;
-    return leave();
+    return pass.leave();
   }
 
   /** Runs ops [first, last) of the plan: one call into WebAssembly. */

@@ -59,7 +59,8 @@ export class Classifier {
       throw new RangeError(`pixels has ${pixels.length} numbers, expected ${perImage} ([${channels}, ${imageSize}, ${imageSize}]) or a multiple of it`);
     }
     // a copy: the caller's may change before they are read
-    const images = pixels.slice(), logits = new Float32Array((pixels.length / perImage) * classes), runtime = this.runtime;
+    const images = pixels.slice(), runtime = this.runtime;
+    const logits = new Float32Array((pixels.length / perImage) * classes);
     await checkOptions("forward", options);
     const drop = (): void => options?.signal?.throwIfAborted();
     for (let b = 0; b * perImage < images.length; b++) {
@@ -91,7 +92,8 @@ export class Classifier {
 
   async evidence(picture: Picture, options: EvidenceOptions = {}): Promise<Evidence> {
     await checkOptions("evidence", options, "index signal");
-    const { index, signal } = options, pixels = await this.#pixels(picture, signal), { evidence } = await import("../extras.ts");
+    const { index, signal } = options, pixels = await this.#pixels(picture, signal);
+    const { evidence } = await import("../extras.ts");
     return evidence(this, pixels, index, () => signal?.throwIfAborted());
   }
 

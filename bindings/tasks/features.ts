@@ -69,7 +69,8 @@ export class Features {
       throw new RangeError(`pixels has ${pixels.length} numbers, expected ${channels * height * width} ([${channels}, ${height}, ${width}])${size ? "" : ": give { height, width } for another size"}`);
     }
     if (options !== undefined) await checkOptions("features", options);
-    const copy = pixels.slice(), run = (): Promise<FeatureMap[]> => this.#run(copy, { height, width }, () => options?.signal?.throwIfAborted());
+    const copy = pixels.slice(), drop = (): void => options?.signal?.throwIfAborted();
+    const run = (): Promise<FeatureMap[]> => this.#run(copy, { height, width }, drop);
     const result = this.#last.then(run, run);
     this.#last = result.catch(() => {});
     return result;
@@ -85,10 +86,11 @@ export class Features {
     }
     return runtime.pass({
       enter() {
+        const { height, width } = size;
         const input = runtime.floats(runtime.plan.inputs[0]!.address, channels * padded.height * padded.width).fill(0);
-        for (let row = 0; row < channels * size.height; row++) {
-          const channel = Math.floor(row / size.height), y = row % size.height;
-          input.set(pixels.subarray(row * size.width, (row + 1) * size.width), (channel * padded.height + y) * padded.width);
+        for (let row = 0; row < channels * height; row++) {
+          const channel = Math.floor(row / height), y = row % height;
+          input.set(pixels.subarray(row * width, (row + 1) * width), (channel * padded.height + y) * padded.width);
         }
       },
       leave: () => this.#layout.maps.map((map, stage) => this.#channelsFirst(map, patchSize << stage)),

@@ -1,10 +1,11 @@
 // What generate() returns: tokens as they come, and what there is to know of the whole.
+import { randomSeed } from "./sampler.ts";
 
 export interface GeneratedToken {
   readonly id: number;
   /** Text that this token settled: whole characters only, so it may be empty. */
   readonly text: string;
-  /** With the option logprobs: how likely the model itself had this token, before any other option; a natural logarithm. */
+  /** With the option logprobs: how likely the model itself had this token, before any other option; a natural log. */
   readonly logprob?: number;
   /** With the option logprobs: so many tokens that it had as the most likely, best first. */
   readonly top?: readonly { readonly id: number; readonly logprob: number }[];
@@ -28,15 +29,27 @@ export interface GenerationProgress {
   readonly finish: Generated["finish"] | undefined;
 }
 
+type Mutable<Of> = { -readonly [name in keyof Of]: Of[name] };
+
 /** Tokens to iterate, or their text to read; either way they are generated as they are asked for. */
 export interface Generation extends AsyncGenerator<GeneratedToken, Generated, undefined>, GenerationProgress {
   /** The text alone, in pieces, for a Response or a pipe. Cancelling it breaks the generation off. */
   stream(): ReadableStream<string>;
 }
 
+/** Of a generation that has not begun. */
+export function newProgress(options: { readonly seed?: number | undefined } | null): Mutable<GenerationProgress> {
+  const seed = options?.seed === undefined ? randomSeed() : options.seed;
+  return { seed, promptTokens: 0, generatedTokens: 0, finish: undefined };
+}
+
 /** The generator `tokens` with what `progress` says at the time, and as a stream. */
-export function generation(tokens: AsyncGenerator<GeneratedToken, Generated, undefined>, progress: GenerationProgress): Generation {
-  for (const name of Object.keys(progress) as (keyof GenerationProgress)[]) Object.defineProperty(tokens, name, { get: () => progress[name] });
+export function generation(
+  tokens: AsyncGenerator<GeneratedToken, Generated, undefined>, progress: GenerationProgress,
+): Generation {
+  for (const name of Object.keys(progress) as (keyof GenerationProgress)[]) {
+    Object.defineProperty(tokens, name, { get: () => progress[name] });
+  }
   return Object.assign(tokens, {
     stream: () => new ReadableStream<string>({
       async pull(controller): Promise<void> {

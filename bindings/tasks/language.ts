@@ -18,6 +18,9 @@ import type { Tokenizer } from "../tokenizer/index.ts";
 /** Tokens of a prompt after which the event loop turns in any case. */
 const TURN_AFTER = 1024;
 
+/** Gets the logits of the timeline at `index`. */
+type TakeRow = (index: number, logits: Float32Array) => void;
+
 /** A timeline as the language layer sees it. */
 export interface Timeline {
   /** Tokens read so far. */
@@ -97,7 +100,9 @@ export class Language {
    * @param live  asked before every block: what it throws leaves the timeline after the blocks that were read
    * @param each  gets the logits of every position, a view that the next run overwrites
    */
-  async prefill(timeline: Timeline, given: ArrayLike<number>, live: () => void, each?: (logits: Float32Array) => void): Promise<void> {
+  async prefill(
+    timeline: Timeline, given: ArrayLike<number>, live: () => void, each?: (logits: Float32Array) => void,
+  ): Promise<void> {
     const ids = this.check(given);
     this.checkRoom(timeline, ids.length);
     const { prefill, hidden, logits } = this.#tensors, runtime = this.runtime, { dim } = this.config.network;
@@ -112,7 +117,8 @@ export class Language {
           this.enter(prefill, [timeline]);
         },
         leave: () => {
-          runtime.floats(this.#addressOf(timeline) + this.#tensors.lastHidden.offset, dim).set(runtime.row(prefill.hidden, count - 1));
+          const last = runtime.row(prefill.hidden, count - 1);
+          runtime.floats(this.#addressOf(timeline) + this.#tensors.lastHidden.offset, dim).set(last);
           timeline.position += count;
           return each ? Array.from(block, (_, row) => runtime.row(prefill.hidden, row).slice()) : [];
         },
@@ -136,11 +142,14 @@ export class Language {
    * @param live  asked before every step: what it throws leaves timelines that come later as they were
    * @param row   gets their logits, a view that the next run overwrites
    */
-  async decode(timelines: readonly Timeline[], given: ArrayLike<number>, live: () => void, row: (index: number, logits: Float32Array) => void): Promise<void> {
+  async decode(
+    timelines: readonly Timeline[], given: ArrayLike<number>, live: () => void, row: TakeRow,
+  ): Promise<void> {
     const ids = this.check(given), { rows } = this.#tensors.hidden;
     for (const timeline of timelines) this.checkRoom(timeline, 1);
     for (let from = 0; from < timelines.length; from += rows) {
-      const step = this.#step(timelines.slice(from, from + rows), ids.subarray(from, from + rows), (i, logits) => row(from + i, logits));
+      const to = from + rows, takeRow: TakeRow = (i, logits) => row(from + i, logits);
+      const step = this.#step(timelines.slice(from, to), ids.subarray(from, to), takeRow);
       await this.runtime.pass({
         ...step,
         enter: () => {
@@ -157,7 +166,7 @@ export class Language {
     this.runtime.passNow(this.#step([timeline], this.check([id]), () => {}));
   }
 
-  #step(timelines: readonly Timeline[], ids: Int32Array, row: (index: number, logits: Float32Array) => void): Pass<void> {
+  #step(timelines: readonly Timeline[], ids: Int32Array, row: TakeRow): Pass<void> {
     const { decode, hidden, logits } = this.#tensors, runtime = this.runtime, { dim } = this.config.network;
     return {
       program: runtime.program("decode"), rows: ids.length,
@@ -175,7 +184,9 @@ export class Language {
   }
 
   /** One token of each of several sessions; logits f32 [sessions, vocab]. */
-  async decodeBatch(sessions: readonly Session[], given: ArrayLike<number>, options?: Interruptible): Promise<Float32Array> {
+  async decodeBatch(
+    sessions: readonly Session[], given: ArrayLike<number>, options?: Interruptible,
+  ): Promise<Float32Array> {
     const ids = this.check(given);
     if (ids.length !== sessions.length) throw new RangeError(`${ids.length} ids for ${sessions.length} sessions, expected one each`);
     if (new Set(sessions).size !== sessions.length) throw new RangeError("a session is there twice: one step gives each session one token");
@@ -183,7 +194,8 @@ export class Language {
     try {
       for (const session of sessions) claims.push(session.claim("decodeBatch", this));
       if (options !== undefined) await checkOptions("decodeBatch", options);
-      const asked = sessions.map((session) => session.liveUnless(options?.signal)), live = (): void => asked.forEach((ask) => ask());
+      const asked = sessions.map((session) => session.liveUnless(options?.signal));
+      const live = (): void => asked.forEach((ask) => ask());
       options?.signal?.throwIfAborted();
       for (const session of sessions) await session.settle(live);
       await this.decode(claims.map(({ timeline }) => timeline), ids, live, (i, logits) => out.set(logits, i * vocab));

@@ -1,4 +1,5 @@
 // How likely the model had every token, and the best of them.
+import { describe } from "../describe.ts";
 import { exp } from "./sampler.ts";
 
 export interface Chances {
@@ -10,8 +11,9 @@ export interface Chances {
 
 /** A function from logits f32 [vocab], which it leaves as they are, to the log-softmax of them and its `count` best. */
 export function logProbabilities(count: number): (logits: Float32Array) => Chances {
-  if (typeof count !== "number") throw new TypeError(`logprobs is ${count === null ? "null" : typeof count}, expected a number`);
-  if (!(Number.isInteger(count) && count >= 0)) throw new RangeError(`logprobs is ${count}, expected a whole number from 0: so many most likely tokens are told`);
+  const expected = "expected a whole number from 0: so many of the most likely tokens are told";
+  if (typeof count !== "number") throw new TypeError(`logprobs is ${describe(count)}, ${expected}`);
+  if (!(Number.isInteger(count) && count >= 0)) throw new RangeError(`logprobs is ${count}, ${expected}`);
   return (logits) => {
     let max = -Infinity, sum = 0;
     for (let i = 0; i < logits.length; i++) max = Math.max(max, logits[i]!);

@@ -93,11 +93,13 @@ export class Model {
   }
 
   /**
-   * One token for each of several sessions, in one step that reads the weights once. Aborted, some sessions may have read theirs:
-   * more of them than the option sessions of load() take several steps.
+   * One token for each of several sessions, in one step that reads the weights once. Aborted, some sessions may have
+   * read theirs: more of them than the option sessions of load() take several steps.
    * @returns logits f32 [sessions, vocab]
    */
-  async decodeBatch(sessions: readonly Session[], ids: ArrayLike<number>, options?: Interruptible): Promise<Float32Array> {
+  async decodeBatch(
+    sessions: readonly Session[], ids: ArrayLike<number>, options?: Interruptible,
+  ): Promise<Float32Array> {
     return this.#language("decodeBatch").decodeBatch(sessions, ids, options);
   }
 

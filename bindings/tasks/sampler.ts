@@ -18,7 +18,9 @@ export interface Sampling {
   seed?: number | undefined;
 }
 
-export type CheckedSampling = { [key in Exclude<keyof Sampling, "logitBias">]-?: number } & { logitBias: ReadonlyMap<number, number> };
+export type CheckedSampling = { [key in Exclude<keyof Sampling, "logitBias">]-?: number } & {
+  logitBias: ReadonlyMap<number, number>;
+};
 
 /** What decides every draw, where nobody says. */
 export const randomSeed = (): number => Math.floor(Math.random() * 2 ** 32);
@@ -34,7 +36,8 @@ export interface SamplerState {
 /** The options with defaults filled in. TypeError for what is no number, RangeError for a number out of range; other keys are left alone. */
 export function checkSampling(options: Sampling = {}): CheckedSampling {
   if (typeof options !== "object" || options === null) throw new TypeError(`sampling options are ${options === null ? "null" : typeof options}, expected an object`);
-  const { temperature = 0.8, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, seed = randomSeed(), logitBias = {} } = options;
+  const { temperature = 0.8, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, logitBias = {} } = options;
+  const { seed = randomSeed() } = options;
   const check = (name: string, value: number, good: boolean, expected: string): void => {
     if (typeof value !== "number") throw new TypeError(`${name} is ${value === null ? "null" : typeof value}, expected ${expected}`);
     if (!good) throw new RangeError(`${name} is ${value}, expected ${expected}`);
@@ -45,14 +48,18 @@ export function checkSampling(options: Sampling = {}): CheckedSampling {
   check("minP", minP, minP >= 0 && minP <= 1, "a number from 0 (all tokens) to 1");
   check("repetitionPenalty", repetitionPenalty, repetitionPenalty > 0 && repetitionPenalty < Infinity, "a number above 0; 1 is no penalty");
   check("seed", seed, Number.isSafeInteger(seed), "an integer that a number holds exactly");
-  if (typeof logitBias !== "object" || logitBias === null) throw new TypeError(`logitBias is ${String(logitBias)}, expected a Map or an object of ids to numbers`);
-  const biases = new Map(logitBias instanceof Map ? logitBias : Object.entries(logitBias).map(([id, bias]) => [Number(id), bias]));
+  if (typeof logitBias !== "object" || logitBias === null) {
+    throw new TypeError(`logitBias is ${String(logitBias)}, expected a Map or an object of ids to numbers`);
+  }
+  const entries = logitBias instanceof Map ? [...logitBias] : Object.entries(logitBias);
+  const biases = new Map(entries.map(([id, bias]): [number, number] => [Number(id), bias]));
   for (const [id, bias] of biases) check(`logitBias of ${id}`, bias, bias < Infinity, "a number, or -Infinity");
   return { temperature, topK, topP, minP, repetitionPenalty, seed, logitBias: biases };
 }
 
 /**
- * Draws tokens: biases, repetition penalty, temperature, top-k, softmax, top-p, min-p, draw, in this order. Of equally likely tokens the lower id comes first.
+ * Draws tokens: biases, repetition penalty, temperature, top-k, softmax, top-p, min-p, draw, in this order. Of equally
+ * likely tokens the lower id comes first.
  * `sample` does not remember what it drew: tell `accept` every id of the prompt and of the answer, if there is a repetition penalty.
  */
 export class Sampler {

@@ -1,16 +1,16 @@
 // One timeline of a language model: read tokens, continue them, save and restore.
-import { breathe } from "../run/breathe.ts";
-import type { Generated, GeneratedToken, Generation, GenerationProgress } from "./generation.ts";
-import { generation } from "./generation.ts";
+import { breathe, overdue } from "../run/breathe.ts";
+import type { Generated, GeneratedToken, Generation } from "./generation.ts";
+import { generation, newProgress } from "./generation.ts";
 import type { Language, Timeline } from "./language.ts";
 import type { Interruptible } from "../config/options.ts";
 import { checkOptions, GENERATE } from "../config/options.ts";
 import type { Sampling } from "./sampler.ts";
-import { randomSeed, Sampler } from "./sampler.ts";
+import { Sampler } from "./sampler.ts";
 import { TextStream } from "./text-stream.ts";
 
 export interface GenerateOptions extends Sampling, Interruptible {
-  /** Most tokens to generate; default 256. 0: the prompt is read, nothing is generated. Infinity: until the text ends. */
+  /** Most tokens to generate; default 256. 0: the prompt is read, no more. Infinity: until the text ends. */
   readonly maxTokens?: number | undefined;
   /** Text that ends the generation; it is not part of the output. */
   readonly stop?: string | readonly string[] | undefined;
@@ -20,6 +20,7 @@ export interface GenerateOptions extends Sampling, Interruptible {
   readonly logits?: ((logits: Float32Array, session: Session) => void) | undefined;
 }
 
+export const FOREIGN = "the session is of another model: use the model that made it";
 export const DISPOSED = "the session has been disposed: make another with model.session()";
 
 /** A session taken for one call. */
@@ -103,36 +104,46 @@ export class Session {
    * @throws TypeError, RangeError before anything is read, at the first step; the signal's reason when aborted
    */
   generate(prompt: string | ArrayLike<number> = [], options: GenerateOptions = {}): Generation {
-    const about = { seed: options?.seed === undefined ? randomSeed() : options.seed, promptTokens: 0, generatedTokens: 0, finish: undefined };
-    return generation(this.#generate(prompt, options, about), about);
+    const progress = newProgress(options);
+    return generation(this.#generate(prompt, options, progress), progress);
   }
 
   async *#generate(
-    prompt: string | ArrayLike<number>, options: GenerateOptions, about: { -readonly [name in keyof GenerationProgress]: GenerationProgress[name] },
+    prompt: string | ArrayLike<number>, options: GenerateOptions, progress: ReturnType<typeof newProgress>,
   ): AsyncGenerator<GeneratedToken, Generated, undefined> {
-    const claim = this.claim("generate"), language = this.#language, { tokenizer } = language, { bos, eos } = language.config;
+    const claim = this.claim("generate"), language = this.#language, { tokenizer, config: { bos, eos } } = language;
     try {
       await checkOptions("generate", options, GENERATE);
-      const { maxTokens = 256, stop = [], signal, logits: change, logprobs } = options, live = this.liveUnless(signal);
+      const { maxTokens = 256, stop = [], signal, logits: change, logprobs } = options;
+      const live = this.liveUnless(signal);
+      const turn = async (): Promise<void> => {
+        await overdue();
+        live();
+      };
       if (!(maxTokens >= 0 && (Number.isInteger(maxTokens) || maxTokens === Infinity))) {
         throw new RangeError(`maxTokens is ${String(maxTokens)}, expected a whole number from 0`);
       }
       live();
-      const sampler = new Sampler({ ...options, seed: about.seed });
+      const sampler = new Sampler({ ...options, seed: progress.seed });
       language.check([...sampler.options.logitBias.keys()]);
       const chancesOf = logprobs === undefined ? undefined : (await import("../extras.ts")).logProbabilities(logprobs);
-      if (typeof prompt === "string" && !tokenizer) throw new TypeError("the model came without tokenizer.json: give token ids instead of text, or load it with a tokenizer");
+      const stops = typeof stop === "string" ? [stop] : stop, lacking = "the model came without tokenizer.json:";
+      if (typeof prompt === "string" && !tokenizer) {
+        throw new TypeError(`${lacking} give token ids instead of text, or load it with a tokenizer`);
+      }
+      if (stops?.length !== 0 && !tokenizer) throw new TypeError(`${lacking} stop strings need one`);
       // what the tokenizer puts around every text belongs to its beginning
-      let ids = language.check(typeof prompt === "string" ? tokenizer!.encode(prompt, { special: this.position === 0 }) : prompt);
+      const special = this.position === 0;
+      const tokens = typeof prompt === "string" ? await tokenizer!.encodeInTurns(prompt, { special }, turn) : prompt;
+      let ids = language.check(tokens);
       if (ids.length === 0 && this.position === 0) {
-        if (bos === undefined) throw new RangeError("the prompt has no tokens and the config no bos_token_id: give a prompt");
+        const none = "the prompt has no tokens and the config no bos_token_id: give a prompt";
+        if (bos === undefined) throw new RangeError(none);
         ids = Int32Array.of(bos);
       }
-      const stops = typeof stop === "string" ? [stop] : stop;
-      if (stops?.length !== 0 && !tokenizer) throw new TypeError("the model came without tokenizer.json: stop strings need one");
       const stream = tokenizer && new TextStream(tokenizer, { stop: stops });
 
-      about.promptTokens = ids.length;
+      progress.promptTokens = ids.length;
       await this.settle(live);
       // a token that is given out needs room too
       language.checkRoom(claim.timeline, ids.length + Math.min(maxTokens, 1));
@@ -150,17 +161,17 @@ export class Session {
         const id = sampler.sample(logits), sure = chances && { logprob: chances.all[id]!, top: chances.top };
         sampler.accept(id);
         if (id === eos) {
-          about.finish = "eos";
+          progress.finish = "eos";
           const text = stream?.end() ?? "";
           claim.release();
           if (text) yield { id, text, ...sure };
           return { finish: "eos" };
         }
         this.#pending = id;
-        about.generatedTokens = count;
+        progress.generatedTokens = count;
         const piece = stream?.push(id) ?? "";
         if (count === maxTokens || this.position === language.context || stream?.stopped) {
-          about.finish = stream?.stopped ? "stop" : "length";
+          progress.finish = stream?.stopped ? "stop" : "length";
           // nothing comes after it: whoever asks for no more leaves the session free
           claim.release();
           yield { id, text: piece + (stream?.end() ?? ""), ...sure };
@@ -170,7 +181,7 @@ export class Session {
         await breathe();
         live();
       }
-      return { finish: about.finish ??= "length" };
+      return { finish: progress.finish ??= "length" };
     } finally {
       claim.release();
     }
@@ -193,7 +204,7 @@ export class Session {
    * @internal
    */
   claim(call: string, language = this.#language): Claim {
-    if (language !== this.#language) throw new RangeError("the session is of another model: use the model that made it");
+    if (language !== this.#language) throw new RangeError(FOREIGN);
     void language.runtime.memory;
     this.#refuse(call);
     this.#busy = call;
@@ -247,12 +258,13 @@ export class Session {
   #refuse(call: string, copies = false): void {
     if (this.#disposed) throw new Error(DISPOSED);
     if (this.#busy === undefined || (copies && this.#standing)) return;
-    throw new Error(`${call}() came while ${this.#busy}() of the same session is under way: wait for its end, or use a fork() made before it`);
+    const other = `${this.#busy}() of the same session is under way`;
+    throw new Error(`${call}() came while ${other}: wait for its end, or use a fork() made before it`);
   }
 
   /**
-   * The whole timeline as bytes, for model.session(bytes) of the same model on any machine. While generate() gives out tokens, up to the
-   * last one that came.
+   * The whole timeline as bytes, for model.session(bytes) of the same model on any machine. While generate() gives out
+   * tokens, up to the last one that came.
    */
   save(): Uint8Array {
     this.#stand("save");

@@ -44,7 +44,8 @@ export function newSnapshot({ fingerprint, stateBytes, position, checksum }: Sna
  */
 export function readSnapshot(bytes: Uint8Array, expected: { fingerprint: number; context: number; usedBytes(tokens: number): number }): SnapshotHeader {
   if (!(bytes instanceof Uint8Array)) {
-    throw new TypeError(`the snapshot is ${describe(bytes)}, expected the bytes that session.save() returned, a Uint8Array or an ArrayBuffer; of a Blob give await blob.arrayBuffer()`);
+    const expected = "expected the bytes that session.save() returned, a Uint8Array or an ArrayBuffer";
+    throw new TypeError(`the snapshot is ${describe(bytes)}, ${expected}; of a Blob give await blob.arrayBuffer()`);
   }
   const remedy = "use the bytes that session.save() returned, whole and unchanged";
   if (bytes.length < HEADER_BYTES) throw new RangeError(`the snapshot has ${bytes.length} bytes, expected at least ${HEADER_BYTES}: ${remedy}`);
@@ -56,7 +57,8 @@ export function readSnapshot(bytes: Uint8Array, expected: { fingerprint: number;
     throw new RangeError(`the snapshot has version ${version}, this release reads ${VERSION}: ${version > VERSION ? "update slab-wasm" : "save it again"}`);
   }
   const header = {
-    fingerprint: view.getUint32(16, true), stateBytes: view.getUint32(STATE_BYTES, true), position: view.getFloat64(24, true), checksum: view.getUint32(32, true),
+    fingerprint: view.getUint32(16, true), stateBytes: view.getUint32(STATE_BYTES, true),
+    position: view.getFloat64(24, true), checksum: view.getUint32(32, true),
   };
   const { position } = header, foreign = "the snapshot is of another model: restore it with the model that saved it";
   if (header.fingerprint !== expected.fingerprint) throw new RangeError(foreign);
@@ -66,7 +68,8 @@ export function readSnapshot(bytes: Uint8Array, expected: { fingerprint: number;
   }
   if (header.stateBytes !== expected.usedBytes(position)) throw new RangeError(foreign);
   const end = HEADER_BYTES + header.stateBytes, more = bytes.length - end - TEXT_HEADER_BYTES;
-  if (bytes.length !== end && !(more >= 0 && view.getBigUint64(end, true) === TEXT_MAGIC && view.getUint32(end + 8, true) === more)) {
+  const isText = (): boolean => view.getBigUint64(end, true) === TEXT_MAGIC && view.getUint32(end + 8, true) === more;
+  if (bytes.length !== end && !(more >= 0 && isText())) {
     throw new RangeError(`the snapshot has ${bytes.length} bytes, expected ${end}: ${remedy}`);
   }
   return header;

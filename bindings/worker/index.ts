@@ -7,7 +7,7 @@ import type { ModelConfig } from "../config/config.ts";
 import type { ClassifyOptions, Evidence, EvidenceOptions, Label, Picture } from "../tasks/classifier.ts";
 import type { FeatureMap, ImageSize } from "../tasks/features.ts";
 import type { Generated, GeneratedToken, Generation, GenerationProgress } from "../tasks/generation.ts";
-import { generation } from "../tasks/generation.ts";
+import { generation, newProgress } from "../tasks/generation.ts";
 import type { Caps } from "../run/kernels.ts";
 import type { LoadOptions } from "../load/load.ts";
 import type { MemoryReport } from "../run/memory.ts";
@@ -17,9 +17,8 @@ import { checkOptions, GENERATE, LOAD } from "../config/options.ts";
 import type { ModelParts } from "../load/parts.ts";
 import type { Profile, ProfileOptions } from "../run/profile.ts";
 import { describe } from "../describe.ts";
-import { randomSeed } from "../tasks/sampler.ts";
 import type { GenerateOptions } from "../tasks/session.ts";
-import { DISPOSED } from "../tasks/session.ts";
+import { DISPOSED, FOREIGN } from "../tasks/session.ts";
 import { Connection } from "./connection.ts";
 import type { Loaded, Step } from "./protocol.ts";
 
@@ -131,7 +130,9 @@ export class WorkerModel implements Pick<Model, "forward" | "classify" | "featur
     return this.#session(call.id, call.position());
   }
 
-  async decodeBatch(sessions: readonly WorkerSession[], ids: ArrayLike<number>, options?: Interruptible): Promise<Float32Array> {
+  async decodeBatch(
+    sessions: readonly WorkerSession[], ids: ArrayLike<number>, options?: Interruptible,
+  ): Promise<Float32Array> {
     return this.#ask("decodeBatch", [sessions.map((session) => session.numberIn(this.#connection)), ids], options);
   }
 
@@ -144,8 +145,11 @@ export class WorkerModel implements Pick<Model, "forward" | "classify" | "featur
     this.dispose();
   }
 
-  #ask<Value>(method: string, args: readonly unknown[], options: Interruptible | undefined, names?: string): Promise<Value> {
-    return interruptible(options, method, names, (rest, signal) => this.#connection.call(0, method, [...args, rest], { signal }));
+  #ask<Value>(
+    method: string, args: readonly unknown[], options: Interruptible | undefined, names?: string,
+  ): Promise<Value> {
+    return interruptible(options, method, names, (rest, signal) =>
+      this.#connection.call(0, method, [...args, rest], { signal }));
   }
 
   #session(number: number, position: number): WorkerSession {
@@ -158,7 +162,8 @@ export class WorkerModel implements Pick<Model, "forward" | "classify" | "featur
 
 /** Looks through the options of a call, and makes it with what of them can travel, and the signal. */
 async function interruptible<Value>(
-  options: Interruptible | undefined, method: string, names: string | undefined, call: (rest: object, signal: AbortSignal | undefined) => Promise<Value>,
+  options: Interruptible | undefined, method: string, names: string | undefined,
+  call: (rest: object, signal: AbortSignal | undefined) => Promise<Value>,
 ): Promise<Value> {
   await checkOptions(method, options, names);
   const { signal, ...rest } = options ?? {};
@@ -187,7 +192,8 @@ export class WorkerSession {
 
   /** @internal use model.session() */
   constructor(connection: Connection, number: number, position: number, { stateBytes, context }: Pick<Loaded, "stateBytes" | "context">, make: (number: number, position: number) => WorkerSession) {
-    [this.#connection, this.#number, this.#position, this.stateBytes, this.context, this.#make] = [connection, number, position, stateBytes, context, make];
+    [this.#connection, this.#number, this.#position, this.#make] = [connection, number, position, make];
+    [this.stateBytes, this.context] = [stateBytes, context];
   }
 
   /** Tokens of this timeline when its last answer came. */
@@ -234,7 +240,7 @@ export class WorkerSession {
 
   /** As generate() of a Session, but for the option `logits`: a function cannot go to a worker. */
   generate(prompt: string | ArrayLike<number> = [], options: Omit<GenerateOptions, "logits"> = {}): Generation {
-    const progress = { seed: options?.seed === undefined ? randomSeed() : options.seed, promptTokens: 0, generatedTokens: 0, finish: undefined };
+    const progress = newProgress(options);
     return generation(this.#generate(prompt, options, progress), progress);
   }
 
@@ -244,9 +250,12 @@ export class WorkerSession {
     this.#live();
     await checkOptions("generate", options, GENERATE);
     const { signal, logits, ...rest } = options;
-    if (logits !== undefined) throw new TypeError("logits is a function, which cannot go to a worker: use load() of slab-wasm, or logitBias");
+    if (logits !== undefined) {
+      throw new TypeError("logits is a function, which cannot go to a worker: use load() of slab-wasm, or logitBias");
+    }
     signal?.throwIfAborted();
-    const generator = this.#connection.start<void>(this.#number, "generate", [prompt, { ...rest, seed: progress.seed }], { signal });
+    const args = [prompt, { ...rest, seed: progress.seed }];
+    const generator = this.#connection.start<void>(this.#number, "generate", args, { signal });
     try {
       await generator.answer;
       for (;;) {
@@ -270,7 +279,7 @@ export class WorkerSession {
    * @internal
    */
   numberIn(connection: Connection): number {
-    if (connection !== this.#connection) throw new RangeError("the session is of another model: use the model that made it");
+    if (connection !== this.#connection) throw new RangeError(FOREIGN);
     this.#live();
     return this.#number;
   }
@@ -280,7 +289,8 @@ export class WorkerSession {
   }
 
   #ask<Value>(method: string, args: readonly unknown[], options: Interruptible | undefined): Promise<Value> {
-    return interruptible(options, method, undefined, (rest, signal) => this.#call(this.#number, method, [...args, rest], signal));
+    return interruptible(options, method, undefined, (rest, signal) =>
+      this.#call(this.#number, method, [...args, rest], signal));
   }
 
   async #call<Value>(of: number, method: string, args: readonly unknown[], signal?: AbortSignal): Promise<Value> {

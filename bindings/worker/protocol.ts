@@ -7,7 +7,8 @@ import type { Progress } from "../load/load.ts";
 
 /**
  * Asks for a method of the model (`of` is 0), or of the session or generator that the request `of` made.
- * Two methods are no methods: "abort" is about the request `of`, "drop" lets go of what it made; nobody waits for their answers.
+ * Three methods are none of theirs: "abort" is about the request `of`, "drop" lets go of what it made, "dispose" comes
+ * before the worker's end; nobody waits for their answers.
  */
 export interface Request {
   readonly id: number;

@@ -15,14 +15,17 @@ interface Generating {
 
 type Methods = Record<string, (...args: readonly unknown[]) => unknown>;
 
-/** Methods that are passed on; nothing else of an object can be reached. True: the signal goes among the options, which come last. */
+/** Methods that are passed on, as nothing else of an object is; and whether options come last, which take a signal. */
 const OF_MODEL = new Map([
-  ["memory", false], ["forward", true], ["classify", true], ["features", true], ["evidence", true], ["activation", false], ["profile", false], ["pack", false],
+  ["forward", true], ["classify", true], ["features", true], ["evidence", true],
+  ["memory", false], ["activation", false], ["profile", false], ["pack", false],
 ]);
 const OF_SESSION = new Map([["prefill", true], ["decode", true], ["logits", true], ["save", false], ["reset", false]]);
 
-const passOn = (to: Model | Session, method: string, args: readonly unknown[], signal: AbortSignal | undefined): unknown =>
-  (to as unknown as Methods)[method]!(...(signal ? [...args.slice(0, -1), { ...(args.at(-1) as object), signal }] : args));
+function passOn(to: Model | Session, method: string, args: readonly unknown[], signal?: AbortSignal): unknown {
+  const all = signal ? [...args.slice(0, -1), { ...(args.at(-1) as object), signal }] : args;
+  return (to as unknown as Methods)[method]!(...all);
+}
 
 /** A source with its addresses as load() takes them. */
 function located(source: unknown): string | ModelParts {
@@ -54,7 +57,10 @@ export function serve(onMessage: (receive: (request: Request) => void) => void, 
   function callModel(method: string, args: readonly unknown[], id: number, signal: AbortSignal): unknown {
     if (OF_MODEL.has(method)) return passOn(model!, method, args, OF_MODEL.get(method) ? signal : undefined);
     if (method === "session") return make(id, model!.session(args[0] as Uint8Array | ArrayBuffer | undefined));
-    if (method === "decodeBatch") return model!.decodeBatch((args[0] as number[]).map((n) => made.get(n) as Session), args[1] as number[], { signal });
+    if (method === "decodeBatch") {
+      const [numbers, ids] = args as [number[], number[]];
+      return model!.decodeBatch(numbers.map((number) => made.get(number) as Session), ids, { signal });
+    }
     if (method === "encode") return model!.tokenizer!.encode(args[0] as string, args[1] as object);
     if (method === "decode") return model!.tokenizer!.decode(args[0] as number[], args[1] as object);
     if (method === "idOf") return model!.tokenizer!.idOf(args[0] as string);
@@ -75,6 +81,7 @@ export function serve(onMessage: (receive: (request: Request) => void) => void, 
 
   async function answer({ id, of, method, args }: Request): Promise<void> {
     if (method === "abort") return aborts.get(of)?.abort();
+    if (method === "dispose") return model?.dispose();
     if (method === "drop") {
       const dropped = made.get(of);
       if (dropped instanceof Session) dropped.dispose();

@@ -139,7 +139,8 @@ test("a disposed model's memory is free once it is collected: threads that hold 
   watching(async (started) => {
     process.getBuiltinModule("node:v8").setFlagsFromString("--expose-gc");
     const collect = process.getBuiltinModule("node:vm").runInNewContext("gc") as () => void;
-    const kept = await load({ config: tinyConfig, weights: tinyFile }, { threads: 2 }), want = await kept.forward(tinyPixels);
+    const kept = await load({ config: tinyConfig, weights: tinyFile }, { threads: 2 });
+    const want = await kept.forward(tinyPixels);
     const folder = fileURLToPath(new URL("../../models/pretrained/slab-lm-books", import.meta.url));
     const rss = async (): Promise<number> => {
       // what was looked at weakly lives until its turn is over; what is collected is told of in another

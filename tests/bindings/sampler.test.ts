@@ -23,10 +23,14 @@ function* sfc32(seed: number): Generator<number, never> {
 
 /** What may be drawn, in the order of ids, by sorting everything. */
 function naive(
-  logits: Float32Array, { temperature = 0.8, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, logitBias = {} }: Sampling, seen: Iterable<number> = [],
+  logits: Float32Array,
+  { temperature = 0.8, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, logitBias = {} }: Sampling,
+  seen: Iterable<number> = [],
 ): [id: number, probability: number][] {
   const scores = Array.from(logits);
-  for (const [id, bias] of logitBias instanceof Map ? logitBias : Object.entries(logitBias)) scores[Number(id)]! += bias;
+  for (const [id, bias] of logitBias instanceof Map ? logitBias : Object.entries(logitBias)) {
+    scores[Number(id)]! += bias;
+  }
   for (const id of new Set(seen)) scores[id] = scores[id]! > 0 ? scores[id]! / repetitionPenalty : scores[id]! * repetitionPenalty;
   let left = scores.map((score, id) => [id, score] as [number, number]).sort(([i, a], [j, b]) => b - a || i - j);
   if (topK > 0) left = left.slice(0, topK);
@@ -55,7 +59,8 @@ const combinations: Sampling[] = [
   { topP: 0.9 }, { topP: 0.01 }, { topP: 0.5, temperature: 2 }, { topP: 0.999999 }, { topP: 1e-300 }, { repetitionPenalty: 1.3 }, { repetitionPenalty: 0.7 },
   { topK: 50, topP: 0.9, repetitionPenalty: 1.1, temperature: 0.7 }, { topK: 3, topP: 0.99, temperature: 100 },
   { minP: 0.05 }, { minP: 1 }, { minP: 0.3, temperature: 2 }, { minP: 0.1, topP: 0.7 }, { minP: 0.02, topK: 20 },
-  { logitBias: { 3: 5, 999: -Infinity, 7: -2.5 } }, { logitBias: new Map([[5, 100]]), temperature: 0.5 }, { logitBias: { 1: 4 }, repetitionPenalty: 2, minP: 0.01 },
+  { logitBias: { 3: 5, 999: -Infinity, 7: -2.5 } }, { logitBias: new Map([[5, 100]]), temperature: 0.5 },
+  { logitBias: { 1: 4 }, repetitionPenalty: 2, minP: 0.01 },
 ];
 for (const options of combinations) {
   test(`the naive twin draws the same: ${JSON.stringify(options)}`, () => {
@@ -214,7 +219,8 @@ test("defaults, and keys of others", () => {
 });
 
 const bad: [keyof Sampling, unknown[]][] = [
-  ["minP", [NaN, -0.1, 1.01]], ["temperature", [NaN, -0.1, Infinity]], ["topK", [NaN, -1, 1.5, Infinity]], ["topP", [NaN, 0, -1, 1.01]],
+  ["minP", [NaN, -0.1, 1.01]], ["temperature", [NaN, -0.1, Infinity]], ["topK", [NaN, -1, 1.5, Infinity]],
+  ["topP", [NaN, 0, -1, 1.01]],
   ["repetitionPenalty", [NaN, 0, -1, Infinity]], ["seed", [NaN, 0.5, 2 ** 53, Infinity]],
 ];
 for (const [name, values] of bad) {
@@ -230,16 +236,31 @@ for (const [name, values] of bad) {
 
 test("biases: a token alone, ruled out, and what is refused", () => {
   const logits = Float32Array.of(1, 2, 3);
-  const drawn = (logitBias: Sampling["logitBias"], temperature = 1): number[] => counts(logits, { temperature, logitBias, seed: 5 }, 300).flatMap((n, id) => (n > 0 ? [id] : []));
+  const drawn = (
+    logitBias: Sampling["logitBias"], temperature = 1,
+  ): number[] => counts(logits, { temperature, logitBias, seed: 5 }, 300).flatMap((n, id) => (n > 0 ? [id] : []));
   assert.equal(drawn({ 0: 100 }), [0]);
   assert.equal(drawn(new Map([[2, -Infinity]])), [0, 1]);
   assert.equal(drawn({ 2: -1.5 }, 0), [1]);
   // of an id that these logits do not have
   assert.equal(drawn({ 7: 5 }, 0), [2]);
   assert.equal(logits, Float32Array.of(1, 2, 3));
-  for (const logitBias of [null, 5, "x"]) assert.throws(() => checkSampling({ logitBias } as never), (error: Error) => error instanceof TypeError && /^logitBias is/.test(error.message));
-  for (const bias of [NaN, Infinity]) assert.throws(() => checkSampling({ logitBias: { 4: bias } }), (error: Error) => error instanceof RangeError && /^logitBias of 4 is/.test(error.message));
-  assert.throws(() => checkSampling({ logitBias: { 4: "1" } } as never), (error: Error) => error instanceof TypeError && /^logitBias of 4 is string/.test(error.message));
+  for (const logitBias of [null, 5, "x"]) {
+    assert.throws(
+      () => checkSampling({ logitBias } as never),
+      (error: Error) => error instanceof TypeError && /^logitBias is/.test(error.message),
+    );
+  }
+  for (const bias of [NaN, Infinity]) {
+    assert.throws(
+      () => checkSampling({ logitBias: { 4: bias } }),
+      (error: Error) => error instanceof RangeError && /^logitBias of 4 is/.test(error.message),
+    );
+  }
+  assert.throws(
+    () => checkSampling({ logitBias: { 4: "1" } } as never),
+    (error: Error) => error instanceof TypeError && /^logitBias of 4 is string/.test(error.message),
+  );
 });
 
 test("refused: logits and ids", () => {

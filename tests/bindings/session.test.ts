@@ -242,13 +242,17 @@ for (const threads of [1, 2]) {
   });
 }
 
-const busy = (call: string, with_: string): RegExp => new RegExp(`^${call}\\(\\) came while ${with_}\\(\\) of the same session is under way: wait for its end, or use a fork\\(\\) made before it$`);
+const busy = (call: string, with_: string): RegExp => {
+  const remedy = "wait for its end, or use a fork\\(\\) made before it";
+  return new RegExp(`^${call}\\(\\) came while ${with_}\\(\\) of the same session is under way: ${remedy}$`);
+};
 
 test("one call at a time: a second one on the same session is refused, whichever they are, and disturbs nothing", () =>
   withModel(async (model) => {
     const ids = idsOf(1, 40);
     const calls: Record<string, (session: Session) => unknown> = {
-      prefill: (s) => s.prefill(ids), decode: (s) => s.decode(1), logits: (s) => s.logits(ids), generate: (s) => s.generate(ids, { maxTokens: 4, seed: 1 }).next(), save: (s) => s.save(), fork: (s) => s.fork(),
+      prefill: (s) => s.prefill(ids), decode: (s) => s.decode(1), logits: (s) => s.logits(ids),
+      generate: (s) => s.generate(ids, { maxTokens: 4, seed: 1 }).next(), save: (s) => s.save(), fork: (s) => s.fork(),
       reset: (s) => s.reset(), decodeBatch: (s) => model.decodeBatch([model.session(), s], [1, 2]),
     };
     for (const first of ["prefill", "decode", "logits", "decodeBatch"]) {
@@ -272,7 +276,8 @@ test("two generations of one session at once: one goes on as if it were alone, t
       for await (const { id } of from.generate([1, 2], { maxTokens: 30, seed: 2 })) ids.push(id);
       return ids;
     };
-    const want = await collect(model.session()), session = model.session(), [one, other] = await Promise.allSettled([collect(session), collect(session)]);
+    const want = await collect(model.session()), session = model.session();
+    const [one, other] = await Promise.allSettled([collect(session), collect(session)]);
     assert.equal(one, { status: "fulfilled", value: want });
     assert.match((other as PromiseRejectedResult).reason.message, busy("generate", "generate"));
     assert.is(session.position, 32);
@@ -293,7 +298,10 @@ test("between two tokens of a generation a session can be saved and forked, and 
       assert.equal([session.position, session.fork().position], [2 + got.length, 2 + got.length]);
       sameLogits("forked", await session.fork().decode(7), await byHand.fork().decode(7));
       if (got.length % 2) assert.equal(session.save(), byHand.save());
-      for (const [name, call] of Object.entries({ reset: () => session.reset(), decode: () => session.decode(1), prefill: () => session.prefill([]), generate: () => session.generate().next() })) {
+      for (const [name, call] of Object.entries({
+        reset: () => session.reset(), decode: () => session.decode(1), prefill: () => session.prefill([]),
+        generate: () => session.generate().next(),
+      })) {
         await rejects(async () => call(), busy(name, "generate"));
       }
     }
@@ -308,7 +316,8 @@ test("between two tokens of a generation a session can be saved and forked, and 
 
 test("dispose of a session: its place is free, every later use says so, and what is under way ends", () =>
   withModel(async (model) => {
-    const disposed = /^the session has been disposed: make another with model\.session\(\)$/, total = model.memory().total;
+    const disposed = /^the session has been disposed: make another with model\.session\(\)$/;
+    const total = model.memory().total;
     const session = model.session(), other = model.session();
     await other.prefill([9]);
     await session.prefill([1, 2, 3]);
@@ -316,7 +325,8 @@ test("dispose of a session: its place is free, every later use says so, and what
     session.dispose();
     session.dispose();
     for (const use of [
-      () => session.prefill([1]), () => session.decode(1), () => session.logits([1]), () => session.save(), () => session.fork(), () => session.reset(), () => session.generate([1]).next(),
+      () => session.prefill([1]), () => session.decode(1), () => session.logits([1]), () => session.save(),
+      () => session.fork(), () => session.reset(), () => session.generate([1]).next(),
       () => model.decodeBatch([other, session], [1, 1]),
     ]) await rejects(async () => use(), disposed);
     assert.equal([other.position, copy.position, model.memory().total], [1, 3, total]);

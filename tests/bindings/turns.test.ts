@@ -13,7 +13,9 @@ import { tinyConfig, tinyFile, tinyPixels } from "./tiny.ts";
 
 const folder = (name: string): string => fileURLToPath(new URL(`../../models/pretrained/${name}`, import.meta.url));
 
-async function withModel(source: Parameters<typeof load>[0], options: LoadOptions, use: (model: Model) => unknown): Promise<void> {
+async function withModel(
+  source: Parameters<typeof load>[0], options: LoadOptions, use: (model: Model) => unknown,
+): Promise<void> {
   const model = await load(source, options);
   try {
     await use(model);
@@ -52,12 +54,17 @@ async function hurried(use: () => Promise<void>): Promise<void> {
   }
 }
 
-const idsOf = (key: number, count: number, vocab = 4096): Int32Array => Int32Array.from({ length: count }, (_, i) => (i * i * (key + 2) + 7 * i + 11 * key) % vocab);
+const idsOf = (key: number, count: number, vocab = 4096): Int32Array => Int32Array.from(
+  { length: count }, (_, i) => (i * i * (key + 2) + 7 * i + 11 * key) % vocab,
+);
 
 test("calls in a row let the event loop turn: decode, decodeBatch, prefill, logits, forward, classify", async () => {
   await withModel(tinyLm(), { threads: 1 }, async (model) => {
     const [session, ...others] = Array.from({ length: 5 }, () => model.session()), ids = idsOf(1, 50, 61);
-    for (const step of [() => session!.decode(3), () => model.decodeBatch(others, [1, 2, 3, 4]), () => session!.prefill(ids), () => session!.logits(ids)]) {
+    for (const step of [
+      () => session!.decode(3), () => model.decodeBatch(others, [1, 2, 3, 4]), () => session!.prefill(ids),
+      () => session!.logits(ids),
+    ]) {
       const count = await turns(() => keepCalling(200, step));
       assert.ok(count >= 4, `${count} turns in 200 ms of ${step}`);
     }
@@ -80,28 +87,36 @@ test("one call of many rows or pictures lets it turn too", async () => {
     }
   });
   await withModel({ config: tinyConfig, weights: tinyFile }, { threads: 1 }, async (model) => {
-    const batch = new Float32Array(2000 * 3 * 32 * 32), begin = performance.now(), count = await turns(() => model.forward(batch)), took = performance.now() - begin;
+    const batch = new Float32Array(2000 * 3 * 32 * 32), begin = performance.now();
+    const count = await turns(() => model.forward(batch)), took = performance.now() - begin;
     assert.ok(count >= took / 100, `${count} turns in ${took.toFixed()} ms`);
   });
 });
 
 for (const options of every) {
-  test(`passes cut in the middle, pictures: the bits of one alone, in whatever order: ${options.build}, threads=${options.threads}`, () =>
+  const where = `${options.build}, threads=${options.threads}`;
+
+  test(`passes cut in the middle, pictures: the bits of one alone, in whatever order: ${where}`, () =>
     withModel(folder("slab-deit-cifar10"), options, async (model) => {
       const [a, b] = ["a", "b"].map((key) => syntheticInput(key, 3 * 32 * 32)) as [Float32Array, Float32Array];
-      const want = [await model.forward(a), await model.forward(b)], [mark] = model.plan.marks.keys(), place = await model.activation(mark!, a);
-      const picture = { data: new Uint8Array(3 * 32 * 32).map((_, i) => i), width: 32, height: 32 }, seen = await model.evidence(picture), labels = await model.classify(picture);
+      const want = [await model.forward(a), await model.forward(b)], [mark] = model.plan.marks.keys();
+      const place = await model.activation(mark!, a);
+      const picture = { data: new Uint8Array(3 * 32 * 32).map((_, i) => i), width: 32, height: 32 };
+      const seen = await model.evidence(picture), labels = await model.classify(picture);
       assert.ok(model.plan.flops > 4e8, "several pieces");
       await hurried(async () => {
         const pixels = a.slice(), running = model.forward(pixels);
         // what was given is the caller's again at once
         pixels.fill(NaN);
-        const all = await Promise.all([running, model.forward(b), model.activation(mark!, a), model.evidence(picture), model.classify([picture, picture]), model.forward(a)]);
+        const all = await Promise.all([
+          running, model.forward(b), model.activation(mark!, a), model.evidence(picture),
+          model.classify([picture, picture]), model.forward(a),
+        ]);
         assert.equal(all, [want[0], want[1], place, seen, [labels, labels], want[0]]);
       });
     }));
 
-  test(`passes cut in the middle, sessions: the bits of one alone, parked or not: ${options.build}, threads=${options.threads}`, () =>
+  test(`passes cut in the middle, sessions: the bits of one alone, parked or not: ${where}`, () =>
     withModel(folder("slab-lm-books"), { ...options, sessions: 1 }, async (model) => {
       const ids = [1, 2, 3].map((key) => idsOf(key, 300 + 40 * key)), alone: Float32Array[] = [];
       for (const [i, prompt] of ids.entries()) {
@@ -132,12 +147,13 @@ for (const options of every) {
 }
 
 for (const threads of [1, 2]) {
-  test(`saved and forked at any moment of a generation: as it stood with the tokens that had come, and the text goes on as if alone: threads=${threads}`, () =>
+  test(`saved and forked at any moment of a generation, which goes on as if alone: threads=${threads}`, () =>
     withModel(folder("slab-lm-books"), { threads, sessions: 2 }, async (model) => {
       const prompt = idsOf(1, 300), options = { maxTokens: 25, seed: 3 }, alone: number[] = [];
       for await (const { id } of model.session().generate(prompt, options)) alone.push(id);
       await hurried(async () => {
-        const session = model.session(), other = model.session(), got: number[] = [], story = session.generate(prompt, options);
+        const session = model.session(), other = model.session(), got: number[] = [];
+        const story = session.generate(prompt, options);
         // beside it a session that keeps the model busy, so that a token has to wait for its turn too
         const reading = other.prefill(idsOf(2, 2000));
         let copies = 0, on = true;
@@ -176,9 +192,13 @@ test("abort: a picture's pass ends where it is, and the next has its own bits", 
   withModel(folder("slab-deit-cifar10"), { threads: 1 }, async (model) => {
     const pixels = syntheticInput("a", 3 * 32 * 32), want = await model.forward(pixels), reason = new Error("enough");
     await rejects(() => model.forward(pixels, { signal: AbortSignal.abort(reason) }), /^enough$/);
-    await rejects(() => model.classify({ data: new Uint8Array(3), width: 1, height: 1 }, { signal: AbortSignal.abort(reason) }), /^enough$/);
+    await rejects(
+      () => model.classify({ data: new Uint8Array(3), width: 1, height: 1 }, { signal: AbortSignal.abort(reason) }),
+      /^enough$/,
+    );
     await hurried(async () => {
-      const stop = new AbortController(), running = model.forward(pixels, { signal: stop.signal }), other = model.forward(pixels);
+      const stop = new AbortController(), running = model.forward(pixels, { signal: stop.signal });
+      const other = model.forward(pixels);
       setImmediate(() => stop.abort(reason));
       await rejects(() => running, /^enough$/);
       assert.equal(await other, want);
@@ -209,7 +229,12 @@ test("abort: a prefill ends between two blocks, and the session goes on from the
       });
     }
     const session = model.session(), none = AbortSignal.abort(reason);
-    for (const call of [() => session.prefill([1], { signal: none }), () => session.decode(1, { signal: none }), () => model.decodeBatch([session], [1], { signal: none })]) await rejects(call, /^enough$/);
+    for (const call of [
+      () => session.prefill([1], { signal: none }), () => session.decode(1, { signal: none }),
+      () => model.decodeBatch([session], [1], { signal: none }),
+    ]) {
+      await rejects(call, /^enough$/);
+    }
     assert.is(session.position, 0);
   }));
 
@@ -232,12 +257,19 @@ test("abort: a batch of several steps ends between two of them; every session is
 
 test("dispose in the middle of a pass: what is under way, and what waits for it, says so", () =>
   hurried(async () => {
-    const images = await load(folder("slab-deit-cifar10"), { threads: 1 }), language = await load(folder("slab-lm-books"), { threads: 2 });
-    const calls = Promise.allSettled([images.forward(tinyPixels), images.forward(tinyPixels), language.session().prefill(idsOf(1, 600)), language.session().decode(1)]);
+    const images = await load(folder("slab-deit-cifar10"), { threads: 1 });
+    const language = await load(folder("slab-lm-books"), { threads: 2 });
+    const calls = Promise.allSettled([
+      images.forward(tinyPixels), images.forward(tinyPixels), language.session().prefill(idsOf(1, 600)),
+      language.session().decode(1),
+    ]);
     await new Promise((turn) => setImmediate(turn));
     images.dispose();
     language.dispose();
-    assert.equal((await calls).map((call) => (call.status === "rejected" ? call.reason.message : "done")), Array(4).fill("the model has been disposed: load it again"));
+    assert.equal(
+      (await calls).map((call) => (call.status === "rejected" ? call.reason.message : "done")),
+      Array(4).fill("the model has been disposed: load it again"),
+    );
   }));
 
 test.run();

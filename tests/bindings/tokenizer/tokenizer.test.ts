@@ -1,6 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { tokenizerFrom } from "../../../bindings/tokenizer/index.ts";
+import { seeded } from "../checkpoint/fixtures.ts";
 import { booksJson, sentencePieceJson, texts, tokenizers } from "./tokenizers.ts";
 
 const books = tokenizers["byte-level"]!, pieces = tokenizers["SentencePiece, Metaspace"]!;
@@ -26,6 +27,79 @@ for (const [name, tokenizer] of Object.entries(tokenizers)) {
     });
   }
 }
+
+/** Long texts out of what divides tokenizers: white space of all kinds, words, numbers, signs, special tokens. */
+function* longTexts(count: number): Generator<string> {
+  const parts = [
+    " ", " ", " ", "  ", "\n", "\r\n", "\t", "\u00a0", "\u3000", "\ufeff", "a", "it", "'s", "'", "’", "naïve", "é",
+    "e\u0301", "42", "3.14", "-", "…", ".", "?!", "🦜", "👩‍🚀", "\ud83d", "한국", "word",
+    "<|endoftext|>", "<|", "|>", "\u0000", "x'll", "'LL", "_", "\u2028",
+  ];
+  const random = seeded(17);
+  for (let i = 0; i < count; i++) {
+    let text = "";
+    while (text.length < 9000) text += parts[random(parts.length)];
+    yield text;
+  }
+}
+
+for (const [name, tokenizer] of Object.entries(tokenizers)) {
+  test(`${name}: a long text in turns has the ids of the whole`, async () => {
+    let turns = 0;
+    for (const text of [
+      ...longTexts(4), "no space ".repeat(1000), "nospace".repeat(900), "  two  ".repeat(900), "", "short",
+    ]) {
+      for (const options of [undefined, { special: false }]) {
+        assert.equal(await tokenizer.encodeInTurns(text, options, () => turns++), tokenizer.encode(text, options));
+      }
+    }
+    // where it can be known that nothing reaches over the cuts
+    assert.is(turns > 8, name === "byte-level");
+  });
+}
+
+test("options of other libraries are refused", () => {
+  throws(
+    () => books.encode("a", { add_special_tokens: false } as object), TypeError,
+    /^encode\(\) has no option "add_special_tokens": it has special$/,
+  );
+  throws(
+    () => books.decode([65], { skip_special_tokens: true } as object), TypeError,
+    /^decode\(\) has no option "skip_special_tokens": it has special$/,
+  );
+  for (const options of [null, 5]) {
+    throws(() => books.encode("a", options as never), TypeError, /^the options of encode\(\) are/);
+  }
+  assert.equal([...books.encode("a", { special: undefined })], [65]);
+});
+
+test("in turns: what may not be cut is one piece, what turn() throws ends it", async () => {
+  const text = "as it comes ".repeat(500), json = JSON.parse(booksJson) as Record<string, object>;
+  const changed: object[] = [
+    { normalizer: { type: "Lowercase" } }, { pre_tokenizer: { ...json["pre_tokenizer"], add_prefix_space: true } },
+    { pre_tokenizer: { ...json["pre_tokenizer"], use_regex: false } },
+    { added_tokens: [{ id: 0, content: "it comes as", special: true }] },
+    { added_tokens: [{ id: 0, content: "<|endoftext|>", special: true, lstrip: true }] },
+    { post_processor: {
+      type: "TemplateProcessing", single: [{ Sequence: { id: "A" } }, { SpecialToken: { id: "<|endoftext|>" } }],
+      pair: [], special_tokens: {},
+    } },
+  ];
+  for (const change of changed) {
+    const other = tokenizerFrom({ ...json, ...change });
+    assert.equal(
+      await other.encodeInTurns(text, undefined, () => assert.unreachable(JSON.stringify(change))), other.encode(text),
+    );
+  }
+  const stop = new Error("enough");
+  await books.encodeInTurns(text, undefined, () => { throw stop; }).then(
+    () => assert.unreachable("expected an error"), (error) => assert.is(error, stop),
+  );
+  await books.encodeInTurns(5 as never, undefined, () => {}).then(
+    () => assert.unreachable("expected an error"),
+    (error) => assert.match(error.message, /^the text to encode is a number/),
+  );
+});
 
 test("byte-level: ids as the reference implementation gives them", () => {
   assert.is(books.vocabSize, 4096);
