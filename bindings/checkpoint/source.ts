@@ -1,6 +1,6 @@
 // Where a checkpoint's bytes come from. Everything here runs on every platform; http(s) is in url.ts; files, which not
 // all have, in file.ts.
-import { readAhead } from "./read-ahead.ts";
+import { readAhead, wanted } from "./read-ahead.ts";
 import type { Read } from "./read-ahead.ts";
 import { lengthTold } from "./safetensors.ts";
 
@@ -44,13 +44,7 @@ export function checkedSource(
         if (closing) throw new Error(`${name} is closed: read before close(), or open it again`);
         const bytes = begin === end ? new Uint8Array(0) : await read(begin, end, into);
         signal?.throwIfAborted();
-        if (bytes.byteLength !== end - begin) {
-          throw new RangeError(
-            `${name} gave ${bytes.byteLength} bytes from byte ${begin}, expected ${end - begin}: it changed or `
-              + "was cut off; open it again",
-          );
-        }
-        return bytes;
+        return wanted(name, bytes, begin, end);
       } catch (error) {
         // an error in closing would hide the one that matters
         await source.close().catch(() => {});
