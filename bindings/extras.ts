@@ -3,6 +3,10 @@
 export { activation, classifyAll, evidence } from "./tasks/inside.ts";
 export { logProbabilities } from "./tasks/logprobs.ts";
 export { optionFault, otherKind } from "./config/option-faults.ts";
+export {
+  addressFault, buildFault, dtypeFault, noConfig, packedFault, packedForOther, packedMisfit, sourceFault,
+  weightsFault, wrongBytes,
+} from "./load/faults.ts";
 export { packedFile } from "./load/packed-file.ts";
 export { profile } from "./run/profile.ts";
 export { standaloneFile } from "./tasks/standalone.ts";
