@@ -51,7 +51,9 @@ export const wrongBytes = (): RangeError => new RangeError("this engine computes
   + "and wasm is a relaxed build: give slab-simd.wasm");
 
 /** Why a packed checkpoint does not fit what was asked for, or this host. */
-export function packedMisfit(name: string, { type, layout }: Packed, dtype: string | undefined, caps: Caps): RangeError {
+export function packedMisfit(
+  name: string, { type, layout }: Packed, dtype: string | undefined, caps: Caps,
+): RangeError {
   if (dtype !== undefined && dtype !== type) {
     return new RangeError(`${name} is packed as ${type}, asked for was ${dtype}: load the original checkpoint`);
   }

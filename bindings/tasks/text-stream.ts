@@ -108,15 +108,6 @@ class StopFinder {
   #held = "";
 
   constructor(stops: readonly string[]) {
-    if (!Array.isArray(stops))
-      throw new TypeError(
-        `stop is ${typeof stops}, expected a list of strings: write [${JSON.stringify(stops) ?? ""}]`,
-      );
-    stops.forEach((stop: unknown, i) => {
-      if (typeof stop !== "string")
-        throw new TypeError(`stop[${i}] is ${stop === null ? "null" : typeof stop}, expected a string`);
-      if (stop === "") throw new RangeError(`stop[${i}] is empty, expected at least one character: leave it out`);
-    });
     this.#stops = [...stops];
     this.#shorter = this.#stops.map(shorterMatches);
     this.#matched = new Int32Array(stops.length);

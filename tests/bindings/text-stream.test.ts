@@ -1,5 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { stopFault } from "../../bindings/tasks/language-faults.ts";
 import { TextStream } from "../../bindings/tasks/text-stream.ts";
 import { tokenizerFrom, type Tokenizer } from "../../bindings/tokenizer/index.ts";
 import { integers, texts, tokenizers } from "./tokenizer/tokenizers.ts";
@@ -208,17 +209,14 @@ test("an unknown id is refused and changes nothing", () => {
 });
 
 test("wrong arguments", () => {
-  const make = (stop: unknown) => () => new TextStream(books, { stop: stop as string[] });
-  assert.throws(
-    make("x"),
-    (error: Error) =>
-      error instanceof TypeError && /^stop is string, expected a list of strings: write \["x"\]$/.test(error.message),
-  );
-  assert.throws(make([5]), (error: Error) => error instanceof TypeError && /^stop\[0\] is number/.test(error.message));
-  assert.throws(
-    make(["a", ""]), (error: Error) => error instanceof RangeError && /^stop\[1\] is empty/.test(error.message),
-  );
-  assert.throws(make(null), TypeError);
+  const said = (stop: unknown, Kind: Function, message: RegExp): void => {
+    const error = stopFault(stop);
+    assert.ok(error instanceof Kind && message.test(error.message), error.message);
+  };
+  said("x", TypeError, /^stop is string, expected a list of strings: write \["x"\]$/);
+  said([5], TypeError, /^stop\[0\] is number/);
+  said(["a", ""], RangeError, /^stop\[1\] is empty/);
+  said(null, TypeError, /^stop is object/);
   const ended = new TextStream(books);
   ended.end();
   assert.throws(() => ended.push(1), /make a new TextStream/);
