@@ -3,7 +3,7 @@
 export { activation, classifyAll, evidence } from "./tasks/inside.ts";
 export { pictureFault, pixelsFault, topKFault } from "./tasks/image-faults.ts";
 export {
-  batchFault, idsFault, maxTokensFault, promptFault, roomFault, samplingFault, sessionsFault, stopFault, vocabFault,
+  batchFault, idsFault, maxTokensFault, promptFault, roomFault, samplingFault, sessionsFault, vocabFault,
 } from "./tasks/language-faults.ts";
 export { logProbabilities } from "./tasks/logprobs.ts";
 export { optionFault, otherKind } from "./config/option-faults.ts";
@@ -13,4 +13,5 @@ export {
 } from "./load/faults.ts";
 export { packedFile } from "./load/packed-file.ts";
 export { profile } from "./run/profile.ts";
+export { StopFinder } from "./tasks/stop-finder.ts";
 export { standaloneFile } from "./tasks/standalone.ts";

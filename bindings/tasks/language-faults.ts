@@ -27,17 +27,6 @@ export function samplingFault(
     ?? new TypeError(`logitBias is ${String(logitBias)}, expected a Map or an object of ids to numbers`);
 }
 
-/** Which of some stop strings is none. */
-export function stopFault(stops: unknown): Error {
-  if (!Array.isArray(stops)) {
-    const list = JSON.stringify(stops) ?? "";
-    return new TypeError(`stop is ${typeof stops}, expected a list of strings: write [${list}]`);
-  }
-  const at = stops.findIndex((stop) => typeof stop !== "string" || stop === "");
-  if (typeof stops[at] !== "string") return new TypeError(`stop[${at}] is ${kindOf(stops[at])}, expected a string`);
-  return new RangeError(`stop[${at}] is empty, expected at least one character: leave it out`);
-}
-
 export const maxTokensFault = (maxTokens: unknown): RangeError =>
   new RangeError(`maxTokens is ${String(maxTokens)}, expected a whole number from 0`);
 

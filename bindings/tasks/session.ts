@@ -132,10 +132,8 @@ export class Session {
       }
       const stops = typeof stop === "string" ? [stop] : stop;
       if (stops?.length !== 0 && !tokenizer) throw (await import("../extras.ts")).promptFault("stop");
-      if (!Array.isArray(stops) || !stops.every((stop) => typeof stop === "string" && stop)) {
-        throw (await import("../extras.ts")).stopFault(stops);
-      }
-      const stream = tokenizer && new TextStream(tokenizer, { stop: stops });
+      const finder = stops?.length === 0 ? undefined : new (await import("../extras.ts")).StopFinder(stops);
+      const stream = tokenizer && new TextStream(tokenizer, finder);
 
       about.promptTokens = ids.length;
       await this.settle(live);

@@ -1,6 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { stopFault } from "../../bindings/tasks/language-faults.ts";
+import { StopFinder } from "../../bindings/tasks/stop-finder.ts";
 import { TextStream } from "../../bindings/tasks/text-stream.ts";
 import { tokenizerFrom, type Tokenizer } from "../../bindings/tokenizer/index.ts";
 import { integers, texts, tokenizers } from "./tokenizer/tokenizers.ts";
@@ -9,7 +9,7 @@ const books = tokenizers["byte-level"]!, pieces = tokenizers["SentencePiece, Met
 
 /** Every piece, that of end() last. */
 function stream(tokenizer: Tokenizer, ids: Iterable<number>, stop?: string[]): { shown: string[]; stream: TextStream } {
-  const stream = new TextStream(tokenizer, { stop });
+  const stream = new TextStream(tokenizer, stop && new StopFinder(stop));
   const shown = [...ids].map((id) => stream.push(id));
   shown.push(stream.end());
   assert.is(shown.join(""), stream.text);
@@ -150,7 +150,7 @@ test("a stop string across tokens cuts the text before it", () => {
 });
 
 test("text that may begin a stop string is held back until it is decided", () => {
-  const made = new TextStream(books, { stop: ["abac"] });
+  const made = new TextStream(books, new StopFinder(["abac"]));
   assert.equal(letters("xabab").map((id) => made.push(id)), ["x", "", "", "", "ab"]);
   assert.equal(letters("a-").map((id) => made.push(id)), ["", "aba-"]);
   assert.equal(letters("aba").map((id) => made.push(id)), ["", "", ""]);
@@ -209,14 +209,14 @@ test("an unknown id is refused and changes nothing", () => {
 });
 
 test("wrong arguments", () => {
-  const said = (stop: unknown, Kind: Function, message: RegExp): void => {
-    const error = stopFault(stop);
-    assert.ok(error instanceof Kind && message.test(error.message), error.message);
+  const refused = (stop: unknown, Kind: Function, message: RegExp): void => {
+    const good = (error: Error): boolean => error instanceof Kind && message.test(error.message);
+    assert.throws(() => new StopFinder(stop as string[]), good);
   };
-  said("x", TypeError, /^stop is string, expected a list of strings: write \["x"\]$/);
-  said([5], TypeError, /^stop\[0\] is number/);
-  said(["a", ""], RangeError, /^stop\[1\] is empty/);
-  said(null, TypeError, /^stop is object/);
+  refused("x", TypeError, /^stop is string, expected a list of strings: write \["x"\]$/);
+  refused([5], TypeError, /^stop\[0\] is number/);
+  refused(["a", ""], RangeError, /^stop\[1\] is empty/);
+  refused(null, TypeError, /^stop is object/);
   const ended = new TextStream(books);
   ended.end();
   assert.throws(() => ended.push(1), /make a new TextStream/);
