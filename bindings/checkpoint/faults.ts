@@ -152,3 +152,28 @@ function repeatedKey(text: string): string | undefined {
   }
   return undefined;
 }
+
+/** What is wrong with the address of a checkpoint: `shown`, of this protocol, or no URL at all. */
+export function addressFault(shown: string | undefined, protocol = ""): Error {
+  if (shown === undefined) {
+    return new TypeError("the address of a checkpoint is no URL: expected http://… or https://…");
+  }
+  if (!/^https?:$/.test(protocol)) {
+    return new RangeError(`the address of a checkpoint begins with ${protocol}, expected https: or http:`);
+  }
+  return new RangeError(`the address of ${shown} holds a password: pass it in headers.authorization`);
+}
+
+/** What is wrong with the options of a request: its fetch, or else its headers. */
+export function requestFault(fetch: unknown): TypeError {
+  if (typeof fetch !== "function") return new TypeError("fetch is no function, expected one like the host's own");
+  // the engine's error would show the value
+  const expected = 'expected strings such as { authorization: "Bearer …" }';
+  return new TypeError(`headers has a name or a value that HTTP does not allow, ${expected}`);
+}
+
+export const rangeFault = (name: string, size: number, begin: number, end: number): RangeError =>
+  new RangeError(`cannot read bytes ${begin} to ${end} of ${name}, expected a range within its ${size} bytes`);
+
+export const chunkFault = (name: string, chunk: unknown): TypeError =>
+  new TypeError(`${name} is a stream of ${typeof chunk}, expected Uint8Array chunks`);

@@ -35,9 +35,7 @@ export function checkedSource(
     size,
     async read(begin, end, into) {
       if (!Number.isSafeInteger(begin) || !Number.isSafeInteger(end) || begin < 0 || begin > end || end > size) {
-        throw new RangeError(
-          `cannot read bytes ${begin} to ${end} of ${name}, expected a range within its ${size} bytes`,
-        );
+        throw (await import("./faults.ts")).rangeFault(name, size, begin, end);
       }
       try {
         signal?.throwIfAborted();
@@ -116,8 +114,7 @@ export async function drain(
       const { done, value } = await reader.read().catch((error: unknown) => Promise.reject(lost?.(error) ?? error));
       signal?.throwIfAborted();
       if (done) return size;
-      if (!(value instanceof Uint8Array))
-        throw new TypeError(`${name} is a stream of ${typeof value}, expected Uint8Array chunks`);
+      if (!(value instanceof Uint8Array)) throw (await import("./faults.ts")).chunkFault(name, value);
       const end = size + value.byteLength;
       if (end <= limit.bytes) limit = (await take(value, size)) ?? limit;
       if (end > limit.bytes) throw new RangeError(`${name} sent more than ${limit.said}: download it again`);

@@ -82,3 +82,10 @@ export function packedFault(name: string, metadata: ReadonlyMap<string, string>,
 
 export const packedForOther = (name: string): RangeError => new RangeError(`${name} is packed for another network or `
   + "release than config.json asks for: convert the original checkpoint again");
+
+/** A model of more bytes than a memory holds, `stateBytes` of them for sessions. */
+export function memoryFault(bytes: number, stateBytes: number): RangeError {
+  const fewer = stateBytes > 2 ** 30 ? ", or fewer sessions" : "";
+  return new RangeError(`the model needs ${(bytes / 2 ** 30).toFixed(1)} GiB, a WebAssembly memory holds 4: `
+    + `use a smaller model or dtype${fewer}`);
+}

@@ -51,9 +51,9 @@ export interface Download {
 /** Whether a file that should be JSON or a tokenizer begins as HTML does. */
 const isPage = (bytes: Uint8Array): boolean => /^\s*<(!doctype|html)/i.test(new TextDecoder().decode(bytes.subarray(0, 64)));
 
-function urlFolder(url: URL, options: FolderOptions): Folder {
+async function urlFolder(url: URL, options: FolderOptions): Promise<Folder> {
   const { signal, headers, fetch, cache = true, onDownload } = options;
-  const base = parseAddress(url), single = isWeights(url.pathname);
+  const base = await parseAddress(url), single = isWeights(url.pathname);
   if (single) base.pathname = base.pathname.replace(/[^/]*$/, "");
   else if (!base.pathname.endsWith("/")) base.pathname += "/";
   const asking = { ...(signal ? { signal } : {}), ...(headers ? { headers } : {}), ...(fetch ? { fetch } : {}) };

@@ -173,7 +173,8 @@ export class Language {
 
   /** One token of each of several sessions; logits f32 [sessions, vocab]. */
   async decodeBatch(sessions: readonly Session[], given: ArrayLike<number>, options?: Interruptible): Promise<Float32Array> {
-    if (new Set(sessions).size !== sessions.length) throw (await import("../extras.ts")).batchFault(sessions, undefined);
+    const twice = new Set(sessions).size !== sessions.length;
+    if (twice) throw (await import("../extras.ts")).batchFault(sessions, undefined);
     const { vocab } = this.config.network, out = new Float32Array(sessions.length * vocab), claims: Claim[] = [];
     try {
       for (const session of sessions) claims.push(session.claim("decodeBatch", this));

@@ -30,10 +30,12 @@ export const randomSeed = (): number => Math.floor(Math.random() * 2 ** 32);
 export function samplingOf(options: Sampling): CheckedSampling | undefined {
   const { temperature = 0.8, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, seed = randomSeed(), logitBias = {} } = options;
   if (typeof logitBias !== "object" || logitBias === null) return undefined;
-  const given = logitBias instanceof Map ? logitBias : Object.entries(logitBias).map(([id, bias]) => [Number(id), bias]);
-  const biases = new Map(given as Iterable<[number, number]>);
+  const biases = new Map(
+    logitBias instanceof Map ? logitBias : Object.entries(logitBias).map(([id, bias]) => [Number(id), bias]),
+  );
   const good = [temperature, topK, topP, minP, repetitionPenalty, seed, ...biases.values()]
-    .every((value) => typeof value === "number" && value < Infinity) && temperature >= 0 && Number.isSafeInteger(topK) && topK >= 0 && topP > 0 && topP <= 1 && minP >= 0 && minP <= 1
+    .every((value) => typeof value === "number" && value < Infinity)
+    && temperature >= 0 && Number.isSafeInteger(topK) && topK >= 0 && topP > 0 && topP <= 1 && minP >= 0 && minP <= 1
     && repetitionPenalty > 0 && Number.isSafeInteger(seed);
   return good ? { temperature, topK, topP, minP, repetitionPenalty, seed, logitBias: biases } : undefined;
 }

@@ -125,7 +125,8 @@ export class Session {
       const chancesOf = logprobs === undefined ? undefined : (await import("../extras.ts")).logProbabilities(logprobs);
       if (typeof prompt === "string" && !tokenizer) throw (await import("../extras.ts")).promptFault("text");
       // what the tokenizer puts around every text belongs to its beginning
-      let ids = await language.check(typeof prompt === "string" ? tokenizer!.encode(prompt, { special: this.position === 0 }) : prompt);
+      const special = this.position === 0;
+      let ids = await language.check(typeof prompt === "string" ? tokenizer!.encode(prompt, { special }) : prompt);
       if (ids.length === 0 && this.position === 0) {
         if (bos === undefined) throw (await import("../extras.ts")).promptFault("empty");
         ids = Int32Array.of(bos);
