@@ -28,7 +28,6 @@ export class TextStream {
   #windowText = "";
   /** How much of the window's text was passed on. */
   #passed = 0;
-  #text = "";
   #ended = false;
 
   constructor(tokenizer: Tokenizer, stops?: StopFinder) {
@@ -39,11 +38,6 @@ export class TextStream {
   /** Whether a stop string was met. */
   get stopped(): boolean {
     return this.#stops?.found ?? false;
-  }
-
-  /** All pieces so far. */
-  get text(): string {
-    return this.#text;
   }
 
   /** The text that this token settles; "" once stopped. RangeError, and no change, for an id that no token has. */
@@ -57,7 +51,7 @@ export class TextStream {
     const settled = text.length - (UNFINISHED.exec(text)?.[0].length ?? 0), from = this.#passed;
     this.#passed = Math.max(from, settled);
     this.#shorten();
-    return this.#give(this.#feed(text.slice(from, settled)));
+    return this.#feed(text.slice(from, settled));
   }
 
   /** What was held back; "" after a stop string, and the second time. No push may follow. */
@@ -65,16 +59,11 @@ export class TextStream {
     if (this.#ended || this.stopped) return "";
     this.#ended = true;
     const shown = this.#feed(this.#windowText.slice(this.#passed));
-    return this.#give(shown + (this.#stops?.end() ?? ""));
+    return shown + (this.#stops?.end() ?? "");
   }
 
   #feed(text: string): string {
     return this.#stops ? this.#stops.feed(text) : text;
-  }
-
-  #give(piece: string): string {
-    this.#text += piece;
-    return piece;
   }
 
   /** Special tokens are not part of the text, and neither of the context. */

@@ -12,7 +12,6 @@ function stream(tokenizer: Tokenizer, ids: Iterable<number>, stop?: string[]): {
   const stream = new TextStream(tokenizer, stop && new StopFinder(stop));
   const shown = [...ids].map((id) => stream.push(id));
   shown.push(stream.end());
-  assert.is(shown.join(""), stream.text);
   return { shown, stream };
 }
 
@@ -87,9 +86,9 @@ for (const [name, tokenizer] of Object.entries(tokenizers)) {
     const shown = [0xf0, 0x9f, 0x91, 0x8b].map((byte) => bytes[byte]!), wave = new TextStream(tokenizer);
     assert.equal(shown.map((id) => wave.push(id)), ["", "", "", "👋"]);
     const invalid = new TextStream(tokenizer);
-    for (let i = 0; i < 100; i++) {
-      invalid.push(bytes[0x80]!);
-      assert.ok(invalid.text.length >= i - 3, `${invalid.text.length} characters after ${i + 1} bytes`);
+    for (let i = 0, length = 0; i < 100; i++) {
+      length += invalid.push(bytes[0x80]!).length;
+      assert.ok(length >= i - 3, `${length} characters after ${i + 1} bytes`);
     }
   });
 }
@@ -144,7 +143,6 @@ test("a stop string across tokens cuts the text before it", () => {
       assert.is(made.stopped, true);
       assert.is(made.push(65), "");
       assert.is(made.end(), "");
-      assert.is(made.text, want);
     }
   }
 });
@@ -202,10 +200,9 @@ test("special tokens are no text, even inside a stop string", () => {
 
 test("an unknown id is refused and changes nothing", () => {
   const made = new TextStream(books);
-  made.push(65);
+  assert.is(made.push(65), "a");
   assert.throws(() => made.push(4096), (error: Error) => error instanceof RangeError && /4096/.test(error.message));
   assert.is(made.push(66), "b");
-  assert.is(made.text, "ab");
 });
 
 test("wrong arguments", () => {
