@@ -74,7 +74,7 @@ async function inPlan(
   const input = plan.rows("x", rows, x.length / rows);
   const output = record(plan, input);
   const { kernels, planAddress, memory } = await materialise(
-    plan, [input, output], chooseBuild(platform, { threads: 1, build }), platform,
+    plan, [input, output], chooseBuild(platform, { threads: 1, build })!, platform,
   );
   new Float32Array(memory.buffer, input.address, x.length).set(x);
   const run = (): void => kernels.runPlan(planAddress, plan.ops.length);

@@ -22,7 +22,7 @@ export async function benchThreads(
 ): Promise<ThreadsResult[]> {
   const results: ThreadsResult[] = [];
   for (const [m, k, n] of shapes) {
-    const caps = chooseBuild(platform, { threads: 2 });
+    const caps = chooseBuild(platform, { threads: 2 })!;
     const plan = new Plan();
     const x = plan.rows("x", m, k);
     const tensors = memoryCheckpoint({

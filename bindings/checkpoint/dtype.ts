@@ -27,6 +27,13 @@ export function compareDTypes(a: DType, b: DType): number {
   return rank.get(b)! - rank.get(a)!;
 }
 
+/** Whether a shape is one, as below. */
+export function isShape(shape: unknown): shape is readonly number[] {
+  let elements = 1;
+  return Array.isArray(shape) && shape.length <= maxDims
+    && shape.every((dim) => Number.isSafeInteger(dim) && dim >= 0 && Number.isSafeInteger((elements *= dim)));
+}
+
 /** Why `shape` is none, or undefined when it is: at most 32 whole numbers whose product stays below 2^53. */
 export function shapeFault(shape: unknown): string | undefined {
   if (!Array.isArray(shape)) return "no shape";

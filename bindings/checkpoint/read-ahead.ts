@@ -4,6 +4,13 @@
 
 export type Read = (begin: number, end: number, into?: Uint8Array) => Promise<Uint8Array>;
 
+/** `bytes`, where a read brought all of [begin, end). */
+export function wanted(name: string, bytes: Uint8Array, begin: number, end: number): Uint8Array {
+  if (bytes.byteLength === end - begin) return bytes;
+  throw new RangeError(`${name} gave ${bytes.byteLength} bytes from byte ${begin}, expected ${end - begin}: it changed `
+    + "or was cut off; open it again");
+}
+
 /**
  * Reads pages of `pageBytes` and keeps the `keep` last used. A read of a page or more goes straight through, unless
  * `whole` pages are wanted.

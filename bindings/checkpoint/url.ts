@@ -28,7 +28,7 @@ export interface UrlOptions extends SourceOptions, RequestOptions {
 
 /** A checkpoint behind http(s). Where it can only be had whole, its first bytes tell when to stop. */
 export async function urlSource(url: string | URL, options: UrlOptions = {}): Promise<ByteSource> {
-  const address = parseAddress(url), name = shown(address);
+  const address = await parseAddress(url), name = shown(address);
   const { signal, onBytes } = options;
   signal?.throwIfAborted();
 

@@ -3,7 +3,7 @@
 // them in float64 once.
 import { PANEL } from "../../assembly/header.ts";
 import { RAW_BF16, RAW_F16, RAW_F32, RAW_F64, WEIGHTS_INT8_NARROW } from "../../assembly/opcodes.ts";
-import type { DType, TensorRef, Tensors } from "../checkpoint/index.ts";
+import type { FloatDType, TensorRef, Tensors } from "../checkpoint/index.ts";
 import { notFinite, toFloat64 } from "../checkpoint/floats.ts";
 import type { WeightType } from "./dtype.ts";
 import { KINDS, panelBytes } from "./dtype.ts";
@@ -98,17 +98,12 @@ export interface PackedLinear extends Weight {
 }
 
 /** How the packing kernel calls a checkpoint's number formats. */
-const FORMATS: Partial<Record<DType, { format: number; size: number }>> = {
+const FORMATS: Readonly<Record<FloatDType, { format: number; size: number }>> = {
   F32: { format: RAW_F32, size: 4 }, F16: { format: RAW_F16, size: 2 }, BF16: { format: RAW_BF16, size: 2 },
   F64: { format: RAW_F64, size: 8 },
 };
 
-function formatOf(tensor: TensorRef): { format: number; size: number } {
-  const raw = FORMATS[tensor.dtype];
-  if (!raw)
-    throw new TypeError(`"${tensor.name}" is ${tensor.dtype}, expected F32, F16, BF16 or F64: convert the checkpoint`);
-  return raw;
-}
+const formatOf = ({ dtype }: TensorRef): { format: number; size: number } => FORMATS[dtype];
 
 /** Raw weights that are copied into the model's memory at once. */
 const STAGE_BYTES = 1 << 20;
@@ -219,7 +214,7 @@ export function unpackedTable(
   name: string, tensor: Tensor, source: TableSource, rows: number, columns: number, headDim: number,
 ): Weight {
   const computed = typeof source === "function";
-  const raw = computed ? FORMATS.F32! : formatOf(source);
+  const raw = computed ? FORMATS.F32 : formatOf(source);
   return {
     name, tensors: [tensor], stageBytes: rows * columns * raw.size,
     async fill(arena) {

@@ -106,7 +106,7 @@ export async function materialise(
   const layout = layOut(plan, outputs, caps.threads, slots);
   const { planAddress, planBytes, weightsAddress, weightsBytes, stateAddress, slotBytes, stageAddress, threadScratch, perThread, end } = layout, stateBytes = slotBytes * slots;
   const pages = Math.ceil(end / PAGE);
-  if (pages > 65536) throw new RangeError(`the model needs ${(end / 2 ** 30).toFixed(1)} GiB, a WebAssembly memory holds 4: use a smaller model or dtype${stateBytes > 2 ** 30 ? ", or fewer sessions" : ""}`);
+  if (pages > 65536) throw (await import("../extras.ts")).memoryFault(end, stateBytes);
 
   const shared = caps.build.endsWith("threads");
   const pool = shared && caps.threads > 1 ? await platform.pool() : undefined;

@@ -7,7 +7,6 @@ import type { Interruptible } from "../config/options.ts";
 import { checkOptions } from "../config/options.ts";
 import type { Tensor } from "../plan/plan.ts";
 import type { Runtime } from "../run/runtime.ts";
-import { describe } from "../describe.ts";
 
 export interface Label {
   readonly label: string;
@@ -54,9 +53,8 @@ export class Classifier {
   async forward(pixels: Float32Array, options?: Interruptible): Promise<Float32Array> {
     const { classes, channels, imageSize } = this.config.network;
     const perImage = channels * imageSize * imageSize;
-    if (!(pixels instanceof Float32Array)) throw new TypeError(`pixels is ${describe(pixels)}, expected a Float32Array [${channels}, ${imageSize}, ${imageSize}]`);
-    if (pixels.length === 0 || pixels.length % perImage) {
-      throw new RangeError(`pixels has ${pixels.length} numbers, expected ${perImage} ([${channels}, ${imageSize}, ${imageSize}]) or a multiple of it`);
+    if (!(pixels instanceof Float32Array) || pixels.length === 0 || pixels.length % perImage) {
+      throw (await import("../extras.ts")).pixelsFault(pixels, this.config.network);
     }
     // a copy: the caller's may change before they are read
     const images = pixels.slice(), runtime = this.runtime;
@@ -79,7 +77,7 @@ export class Classifier {
     await checkOptions("classify", options, "topK signal");
     if (Array.isArray(given)) return (await import("../extras.ts")).classifyAll(this, given, options);
     const { topK = 5, signal } = options, { labels } = this.config.image;
-    if (!(Number.isInteger(topK) && topK >= 1)) throw new RangeError(`topK is ${topK}, expected a whole number of at least 1`);
+    if (!(Number.isInteger(topK) && topK >= 1)) throw (await import("../extras.ts")).topKFault(topK);
     const logits = await this.forward(await this.#pixels(given as Picture, signal), { signal });
     const top = logits.reduce((a, b) => Math.max(a, b), -Infinity);
     const weights = Array.from(logits, (l) => Math.exp(l - top));
@@ -123,7 +121,7 @@ async function decoded(picture: Picture): Promise<Image> {
   if (picture instanceof ArrayBuffer) return decodeImage(new Uint8Array(picture));
   if (picture instanceof Blob) return decodeImage(new Uint8Array(await picture.arrayBuffer()));
   if (typeof picture !== "object" || picture === null || !("data" in picture)) {
-    throw new TypeError(`the picture is ${describe(picture)}, expected { data, width, height } or the bytes of a PNG, JPEG or WebP file`);
+    throw (await import("../extras.ts")).pictureFault(picture);
   }
   return picture;
 }

@@ -5,7 +5,6 @@ import type { Interruptible } from "../config/options.ts";
 import { checkOptions } from "../config/options.ts";
 import type { Plan, Tensor } from "../plan/plan.ts";
 import type { Runtime } from "../run/runtime.ts";
-import { describe } from "../describe.ts";
 
 /** Sides in pixels. */
 export interface ImageSize {
@@ -61,12 +60,13 @@ export class Features {
 
   async features(pixels: Float32Array, size?: ImageSize, options?: Interruptible): Promise<FeatureMap[]> {
     const { channels, imageSize } = this.config.network, { height, width } = size ?? { height: imageSize, width: imageSize };
-    if (!(pixels instanceof Float32Array)) throw new TypeError(`pixels is ${describe(pixels)}, expected a Float32Array [${channels}, height, width]`);
-    for (const [name, side] of [["height", height], ["width", width]] as const) {
-      if (!(Number.isInteger(side) && side >= 1 && side <= LARGEST_SIDE)) throw new RangeError(`${name} is ${describe(side)}, expected a whole number from 1 to ${LARGEST_SIDE}`);
-    }
-    if (pixels.length !== channels * height * width) {
-      throw new RangeError(`pixels has ${pixels.length} numbers, expected ${channels * height * width} ([${channels}, ${height}, ${width}])${size ? "" : ": give { height, width } for another size"}`);
+    const isSide = (side: number): boolean => Number.isInteger(side) && side >= 1 && side <= LARGEST_SIDE;
+    if (
+      !(pixels instanceof Float32Array) || !isSide(height) || !isSide(width)
+      || pixels.length !== channels * height * width
+    ) {
+      const { featuresFault } = await import("../extras.ts");
+      throw featuresFault(pixels, channels, { height, width }, LARGEST_SIDE, size !== undefined);
     }
     if (options !== undefined) await checkOptions("features", options);
     const copy = pixels.slice(), drop = (): void => options?.signal?.throwIfAborted();

@@ -57,7 +57,7 @@ export function languageModel<Network extends LanguageSizes>(
       }
       const { sessions = Math.min(SESSIONS, fitting) } = options;
       if (!(Number.isInteger(sessions) && sessions >= 1 && sessions <= 1024)) {
-        throw new RangeError(`sessions is ${sessions}, expected a whole number from 1 to 1024`);
+        throw (await import("../extras.ts")).sessionsFault(sessions);
       }
       const words = await tokenizerOf(await tokenizer(), network.vocab);
       const recorded = record(plan, tensors, network, { prefillRows: PREFILL_ROWS, batch: sessions, context });
@@ -79,7 +79,5 @@ async function tokenizerOf(given: unknown, vocab: number): Promise<Tokenizer | u
   if (given === undefined) return undefined;
   const { openTokenizer } = await tokenizers(), tokenizer = await openTokenizer(given);
   if (tokenizer.vocabSize <= vocab) return tokenizer;
-  const file = given instanceof Uint8Array ? "tokenizer.model" : "tokenizer.json";
-  throw new RangeError(`${file} has ${tokenizer.vocabSize} tokens, the config's vocab_size is ${vocab}: `
-    + "they belong to different models");
+  throw (await import("../extras.ts")).vocabFault(given, tokenizer.vocabSize, vocab);
 }

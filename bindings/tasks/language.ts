@@ -2,7 +2,6 @@
 // There are as many slots as were asked for at load; a session that has none is parked in ordinary memory and comes back when used.
 import type { LanguageModelConfig } from "../config/config.ts";
 import type { LanguageTensors } from "./programs.ts";
-import { describe } from "../describe.ts";
 import { fnv1a } from "../fingerprint.ts";
 import type { StateLayout } from "../plan/state.ts";
 import type { Timelines } from "../plan/ops/language.ts";
@@ -72,10 +71,9 @@ export class Language {
   }
 
   /** Refuses tokens that there is no room for. */
-  checkRoom(timeline: Timeline, count: number): void {
-    const { context } = this, { position } = timeline;
-    if (position + count <= context) return;
-    throw new RangeError(`${count} more tokens after ${position} are beyond the context of ${context}: read fewer, reset() the session, or load the model with a larger context`);
+  async checkRoom({ position }: Timeline, count: number): Promise<void> {
+    const { context } = this;
+    if (position + count > context) throw (await import("../extras.ts")).roomFault(count, position, context);
   }
 
   /** What a program is told of its timelines. */
@@ -103,8 +101,8 @@ export class Language {
   async prefill(
     timeline: Timeline, given: ArrayLike<number>, live: () => void, each?: (logits: Float32Array) => void,
   ): Promise<void> {
-    const ids = this.check(given);
-    this.checkRoom(timeline, ids.length);
+    const ids = await this.check(given);
+    await this.checkRoom(timeline, ids.length);
     const { prefill, hidden, logits } = this.#tensors, runtime = this.runtime, { dim } = this.config.network;
     for (let from = 0; from < ids.length;) {
       const block = ids.subarray(from, from + prefill.ids.rows), count = block.length;
@@ -145,8 +143,8 @@ export class Language {
   async decode(
     timelines: readonly Timeline[], given: ArrayLike<number>, live: () => void, row: TakeRow,
   ): Promise<void> {
-    const ids = this.check(given), { rows } = this.#tensors.hidden;
-    for (const timeline of timelines) this.checkRoom(timeline, 1);
+    const ids = await this.check(given), { rows } = this.#tensors.hidden;
+    for (const timeline of timelines) await this.checkRoom(timeline, 1);
     for (let from = 0; from < timelines.length; from += rows) {
       const to = from + rows, takeRow: TakeRow = (i, logits) => row(from + i, logits);
       const step = this.#step(timelines.slice(from, to), ids.subarray(from, to), takeRow);
@@ -160,10 +158,9 @@ export class Language {
     }
   }
 
-  /** Reads a token at once, for calls that do not wait. */
+  /** Reads a token that there is room for at once, for calls that do not wait. */
   decodeNow(timeline: Timeline, id: number): void {
-    this.checkRoom(timeline, 1);
-    this.runtime.passNow(this.#step([timeline], this.check([id]), () => {}));
+    this.runtime.passNow(this.#step([timeline], Int32Array.of(id), () => {}));
   }
 
   #step(timelines: readonly Timeline[], ids: Int32Array, row: TakeRow): Pass<void> {
@@ -187,12 +184,13 @@ export class Language {
   async decodeBatch(
     sessions: readonly Session[], given: ArrayLike<number>, options?: Interruptible,
   ): Promise<Float32Array> {
-    const ids = this.check(given);
-    if (ids.length !== sessions.length) throw new RangeError(`${ids.length} ids for ${sessions.length} sessions, expected one each`);
-    if (new Set(sessions).size !== sessions.length) throw new RangeError("a session is there twice: one step gives each session one token");
+    const twice = new Set(sessions).size !== sessions.length;
+    if (twice) throw (await import("../extras.ts")).batchFault(sessions, undefined);
     const { vocab } = this.config.network, out = new Float32Array(sessions.length * vocab), claims: Claim[] = [];
     try {
       for (const session of sessions) claims.push(session.claim("decodeBatch", this));
+      const ids = await this.check(given);
+      if (ids.length !== sessions.length) throw (await import("../extras.ts")).batchFault(sessions, ids.length);
       if (options !== undefined) await checkOptions("decodeBatch", options);
       const asked = sessions.map((session) => session.liveUnless(options?.signal));
       const live = (): void => asked.forEach((ask) => ask());
@@ -256,14 +254,12 @@ export class Language {
   }
 
   /** Token ids are whole numbers within the vocabulary. A copy of them: the caller's may change while they are read. */
-  check(ids: ArrayLike<number>): Int32Array {
-    if (typeof ids !== "object" || ids === null || typeof ids.length !== "number") throw new TypeError(`ids is ${describe(ids)}, expected an Int32Array or an array of token ids`);
+  async check(ids: ArrayLike<number>): Promise<Int32Array> {
     const { vocab } = this.config.network;
-    for (let i = 0; i < ids.length; i++) {
-      const id = ids[i]!;
-      if (!(Number.isInteger(id) && id >= 0 && id < vocab)) throw new RangeError(`token id ${id} at index ${i} is not in the vocabulary: expected a whole number from 0 to ${vocab - 1}`);
-    }
-    return Int32Array.from(ids);
+    let good = typeof ids === "object" && typeof ids?.length === "number";
+    for (let i = 0; good && i < ids.length; i++) good = Number.isInteger(ids[i]) && ids[i]! >= 0 && ids[i]! < vocab;
+    if (good) return Int32Array.from(ids);
+    throw (await import("../extras.ts")).idsFault(ids, vocab);
   }
 
   /** What a timeline in a slot has used of its state. */

@@ -44,7 +44,7 @@ export class Model {
    * @throws RangeError when the length is not a whole number of images
    */
   async forward(pixels: Float32Array, options?: Interruptible): Promise<Float32Array> {
-    return this.#images("forward").forward(pixels, options);
+    return (this.#images ?? (await this.#refuse("forward"))).forward(pixels, options);
   }
 
   /**
@@ -54,7 +54,7 @@ export class Model {
   async classify(picture: Picture, options?: ClassifyOptions): Promise<Label[]>;
   async classify(pictures: readonly Picture[], options?: ClassifyOptions): Promise<Label[][]>;
   async classify(given: Picture | readonly Picture[], options?: ClassifyOptions): Promise<Label[] | Label[][]> {
-    return this.#images("classify").classify(given, options);
+    return (this.#images ?? (await this.#refuse("classify"))).classify(given, options);
   }
 
   /**
@@ -64,7 +64,7 @@ export class Model {
    */
   async features(pixels: Float32Array, size?: ImageSize, options?: Interruptible): Promise<FeatureMap[]> {
     if (this.#task.kind === "backbone") return this.#task.features(pixels, size, options);
-    throw new TypeError(`features() is for backbones, this is ${this.#kind}: give a config whose model_type ends in _backbone`);
+    return this.#refuse("features");
   }
 
   /**
@@ -72,7 +72,7 @@ export class Model {
    * @throws RangeError for a network that reads a class token instead of a mean, or whose last layer is quantised
    */
   async evidence(picture: Picture, options?: EvidenceOptions): Promise<Evidence> {
-    return this.#images("evidence").evidence(picture, options);
+    return (this.#images ?? (await this.#refuse("evidence"))).evidence(picture, options);
   }
 
   /**
@@ -80,7 +80,7 @@ export class Model {
    * @returns f32 [rows, columns]
    */
   async activation(mark: string, pixels: Float32Array): Promise<Float32Array> {
-    return this.#images("activation").activation(mark, pixels);
+    return (this.#images ?? (await this.#refuse("activation"))).activation(mark, pixels);
   }
 
   /**
@@ -147,10 +147,13 @@ export class Model {
     return `${KINDS[this.#task.kind]} (${this.config.architecture})`;
   }
 
-  #images(method: string): Classifier {
-    const task = this.#task;
-    if (task.kind === "images") return task;
-    throw new TypeError(`${method}() is for image models, this is ${this.#kind}: use ${task.kind === "backbone" ? "features" : "session"}()`);
+  get #images(): Classifier | undefined {
+    return this.#task.kind === "images" ? this.#task : undefined;
+  }
+
+  /** The error for a method of another kind of pictures' models. */
+  async #refuse(method: string): Promise<never> {
+    throw (await import("../extras.ts")).kindFault(method, this.#kind, this.#task.kind === "backbone");
   }
 
   #language(method: string): Language {

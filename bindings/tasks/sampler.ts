@@ -14,7 +14,7 @@ export interface Sampling {
   logitBias?: ReadonlyMap<number, number> | Readonly<Record<number, number>> | undefined;
   /** Divides the logit of a token seen before if positive, multiplies it if negative. 1 (default): none. */
   repetitionPenalty?: number | undefined;
-  /** An integer that decides every draw. Default: a random one, to be read from `Sampler.seed`. */
+  /** An integer that decides every draw. Default: a random one. */
   seed?: number | undefined;
 }
 
@@ -25,36 +25,21 @@ export type CheckedSampling = { [key in Exclude<keyof Sampling, "logitBias">]-?:
 /** What decides every draw, where nobody says. */
 export const randomSeed = (): number => Math.floor(Math.random() * 2 ** 32);
 
-/** Where a sampler is: what a copy of it needs beside the options. Plain data, fit for JSON. */
-export interface SamplerState {
-  /** The generator's four 32-bit words. */
-  readonly generator: readonly number[];
-  /** Ids accepted so far, each once. */
-  readonly seen: readonly number[];
-}
-
-/** The options with defaults filled in. TypeError for what is no number, RangeError for a number out of range; other keys are left alone. */
-export function checkSampling(options: Sampling = {}): CheckedSampling {
-  if (typeof options !== "object" || options === null) throw new TypeError(`sampling options are ${options === null ? "null" : typeof options}, expected an object`);
-  const { temperature = 0.8, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, logitBias = {} } = options;
-  const { seed = randomSeed() } = options;
-  const check = (name: string, value: number, good: boolean, expected: string): void => {
-    if (typeof value !== "number") throw new TypeError(`${name} is ${value === null ? "null" : typeof value}, expected ${expected}`);
-    if (!good) throw new RangeError(`${name} is ${value}, expected ${expected}`);
-  };
-  check("temperature", temperature, temperature >= 0 && temperature < Infinity, "a number from 0 (always the most likely token)");
-  check("topK", topK, Number.isSafeInteger(topK) && topK >= 0, "an integer from 0 (all tokens)");
-  check("topP", topP, topP > 0 && topP <= 1, "a number above 0, up to 1 (all tokens)");
-  check("minP", minP, minP >= 0 && minP <= 1, "a number from 0 (all tokens) to 1");
-  check("repetitionPenalty", repetitionPenalty, repetitionPenalty > 0 && repetitionPenalty < Infinity, "a number above 0; 1 is no penalty");
-  check("seed", seed, Number.isSafeInteger(seed), "an integer that a number holds exactly");
-  if (typeof logitBias !== "object" || logitBias === null) {
-    throw new TypeError(`logitBias is ${String(logitBias)}, expected a Map or an object of ids to numbers`);
-  }
-  const entries = logitBias instanceof Map ? [...logitBias] : Object.entries(logitBias);
-  const biases = new Map(entries.map(([id, bias]): [number, number] => [Number(id), bias]));
-  for (const [id, bias] of biases) check(`logitBias of ${id}`, bias, bias < Infinity, "a number, or -Infinity");
-  return { temperature, topK, topP, minP, repetitionPenalty, seed, logitBias: biases };
+/**
+ * The options with defaults filled in; undefined where one is none, of which samplingFault() tells more. Other keys are
+ * left alone.
+ */
+export function samplingOf(options: Sampling): CheckedSampling | undefined {
+  const { temperature = 0.8, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, seed = randomSeed(), logitBias = {} } = options;
+  if (typeof logitBias !== "object" || logitBias === null) return undefined;
+  const biases = new Map(
+    logitBias instanceof Map ? logitBias : Object.entries(logitBias).map(([id, bias]) => [Number(id), bias]),
+  );
+  const good = [temperature, topK, topP, minP, repetitionPenalty, seed, ...biases.values()]
+    .every((value) => typeof value === "number" && value < Infinity)
+    && temperature >= 0 && Number.isSafeInteger(topK) && topK >= 0 && topP > 0 && topP <= 1 && minP >= 0 && minP <= 1
+    && repetitionPenalty > 0 && Number.isSafeInteger(seed);
+  return good ? { temperature, topK, topP, minP, repetitionPenalty, seed, logitBias: biases } : undefined;
 }
 
 /**
@@ -65,37 +50,24 @@ export function checkSampling(options: Sampling = {}): CheckedSampling {
 export class Sampler {
   readonly options: Readonly<CheckedSampling>;
   readonly #generator: Generator;
-  readonly #seen: Set<number>;
+  readonly #seen = new Set<number>();
   // the same ids, to walk without an iterator
-  readonly #seenIds: number[];
+  readonly #seenIds: number[] = [];
   // reused by every call: scores, then weights [vocab]; a heap [vocab]; ids that are still in [vocab]
   #scores = new Float64Array(0);
   #heap = new Float64Array(0);
   #ids = new Int32Array(0);
 
-  /** @param state  of another sampler with the same options, to go on where it was */
-  constructor(sampling: Sampling = {}, state?: SamplerState) {
-    this.options = checkSampling(sampling);
-    this.#generator = new Generator(this.options.seed, state?.generator);
-    this.#seen = new Set();
-    this.#seenIds = [];
-    for (const id of state?.seen ?? []) this.accept(id);
-  }
-
-  get seed(): number {
-    return this.options.seed;
+  constructor(options: CheckedSampling) {
+    this.options = options;
+    this.#generator = new Generator(options.seed);
   }
 
   /** This token is in the text now: the repetition penalty applies to it from here on. */
   accept(id: number): void {
-    if (!Number.isSafeInteger(id) || id < 0) throw new RangeError(`the accepted id is ${String(id)}, expected an integer from 0`);
     if (this.#seen.has(id)) return;
     this.#seen.add(id);
     this.#seenIds.push(id);
-  }
-
-  state(): SamplerState {
-    return { generator: this.#generator.words(), seen: [...this.#seenIds] };
   }
 
   /**
@@ -117,7 +89,6 @@ export class Sampler {
 
   /** Logits → scores; the id of the highest. */
   #penalise(logits: Float32Array): number {
-    if (!(logits instanceof Float32Array)) throw new TypeError(`logits are ${logits === null ? "null" : typeof logits}, expected a Float32Array`);
     const n = logits.length, { repetitionPenalty, logitBias } = this.options;
     if (this.#scores.length < n) {
       this.#scores = new Float64Array(n);
@@ -257,12 +228,10 @@ class Generator {
   #c: number;
   #counter = 1;
 
-  constructor(seed: number, words?: readonly number[]) {
+  constructor(seed: number) {
     this.#b = seed | 0;
     this.#c = Math.floor(seed / 2 ** 32) | 0;
-    if (!words) for (let i = 0; i < 12; i++) this.#word();
-    else if (words.length === 4 && words.every((word) => Number.isInteger(word))) [this.#a, this.#b, this.#c, this.#counter] = words.map((word) => word | 0) as [number, number, number, number];
-    else throw new RangeError(`a sampler's state has the generator [${words}], expected four integers: pass what state() returned`);
+    for (let i = 0; i < 12; i++) this.#word();
   }
 
   #word(): number {
@@ -278,10 +247,6 @@ class Generator {
   next(): number {
     const high = this.#word() >>> 5, low = this.#word() >>> 6;
     return (high * 2 ** 26 + low) / 2 ** 53;
-  }
-
-  words(): number[] {
-    return [this.#a, this.#b, this.#c, this.#counter];
   }
 }
 

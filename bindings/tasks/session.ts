@@ -6,7 +6,7 @@ import type { Language, Timeline } from "./language.ts";
 import type { Interruptible } from "../config/options.ts";
 import { checkOptions, GENERATE } from "../config/options.ts";
 import type { Sampling } from "./sampler.ts";
-import { Sampler } from "./sampler.ts";
+import { Sampler, samplingOf } from "./sampler.ts";
 import { TextStream } from "./text-stream.ts";
 
 export interface GenerateOptions extends Sampling, Interruptible {
@@ -72,7 +72,7 @@ export class Session {
     return this.#alone("prefill", options, async (timeline, live) => {
       await this.#language.prefill(timeline, ids, live);
       if (timeline.position > 0) return this.#language.lastLogits(timeline, live);
-      throw new RangeError("the session has read no token yet: prefill at least one, e.g. the config's bos_token_id");
+      throw (await import("../extras.ts")).promptFault("unread");
     });
   }
 
@@ -88,11 +88,11 @@ export class Session {
   /** Reads tokens; logits f32 [T, vocab] after every one of them. Aborted as prefill(). */
   logits(ids: ArrayLike<number>, options?: Interruptible): Promise<Float32Array> {
     return this.#alone("logits", options, async (timeline, live) => {
-      const language = this.#language, { vocab } = language.config.network, { length } = language.check(ids);
-      language.checkRoom(timeline, length);
-      const out = new Float32Array(length * vocab);
+      const language = this.#language, { vocab } = language.config.network, checked = await language.check(ids);
+      await language.checkRoom(timeline, checked.length);
+      const out = new Float32Array(checked.length * vocab);
       let row = 0;
-      await language.prefill(timeline, ids, live, (logits) => out.set(logits, vocab * row++));
+      await language.prefill(timeline, checked, live, (logits) => out.set(logits, vocab * row++));
       return out;
     });
   }
@@ -121,32 +121,32 @@ export class Session {
         live();
       };
       if (!(maxTokens >= 0 && (Number.isInteger(maxTokens) || maxTokens === Infinity))) {
-        throw new RangeError(`maxTokens is ${String(maxTokens)}, expected a whole number from 0`);
+        throw (await import("../extras.ts")).maxTokensFault(maxTokens);
       }
       live();
-      const sampler = new Sampler({ ...options, seed: progress.seed });
-      language.check([...sampler.options.logitBias.keys()]);
+      const asked = { ...options, seed: progress.seed }, sampling = samplingOf(asked);
+      if (!sampling) throw (await import("../extras.ts")).samplingFault(asked);
+      const sampler = new Sampler(sampling);
+      await language.check([...sampling.logitBias.keys()]);
       const chancesOf = logprobs === undefined ? undefined : (await import("../extras.ts")).logProbabilities(logprobs);
-      const stops = typeof stop === "string" ? [stop] : stop, lacking = "the model came without tokenizer.json:";
-      if (typeof prompt === "string" && !tokenizer) {
-        throw new TypeError(`${lacking} give token ids instead of text, or load it with a tokenizer`);
-      }
-      if (stops?.length !== 0 && !tokenizer) throw new TypeError(`${lacking} stop strings need one`);
+      const stops = typeof stop === "string" ? [stop] : stop;
+      if (typeof prompt === "string" && !tokenizer) throw (await import("../extras.ts")).promptFault("text");
+      if (stops?.length !== 0 && !tokenizer) throw (await import("../extras.ts")).promptFault("stop");
+      const finder = stops?.length === 0 ? undefined : new (await import("../extras.ts")).StopFinder(stops);
       // what the tokenizer puts around every text belongs to its beginning
       const special = this.position === 0;
       const tokens = typeof prompt === "string" ? await tokenizer!.encodeInTurns(prompt, { special }, turn) : prompt;
-      let ids = language.check(tokens);
+      let ids = await language.check(tokens);
       if (ids.length === 0 && this.position === 0) {
-        const none = "the prompt has no tokens and the config no bos_token_id: give a prompt";
-        if (bos === undefined) throw new RangeError(none);
+        if (bos === undefined) throw (await import("../extras.ts")).promptFault("empty");
         ids = Int32Array.of(bos);
       }
-      const stream = tokenizer && new TextStream(tokenizer, { stop: stops });
+      const stream = tokenizer && new TextStream(tokenizer, finder);
 
       progress.promptTokens = ids.length;
       await this.settle(live);
       // a token that is given out needs room too
-      language.checkRoom(claim.timeline, ids.length + Math.min(maxTokens, 1));
+      await language.checkRoom(claim.timeline, ids.length + Math.min(maxTokens, 1));
       if (ids.length > 0) {
         await language.prefill(claim.timeline, ids, live);
         await breathe();

@@ -169,7 +169,7 @@ test("a disposed model's memory is free once it is collected: threads that hold 
 
 /** A product cut into chunks on two threads, with `meddle` between the opening of a run and this thread's part. */
 async function product(build: "simd-threads" | "relaxed-threads", meddle: (claims: BigInt64Array, records: Int32Array) => void): Promise<Runtime> {
-  const caps = chooseBuild(platform, { build, threads: 2 });
+  const caps = chooseBuild(platform, { build, threads: 2 })!;
   const tensors = memoryCheckpoint({ "w.weight": { shape: [256, 64], data: new Float32Array(256 * 64).fill(0.01) }, "w.bias": { shape: [256], data: new Float32Array(256) } });
   const plan = new Plan(), x = plan.rows("x", 64, 64);
   const y = plan.linear(x, linearOf(tensors, "w", 64, 256));

@@ -3,7 +3,7 @@ import { chooseBuild } from "../../bindings/run/kernels.ts";
 import { platform } from "../../bindings/platform/node.ts";
 import type { Build } from "../../bindings/platform/platform.ts";
 
-const { relaxed } = chooseBuild(platform, { threads: 1 });
+const { relaxed } = chooseBuild(platform, { threads: 1 })!;
 export const builds: readonly Build[] = relaxed
   ? ["simd", "simd-threads", "relaxed", "relaxed-threads"]
   : ["simd", "simd-threads"];

@@ -13,7 +13,7 @@ export async function evaluate(
   { build, threads }: (typeof runs)[number], [rows, columns]: readonly [number, number], x: Float32Array,
   record: (plan: Plan, input: Tensor) => Tensor,
 ): Promise<Float32Array> {
-  const caps = chooseBuild(platform, { build, threads });
+  const caps = chooseBuild(platform, { build, threads })!;
   const plan = new Plan();
   const input = plan.rows("x", rows, columns, columns, "input");
   plan.inputs.push(input);
