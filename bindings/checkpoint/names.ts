@@ -7,6 +7,16 @@ export function quote(name: string): string {
   return text.replace(/[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
+/** A value out of JSON, for an error: as it is written there, cut off. */
+export function written(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value)?.slice(0, 60);
+  } catch {
+    // nested deeper than the engine goes or, out of a pickle, in a circle
+    return Array.isArray(value) ? "a list of lists" : "an object of objects";
+  }
+}
+
 /** Whether a path or an address is one of a file, not of a folder. Its bytes will say of what kind it is. */
 export const isWeights = (path: string): boolean => /\.(safetensors|pth|pt|bin|ckpt|gguf|onnx|h5)$/i.test(path);
 
