@@ -8,12 +8,12 @@ export function quote(name: string): string {
 }
 
 /** A value out of JSON, for an error: as it is written there, cut off. */
-export function written(value: unknown): string | undefined {
+export function written(value: unknown): string {
   try {
-    return JSON.stringify(value)?.slice(0, 60);
+    return String(JSON.stringify(value)).slice(0, 60);
   } catch {
     // nested deeper than the engine goes or, out of a pickle, in a circle
-    return Array.isArray(value) ? "a list of lists" : "an object of objects";
+    return Array.isArray(value) ? "a list" : typeof value === "object" ? "an object" : String(value);
   }
 }
 

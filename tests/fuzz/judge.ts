@@ -67,7 +67,7 @@ export async function judge(target: Target, bytes: Uint8Array): Promise<Verdict>
   const growth = 1024 * (process.resourceUsage().maxRSS - peak);
   const room = MEMORY.base + (target.memory ?? 0) + MEMORY.perByte * bytes.length;
   find ??= stray[0]
-    ?? (cpuMs > CPU_MS ? `it took ${Math.round(cpuMs)} ms` : undefined)
+    ?? (cpuMs > (target.cpuMs ?? CPU_MS) ? `it took ${Math.round(cpuMs)} ms` : undefined)
     ?? (growth > room ? `it took ${growth >> 20} MiB, of ${bytes.length} bytes` : undefined);
   return { outcome, ...(find === undefined ? {} : { find }), cpuMs, growth };
 }

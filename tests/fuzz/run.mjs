@@ -10,7 +10,7 @@ import { parseArgs } from "node:util";
 
 const HUNG_MS = 60_000;
 /** A process starts anew after this share of a campaign, so that its peak of memory says something of later inputs. */
-const ROUND = 100_000;
+const ROUND = 200_000;
 
 const { values } = parseArgs({ options: { target: { type: "string" }, inputs: { type: "string", default: "20000" }, seed: { type: "string", default: "1" }, minutes: { type: "string", default: "600" } } });
 const inputs = Number(values.inputs), seed = Number(values.seed), end = Date.now() + 60_000 * Number(values.minutes);

@@ -9,6 +9,8 @@ export interface Target {
   readonly ours: RegExp;
   /** Bytes that it may take beyond 64 MiB and eight times its input: of memory that was never held before. */
   readonly memory?: number;
+  /** Time that it may take; a second unless told. */
+  readonly cpuMs?: number;
   /** Standard output is where it answers. */
   readonly prints?: true;
   /** Sound inputs. */

@@ -58,6 +58,10 @@ let requests = 0;
 let server: Promise<Server> | undefined;
 const sockets = new Set<Socket>();
 
+/** What is no number is 0. */
+const numeric = (value: unknown): number => (typeof value === "number" ? Math.max(value, 0) : 0);
+/** What is no text or number is sent as its kind. */
+const said = (value: unknown): string => (typeof value === "object" ? "an object" : String(value).slice(0, 2000));
 const listed = (value: unknown): Record<string, unknown> => (typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {});
 
 /** An answer as it goes over the wire, and the end of the connection. */
@@ -67,10 +71,10 @@ function answer(socket: Socket, head: string): void {
   const given = Object.hasOwn(script, path) ? script[path] : listed(script)["*"], list = Array.isArray(given) ? given : [given];
   // a server that leads on for ever is the same after forty
   const { status = 404, headers, from = 0, bytes = Infinity, chunked } = listed(++requests > 40 ? absent : list[Math.min(count, list.length - 1)]);
-  const file = FILES[path] ?? tinyFile, at = Number(from) || 0, most = Math.min(Math.max(Number(bytes) || 0, 0), 1 << 20);
+  const file = FILES[path] ?? tinyFile, at = numeric(from), most = Math.min(numeric(bytes), 1 << 20);
   const body = file.subarray(at, at + most);
-  const lines = Object.entries(listed(headers)).map(([name, value]) => `${name}: ${String(value).slice(0, 2000)}`);
-  socket.write(Buffer.from([`HTTP/1.1 ${String(status)} x`, ...lines, "connection: close", "", ""].join("\r\n"), "latin1"));
+  const lines = Object.entries(listed(headers)).map(([name, value]) => `${name}: ${said(value)}`);
+  socket.write(Buffer.from([`HTTP/1.1 ${said(status)} x`, ...lines, "connection: close", "", ""].join("\r\n"), "latin1"));
   if (chunked === true) socket.write(`${body.length.toString(16)}\r\n`);
   socket.write(body);
   if (chunked === true) socket.write("\r\n0\r\n\r\n");
@@ -122,7 +126,7 @@ const http: Target = {
   ...common,
   name: "http",
   share: 0.5,
-  ours: /^(the script|cannot read http:|http:\/\/127|"[^\n]*" (in http|has)|what http|model\.safetensors\.index\.json)/,
+  ours: /^(the script|cannot read http:|http:\/\/127|"[^\n]*" (in http|has|holds)|what http|model\.safetensors\.index\.json)/,
   read: (bytes) => following(bytes, async (base) => {
     using model = await load(base, { threads: 1, build: "simd" });
     await model.forward(tinyPixels);

@@ -18,6 +18,8 @@ const slab: Target = {
   ours: /^slab-wasi: /,
   // what the program allows any file, and what a host needs around it
   memory: 256 << 20,
+  // a forged plan may be a valid one of more work: within the bounds of its memory it takes the time that it needs
+  cpuMs: 10_000,
   seeds: async () => Object.values(await slabFiles()).map(tagged),
   mutate(seeds, random) {
     const seed = pick(seeds, random), head = seed.subarray(0, 4), file = seed.slice(4);

@@ -62,7 +62,7 @@ const tokenizerJson: Target = {
 
 const golden = JSON.parse(readFileSync(new URL("../../golden/sentencepiece.json", import.meta.url), "utf8")) as Record<string, { model: string }>;
 // messages, varints that go on, lengths that do not fit, pieces that are there already
-const fields = [[0x0a, 0], [0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f], [0x0a, 0x80, 0x80], [0x18, 6], [0x18, 0xff, 1], [0x12, 0], [0x1a, 2, 0x12, 0], [0x15, 0, 0, 0xc0, 0x7f], [0x08], [0x0b], [0x0d]].map((bytes) => Uint8Array.from(bytes));
+const fields: Uint8Array[] = [[0x0a, 0], [0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f], [0x0a, 0x80, 0x80], [0x18, 6], [0x18, 0xff, 1], [0x12, 0], [0x1a, 2, 0x12, 0], [0x15, 0, 0, 0xc0, 0x7f], [0x08], [0x0b], [0x0d]].map((bytes) => Uint8Array.from(bytes));
 const piece = (content: string): Uint8Array => {
   const bytes = utf8.encode(content);
   return Uint8Array.of(0x0a, bytes.length + 2, 0x0a, bytes.length, ...bytes);
@@ -76,7 +76,7 @@ const tokenizerModel: Target = {
   ours: /^tokenizer\.(model|json)|^the vocabulary has no token/,
   seeds: async () => Object.values(golden).map(({ model }) => Uint8Array.from(Buffer.from(model, "base64"))),
   mutate(seeds, random) {
-    const seed = pick(seeds, random), changed = mutate(seed, random, fields, seeds);
+    const seed = pick(seeds, random), changed: Uint8Array = mutate(seed, random, fields, seeds);
     return random(3) ? changed : joined(changed, ...Array.from({ length: random(20) }, () => pick(fields, random)));
   },
   read: use,

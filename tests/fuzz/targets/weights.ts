@@ -145,7 +145,7 @@ async function use(model: Model): Promise<void> {
 const packed: Target = {
   name: "packed",
   share: 1,
-  ours: /^weights[ :]|^"[^\n]*" (in weights|has (shape|dtype))|^config/,
+  ours: /^weights[ :]|^"[^\n]*" (in weights|holds|has (shape|dtype|an unknown dtype))|^config/,
   memory: 64 << 20,
   async seeds() {
     const wide = tinyLm({ hidden_size: 72, intermediate_size: 80 });
