@@ -137,5 +137,5 @@ export function grown({ before, after }: Soaked): string | undefined {
   const by = (key: keyof Held): number => after[key] - before[key];
   if (by("files") > 0 || by("handles") > 0) return `${by("files")} more open files, ${by("handles")} more handles`;
   if (by("heap") > 4 << 20) return `${by("heap")} more bytes of JavaScript`;
-  return by("rss") > 48 << 20 ? `${by("rss")} more bytes` : undefined;
+  return by("rss") > 96 << 20 ? `${by("rss")} more bytes` : undefined;
 }
