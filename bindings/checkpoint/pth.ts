@@ -117,14 +117,20 @@ async function openLegacy(source: ByteSource): Promise<Opened> {
     }
   };
   const { values: [, protocol, system, root, keys], end } = await read(firstPickleBytes);
-  if (protocol !== legacyProtocol) throw new RangeError(`${file} has the format ${written(protocol)} of torch.save, expected ${legacyProtocol}: write it again with a newer PyTorch`);
+  if (protocol !== legacyProtocol) {
+    const came = `has the format ${written(protocol)} of torch.save, expected ${legacyProtocol}`;
+    throw new RangeError(`${file} ${came}: write it again with a newer PyTorch`);
+  }
   if (!(system instanceof Map) || system.get("little_endian") !== true) throw bigEndian(file);
   if (!Array.isArray(keys)) throw new RangeError(`${file} has no list of storages: download it again`);
   const begins = new Map<string, number>();
   let at = end;
   for (const key of keys) {
     const storage = used.get(keyOf(key));
-    if (!storage) throw new RangeError(`${file} lists a storage ${quote(keyOf(key))} that no tensor uses, or one of an unknown kind: write it again with a newer PyTorch`);
+    if (!storage) {
+      const what = `a storage ${quote(keyOf(key))} that no tensor uses, or one of an unknown kind`;
+      throw new RangeError(`${file} lists ${what}: write it again with a newer PyTorch`);
+    }
     // a count in front of each
     begins.set(storage.key, at + 8);
     at += 8 + storageBytes(storage);

@@ -6,7 +6,10 @@ const place = (path: string): URL => new URL(`./corpus/${path}`, import.meta.url
 
 export const past = (target: string): { name: string; bytes: Uint8Array }[] =>
   existsSync(place(target))
-    ? readdirSync(place(target)).sort().map((name) => ({ name: `${target}/${name}`, bytes: Uint8Array.from(readFileSync(place(`${target}/${name}`))) }))
+    ? readdirSync(place(target)).sort().map((file) => {
+      const name = `${target}/${file}`;
+      return { name, bytes: Uint8Array.from(readFileSync(place(name))) };
+    })
     : [];
 
 /** Keeps a find; its name. */

@@ -1,4 +1,5 @@
-// Every target for a number of inputs, from a fixed seed, and all that was ever found. RESULTS.md tells of the campaign.
+// Every target for a number of inputs, from a fixed seed, and all that was ever found. RESULTS.md tells of the
+// campaign.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { past } from "./corpus.ts";

@@ -5,7 +5,12 @@ import type { Target } from "./target.ts";
 const CPU_MS = 1000;
 const MEMORY = { base: 64 << 20, perByte: 8 };
 /** What an engine says of a mistake in the program. */
-const ENGINE = /Cannot (read|set|convert|mix|destructure|access|create property)|is not (a function|iterable|a constructor|defined|extensible)|Invalid (array|typed|string|count|regular)|Maximum call|out of (bounds|memory)|outside the bounds|BigInt|unreachable|should be a multiple|object null is not/;
+const ENGINE = new RegExp([
+  "Cannot (read|set|convert|mix|destructure|access|create property)",
+  "is not (a function|iterable|a constructor|defined|extensible)",
+  "Invalid (array|typed|string|count|regular)",
+  "Maximum call|out of (bounds|memory)|outside the bounds|BigInt|unreachable|should be a multiple|object null is not",
+].join("|"));
 
 export interface Verdict {
   readonly outcome: "accepted" | "refused";
@@ -18,7 +23,8 @@ export interface Verdict {
 }
 
 const stray: string[] = [];
-process.on("unhandledRejection", (error) => stray.push(`unhandled rejection: ${(error as Error)?.stack ?? String(error)}`));
+process.on("unhandledRejection",
+  (error) => stray.push(`unhandled rejection: ${(error as Error)?.stack ?? String(error)}`));
 process.on("warning", (warning) => /MaxListeners/.test(warning.name) && stray.push(`warning: ${warning.message}`));
 
 /** Runs `use`; what it writes to the console, or straight to a stream, is stray. */
@@ -42,7 +48,8 @@ async function listening<T>(prints: boolean, use: () => Promise<T>): Promise<T> 
 function unclear(error: unknown, ours: RegExp): string | undefined {
   if (!(error instanceof Error)) return `it threw ${String(error)}`;
   const { message, stack, constructor } = error;
-  if (![Error, TypeError, RangeError].includes(constructor as ErrorConstructor)) return `it threw a ${constructor.name}: ${stack}`;
+  const isPlain = [Error, TypeError, RangeError].some((kind) => kind === constructor);
+  if (!isPlain) return `it threw a ${constructor.name}: ${stack}`;
   if (ENGINE.test(message.replace(/"(?:[^"\\]|\\.)*"/g, '""'))) return `an engine's error: ${stack}`;
   if (!ours.test(message)) return `an error that names no file: ${stack}`;
   if (message.length > 1600) return `an error of ${message.length} characters: ${message.slice(0, 200)}`;

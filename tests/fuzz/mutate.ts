@@ -1,4 +1,4 @@
-// How sound bytes become others: anywhere, in the structure of JSON, or in one part of a file that stays sound around it.
+// How sound bytes become others: anywhere, or in the structure of JSON.
 
 /** Whole numbers in [0, below). */
 export type Random = (below: number) => number;
@@ -16,9 +16,13 @@ export function randomOf(seed: number, index: number): Random {
 
 export const pick = <T>(list: readonly T[], random: Random): T => list[random(list.length)]!;
 export const utf8 = new TextEncoder();
-export const joined = (...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> => Uint8Array.from(Buffer.concat(parts));
+export const joined = (...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> =>
+  Uint8Array.from(Buffer.concat(parts));
 
-const EXTREMES = [0n, 1n, -1n, 2n, 127n, 128n, 255n, 32767n, 65535n, 2n ** 31n - 1n, 2n ** 31n, 2n ** 32n - 1n, 2n ** 53n, 2n ** 63n - 1n, 2n ** 63n];
+const EXTREMES = [
+  0n, 1n, -1n, 2n, 127n, 128n, 255n, 32767n, 65535n, 2n ** 31n - 1n, 2n ** 31n, 2n ** 32n - 1n, 2n ** 53n,
+  2n ** 63n - 1n, 2n ** 63n,
+];
 
 /** A number of 1, 2, 4 or 8 bytes at `at` becomes an extreme one, or one beside what it was. */
 function number(bytes: Uint8Array, at: number, random: Random): void {
@@ -26,7 +30,8 @@ function number(bytes: Uint8Array, at: number, random: Random): void {
   const place = (i: number): number => at + (little ? i : size - 1 - i);
   let value = 0n;
   for (let i = 0; i < size; i++) value |= BigInt(bytes[place(i)]!) << BigInt(8 * i);
-  value = random(3) > 0 ? pick(EXTREMES, random) : [value + 1n, value - 1n, value * 2n, value >> 1n, BigInt(bytes.length)][random(5)]!;
+  const beside = [value + 1n, value - 1n, value * 2n, value >> 1n, BigInt(bytes.length)];
+  value = pick(random(3) > 0 ? EXTREMES : beside, random);
   for (let i = 0; i < size; i++) bytes[place(i)] = Number((value >> BigInt(8 * i)) & 255n);
 }
 
@@ -69,6 +74,11 @@ function nodeOf(value: unknown): Node {
   return { entries: Object.entries(value).map(([name, each]) => [JSON.stringify(name), nodeOf(each)]) };
 }
 
+const namesOf = (node: Node): string[] =>
+  "raw" in node ? []
+    : "list" in node ? node.list.flatMap(namesOf)
+    : node.entries.flatMap(([name, value]) => [name, ...namesOf(value)]);
+
 const written = (node: Node): string =>
   "raw" in node ? node.raw
     : "list" in node ? `[${node.list.map(written).join()}]`
@@ -76,7 +86,7 @@ const written = (node: Node): string =>
 
 const NUMBERS = [
   "0", "-0", "1", "-1", "2", "3", "0.5", "1e9", "1e308", "1e999", "-1e999", "5e-324", "255", "65536", "1048576",
-  "2147483647", "2147483648", "4294967295", "4294967296", "9007199254740991", "9007199254740993", "99999999999999999999",
+  "2147483647", "2147483648", "4294967295", "4294967296", "9007199254740991", "9007199254740993", "1".repeat(20),
 ];
 const STRINGS = [
   '""', '"a"', '" "', '"\\u0000"', '"\\ud800"', '"\\ufeff"', '"\\u202e"', '"é漢👋"', '"__proto__"', '"constructor"',
@@ -84,14 +94,18 @@ const STRINGS = [
 ];
 const OTHERS = ["null", "true", "false", "[]", "{}", "[[]]", "[null]", '{"":0}', "", "NaN", "undefined", ","];
 
+/** What a value is nested in, again and again. */
+const AROUND = [["[", "]"], ['{"a":', "}"], ['{"type":"Sequence","decoders":[', "]}"]] as const;
+
 /** What may stand anywhere. The last change may nest it as deep as a file of its size can be. */
 function scalar(random: Random, tokens: readonly string[], last: boolean): Node {
   const kind = random(40);
   if (kind === 0 && last) {
-    const depth = 10 ** (1 + random(5)), [open, shut] = pick([["[", "]"], ['{"a":', "}"], ['{"type":"Sequence","decoders":[', "]}"]], random);
+    const depth = 10 ** (1 + random(5)), [open, shut] = pick(AROUND, random);
     return { raw: `${open.repeat(depth)}0${shut.repeat(depth)}` };
   }
-  return { raw: pick(kind < 14 ? NUMBERS : kind < 22 ? STRINGS : kind < 27 || tokens.length === 0 ? OTHERS : tokens, random) };
+  const list = kind < 14 ? NUMBERS : kind < 22 ? STRINGS : kind < 27 || tokens.length === 0 ? OTHERS : tokens;
+  return { raw: pick(list, random) };
 }
 
 /** One to three changes of values, names, order and number, anywhere in a JSON text; `tokens` are texts of values. */
@@ -109,7 +123,8 @@ export function mutateJson(text: string, random: Random, tokens: readonly string
     const { node, put } = pick(places, random), kind = random(10);
     if ("raw" in node || kind < 3) {
       const old = "raw" in node ? Number(node.raw) : NaN;
-      if (Number.isFinite(old) && random(3) === 0) put({ raw: String(pick([old + 1, old - 1, old * 2, old / 2, -old, old * 1024], random)) });
+      const beside = [old + 1, old - 1, old * 2, old / 2, -old, old * 1024];
+      if (Number.isFinite(old) && random(3) === 0) put({ raw: String(pick(beside, random)) });
       else put(kind === 2 ? structuredClone(pick(places, random).node) : scalar(random, tokens, n === 1));
     } else {
       const children: unknown[] = "list" in node ? node.list : node.entries;
@@ -117,9 +132,9 @@ export function mutateJson(text: string, random: Random, tokens: readonly string
       if (kind === 3) children.splice(at, 1 + random(2));
       else if (kind === 4 && child) children.splice(at, 0, structuredClone(child));
       else if (kind === 5) children.reverse();
-      else if (kind === 6 && child && places.length < 5000) children.push(...Array.from({ length: 10 ** random(4) }, () => child));
+      else if (kind === 6 && child && places.length < 5000) children.push(...Array(10 ** random(4)).fill(child));
       else if ("list" in node) node.list.splice(at, 0, scalar(random, tokens, n === 1));
-      else if (kind < 9 && child) (child as [string, Node])[0] = pick(random(2) ? STRINGS : places.flatMap(({ node }) => ("entries" in node ? node.entries.map(([name]) => name) : [])), random);
+      else if (kind < 9 && child) (child as [string, Node])[0] = pick(random(2) ? STRINGS : namesOf(root), random);
       else node.entries.push([pick(node.entries, random)?.[0] ?? '"a"', scalar(random, tokens, n === 1)]);
     }
     // what a value contains may now contain it

@@ -31,7 +31,8 @@ async function held(): Promise<Held> {
   }
   const { rss, heapUsed, external } = process.memoryUsage();
   const files = process.platform === "linux" ? readdirSync("/proc/self/fd").length : 0;
-  return { rss, heap: heapUsed + external, handles: process.getActiveResourcesInfo().filter((name) => name !== "Timeout").length, files };
+  const handles = process.getActiveResourcesInfo().filter((name) => name !== "Timeout").length;
+  return { rss, heap: heapUsed + external, handles, files };
 }
 
 export interface Soaked {
@@ -59,7 +60,9 @@ async function tokens(count: number): Promise<Soaked> {
     await session.prefill(Array.from({ length: 25 }, (_, t) => (i + t) % 61));
     for await (const _ of session.generate([], { maxTokens: 25, seed: i }));
   });
-  if (session.position !== count || model.memory().total !== total) throw new Error(`position ${session.position}, memory ${total} to ${model.memory().total}`);
+  if (session.position !== count || model.memory().total !== total) {
+    throw new Error(`position ${session.position}, memory ${total} to ${model.memory().total}`);
+  }
   return soaked;
 }
 
@@ -88,8 +91,12 @@ const aborts = (count: number): Promise<Soaked> => withFolder(tinyFolder, async 
       const stop = new AbortController(), { signal } = stop, reason = new Error("enough");
       setTimeout(() => stop.abort(reason), random(8));
       try {
-        if (i % 4 < 2) (await load(i % 4 ? folder : address, { ...options, signal })).dispose();
-        else for await (const _ of model.session().generate(i % 4 === 2 ? prompt : [1], { maxTokens: 2000, signal, seed: i }));
+        if (i % 4 < 2) {
+          (await load(i % 4 ? folder : address, { ...options, signal })).dispose();
+        } else {
+          const tokens = model.session().generate(i % 4 === 2 ? prompt : [1], { maxTokens: 2000, signal, seed: i });
+          for await (const _ of tokens);
+        }
       } catch (error) {
         if (error !== reason) throw error;
         aborted++;

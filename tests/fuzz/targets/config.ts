@@ -14,17 +14,21 @@ const text = new TextDecoder();
 const entries = { ...tinyEntries, ...lmEntries(tinyLmConfig), ...llamaEntries(tinyLlamaConfig) };
 const checkpoint = await Checkpoint.open(bytesSource("m.safetensors", safetensorsBytes(writeEntries(entries))));
 const values = [
-  "16384", "4096", "1024", "1048576", '"slab_swin"', '"slab_pvt"', '"slab_llama"', '"slab_lm"', '"slab_cswin"', '"gla"', '"slab_swin_backbone"',
-  '"slab_deit"', "[1024,1024,1024,1024]", "[2,2,6,2]", "[0.9,0.5]", '{"0":"ant"}', '"silu"', '"gelu"', '"rms"', '"float16"',
+  "16384", "4096", "1024", "1048576", '"slab_swin"', '"slab_pvt"', '"slab_llama"', '"slab_lm"', '"slab_cswin"', '"gla"',
+  '"slab_swin_backbone"',
+  '"slab_deit"', "[1024,1024,1024,1024]", "[2,2,6,2]", "[0.9,0.5]", '{"0":"ant"}', '"silu"', '"gelu"', '"rms"',
+  '"float16"',
 ];
-const tokens = ['"', "{", "}", "[", "]", ",", ":", "-1", "e9", "null", "1e999", '"__proto__":', '"hidden_size":16384', '"image_size":4096', '"num_hidden_layers":1024', '"patch_size":1'].map((token) => utf8.encode(token));
+const tokens = ['"', "{", "}", "[", "]", ",", ":", "-1", "e9", "null", "1e999", '"__proto__":', '"hidden_size":16384',
+  '"image_size":4096', '"num_hidden_layers":1024', '"patch_size":1'].map((token) => utf8.encode(token));
 
 const config: Target = {
   name: "config",
   share: 15,
   ours: /^config\.json|^no preset is called "|^m\.safetensors has no tensor|^"[^\n]*" has (shape|dtype)/,
   async seeds() {
-    return [tinyConfig, tinyLmConfig, tinyLlamaConfig, ...Object.values(PRESETS)].map((each) => utf8.encode(JSON.stringify(each)));
+    return [tinyConfig, tinyLmConfig, tinyLlamaConfig, ...Object.values(PRESETS)].map((each) =>
+      utf8.encode(JSON.stringify(each)));
   },
   mutate(seeds, random) {
     const seed = random(3) ? seeds[random(3)]! : pick(seeds, random);

@@ -24,31 +24,58 @@ interface Script {
   readonly [path: string]: readonly Answer[];
 }
 
-const FILES: Readonly<Record<string, Uint8Array>> = { "config.json": utf8.encode(JSON.stringify(tinyConfig)), "model.safetensors": tinyFile };
+const FILES: Readonly<Record<string, Uint8Array>> = {
+  "config.json": utf8.encode(JSON.stringify(tinyConfig)), "model.safetensors": tinyFile,
+};
 const length = tinyFile.length;
 const absent: Answer = { status: 404, headers: { "content-length": 0 }, bytes: 0 };
 const config: Answer = { status: 200, headers: { "content-length": FILES["config.json"]!.length } };
 
+const wholeRange = `bytes 0-${length - 1}/${length}`;
+
 /** What a server says of ranges, sizes, versions and places. */
 const scripts: readonly Script[] = [
-  { "config.json": [config], "model.safetensors": [{ status: 200, headers: { "content-length": length } }], "*": [absent] },
-  { "config.json": [config], "model.safetensors": [{ status: 206, headers: { "content-length": length, "content-range": `bytes 0-${length - 1}/${length}`, etag: '"1"' } }], "*": [absent] },
+  { "config.json": [config], "model.safetensors": [{ status: 200, headers: { "content-length": length } }],
+  "*": [absent] },
   {
     "config.json": [config], "*": [absent],
     "model.safetensors": [
-      { status: 206, headers: { "content-length": 5000, "content-range": `bytes 0-4999/${length}`, etag: '"1"', "last-modified": "Mon, 01 Jan 2024 00:00:00 GMT" }, bytes: 5000 },
-      { status: 206, headers: { "content-length": length - 5000, "content-range": `bytes 5000-${length - 1}/${length}`, etag: '"1"' }, from: 5000 },
+      { status: 206, headers: { "content-length": length, "content-range": wholeRange, etag: '"1"' } },
     ],
   },
-  { "config.json": [config], "model.safetensors": [{ status: 302, headers: { location: "/other.safetensors", "content-length": 0 }, bytes: 0 }], "*": [absent], "other.safetensors": [{ status: 200, headers: { "transfer-encoding": "chunked" }, chunked: true }] },
-  { "config.json": [config], "model.safetensors": [{ status: 416, headers: { "content-range": `bytes */${length}`, "content-length": 0 }, bytes: 0 }, { status: 200, headers: { "content-length": length } }], "*": [absent] },
+  {
+    "config.json": [config], "*": [absent],
+    "model.safetensors": [
+      { status: 206, headers: { "content-length": 5000, "content-range": `bytes 0-4999/${length}`, etag: '"1"',
+        "last-modified": "Mon, 01 Jan 2024 00:00:00 GMT" }, bytes: 5000 },
+      { status: 206, headers: { "content-length": length - 5000, "content-range": `bytes 5000-${length - 1}/${length}`,
+        etag: '"1"' }, from: 5000 },
+    ],
+  },
+  {
+    "config.json": [config], "*": [absent],
+    "model.safetensors": [{ status: 302, headers: { location: "/other.safetensors", "content-length": 0 }, bytes: 0 }],
+    "other.safetensors": [{ status: 200, headers: { "transfer-encoding": "chunked" }, chunked: true }],
+  },
+  {
+    "config.json": [config], "*": [absent],
+    "model.safetensors": [
+      { status: 416, headers: { "content-range": `bytes */${length}`, "content-length": 0 }, bytes: 0 },
+      { status: 200, headers: { "content-length": length } },
+    ],
+  },
 ];
 
 const values = [
-  "200", "204", "206", "301", "302", "304", "307", "401", "403", "404", "416", "429", "500", "503", "100", "999", String(length), String(length - 1), String(length + 1),
-  `"bytes 0-${length - 1}/${length}"`, `"bytes 0-0/${length}"`, `"bytes 5-9/${length}"`, '"bytes */0"', '"bytes 0-9/*"', '"bytes 9-0/10"', '"bytes 0-8999999999999/9000000000000"', '"W/\\"1\\""', '"\\"2\\""',
-  '"gzip"', '"br"', '"identity"', '"chunked"', '"text/html"', '"/model.safetensors"', '"http://127.0.0.1:1/x"', '"http://["', '"file:///etc/passwd"', '"//"', "true",
-  '{"location":"/model.safetensors"}', '{"content-encoding":"gzip"}', '{"transfer-encoding":"chunked","content-length":5}', '{"content-length":9007199254740993}', '{"content-length":-1}',
+  "200", "204", "206", "301", "302", "304", "307", "401", "403", "404", "416", "429", "500", "503", "100", "999",
+  String(length), String(length - 1), String(length + 1),
+  `"bytes 0-${length - 1}/${length}"`, `"bytes 0-0/${length}"`, `"bytes 5-9/${length}"`, '"bytes */0"', '"bytes 0-9/*"',
+  '"bytes 9-0/10"', '"bytes 0-8999999999999/9000000000000"', '"W/\\"1\\""', '"\\"2\\""',
+  '"gzip"', '"br"', '"identity"', '"chunked"', '"text/html"', '"/model.safetensors"', '"http://127.0.0.1:1/x"',
+  '"http://["', '"file:///etc/passwd"', '"//"', "true",
+  '{"location":"/model.safetensors"}', '{"content-encoding":"gzip"}',
+  '{"transfer-encoding":"chunked","content-length":5}', '{"content-length":9007199254740993}',
+    '{"content-length":-1}',
 ];
 
 const FETCH_ASSERTS = Number.parseInt(process.versions.node) >= 24;
@@ -61,20 +88,23 @@ const sockets = new Set<Socket>();
 /** What is no number is 0. */
 const numeric = (value: unknown): number => (typeof value === "number" ? Math.max(value, 0) : 0);
 /** What is no text or number is sent as its kind. */
-const said = (value: unknown): string => (typeof value === "object" ? "an object" : String(value).slice(0, 2000));
-const listed = (value: unknown): Record<string, unknown> => (typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {});
+const inWords = (value: unknown): string => (typeof value === "object" ? "an object" : String(value).slice(0, 2000));
+const listed = (value: unknown): Record<string, unknown> =>
+  typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
 
 /** An answer as it goes over the wire, and the end of the connection. */
 function answer(socket: Socket, head: string): void {
   const path = /^GET \/([^ ?]*)/.exec(head)?.[1] ?? "", count = asked[path] ?? 0;
   asked[path] = count + 1;
-  const given = Object.hasOwn(script, path) ? script[path] : listed(script)["*"], list = Array.isArray(given) ? given : [given];
+  const given = Object.hasOwn(script, path) ? script[path] : listed(script)["*"];
+  const list = Array.isArray(given) ? given : [given], next = list[Math.min(count, list.length - 1)];
   // a server that leads on for ever is the same after forty
-  const { status = 404, headers, from = 0, bytes = Infinity, chunked } = listed(++requests > 40 ? absent : list[Math.min(count, list.length - 1)]);
+  const { status = 404, headers, from = 0, bytes = Infinity, chunked } = listed(++requests > 40 ? absent : next);
   const file = FILES[path] ?? tinyFile, at = numeric(from), most = Math.min(numeric(bytes), 1 << 20);
   const body = file.subarray(at, at + most);
-  const lines = Object.entries(listed(headers)).map(([name, value]) => `${name}: ${said(value)}`);
-  socket.write(Buffer.from([`HTTP/1.1 ${said(status)} x`, ...lines, "connection: close", "", ""].join("\r\n"), "latin1"));
+  const lines = Object.entries(listed(headers)).map(([name, value]) => `${name}: ${inWords(value)}`);
+  const said = [`HTTP/1.1 ${inWords(status)} x`, ...lines, "connection: close", "", ""].join("\r\n");
+  socket.write(Buffer.from(said, "latin1"));
   if (chunked === true) socket.write(`${body.length.toString(16)}\r\n`);
   socket.write(body);
   if (chunked === true) socket.write("\r\n0\r\n\r\n");
@@ -118,7 +148,11 @@ async function close(): Promise<void> {
 
 const common: Pick<Target, "seeds" | "mutate" | "close"> = {
   seeds: async () => scripts.map((each) => utf8.encode(JSON.stringify(each))),
-  mutate: (seeds, random) => (random(8) ? utf8.encode(mutateJson(new TextDecoder().decode(pick(seeds, random)), random, values)) : mutate(pick(seeds, random), random, [], seeds)),
+  mutate(seeds, random) {
+    const seed = pick(seeds, random);
+    if (random(8) === 0) return mutate(seed, random, [], seeds);
+    return utf8.encode(mutateJson(new TextDecoder().decode(seed), random, values));
+  },
   close,
 };
 
@@ -126,7 +160,7 @@ const http: Target = {
   ...common,
   name: "http",
   share: 0.5,
-  ours: /^(the script|cannot read http:|http:\/\/127|"[^\n]*" (in http|has|holds)|what http|model\.safetensors\.index\.json)/,
+  ours: /^(the script|cannot read http:|http:|"[^\n]*" (in http|has|holds)|what http|model\.safetensors\.index\.json)/,
   read: (bytes) => following(bytes, async (base) => {
     using model = await load(base, { threads: 1, build: "simd" });
     await model.forward(tinyPixels);

@@ -8,4 +8,5 @@ import { states } from "./state.ts";
 import { tokenizers } from "./tokenizer.ts";
 import { weights } from "./weights.ts";
 
-export const targets: readonly Target[] = [...weights, ...configs, ...tokenizers, ...images, ...states, ...standalones, ...servers];
+export const targets: readonly Target[] = [...weights, ...configs, ...tokenizers, ...images, ...states, ...standalones,
+  ...servers];

@@ -16,6 +16,9 @@ import type { Random } from "../mutate.ts";
 import { mutate, pick, utf8 } from "../mutate.ts";
 import type { Target } from "../target.ts";
 
+/** NaN, the infinities, and floats at the edges. */
+const ODD = [0x7fc00000, 0x7f800000, 0xff800000, 0x7f7fffff, 1, 0];
+
 /** Mutated; half of the time with checksums that are right again, as one makes them who means harm. */
 function forge(seeds: readonly Uint8Array[], random: Random): Uint8Array {
   const seed = pick(seeds, random), bytes = mutate(seed, random, [], seeds), kind = random(4);
@@ -23,7 +26,7 @@ function forge(seeds: readonly Uint8Array[], random: Random): Uint8Array {
   const view = new DataView(bytes.buffer), words = new Uint32Array(bytes.slice(HEADER_BYTES, bytes.length & ~3).buffer);
   if (kind === 3) {
     // numbers of a state that no model comes to
-    for (let n = random(20); n > 0 && words.length > 0; n--) words[random(words.length)] = pick([0x7fc00000, 0x7f800000, 0xff800000, 0x7f7fffff, 1, 0], random);
+    for (let n = random(20); n > 0 && words.length > 0; n--) words[random(words.length)] = pick(ODD, random);
     bytes.set(new Uint8Array(words.buffer), HEADER_BYTES);
   }
   view.setUint32(32, checksum(words), true);
@@ -71,8 +74,9 @@ const snapshot: Target = {
 };
 
 // the command, on a folder of its own
+const letters = Array.from({ length: tinyLmConfig.vocab_size }, (_, id) => [String.fromCharCode(65 + id), id] as const);
 const tokenizer = {
-  model: { type: "BPE", vocab: Object.fromEntries(Array.from({ length: tinyLmConfig.vocab_size }, (_, id) => [String.fromCharCode(65 + id), id])), merges: [] },
+  model: { type: "BPE", vocab: Object.fromEntries(letters), merges: [] },
   decoder: { type: "Fuse" },
 };
 let folder: string | undefined;
@@ -99,7 +103,8 @@ const sessionFile: Target = {
   },
   mutate: forge,
   async read(bytes) {
-    const at = made(), file = join(at, "session"), saved = join(at, "saved"), about = ["-q", "--threads", "1", "--model", at];
+    const at = made(), file = join(at, "session"), saved = join(at, "saved");
+    const about = ["-q", "--threads", "1", "--model", at];
     writeFileSync(file, bytes);
     await run(["AB", ...about, "--resume", file, "--max-tokens", "2", "--save", saved]);
     // what it writes, it reads

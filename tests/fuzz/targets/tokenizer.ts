@@ -14,12 +14,17 @@ async function use(file: string | Uint8Array): Promise<void> {
 }
 
 const values = [
-  '"Regex"', '"String"', '"(a+)+$"', '"(a|a)*b"', '"a*b|c"', '"[a"', '"(?=a)"', '"\\\\p{L}+"', '"(a{1000}){1000}"', '"Sequence"', '"Split"', '"Replace"', '"ByteLevel"',
-  '"Metaspace"', '"Unigram"', '"WordPiece"', '"BPE"', '"WordLevel"', '"TemplateProcessing"', '"Precompiled"', '"Lowercase"', '"NFKC"', '"ByteFallback"', '"Fuse"', '"Strip"',
-  '{"type":"Split","pattern":{"Regex":"(a+)+b"},"behavior":"Isolated","invert":false}', '{"type":"Replace","pattern":{"Regex":"a"},"content":"aa"}', '{"type":"Lowercase"}',
-  '{"id":0,"content":"a","special":true,"normalized":false}', '["a","a"]', '"a a"', '{"type":"FixedLength","length":0}', '{"type":"Prepend","prepend":"a"}',
+  '"Regex"', '"String"', '"(a+)+$"', '"(a|a)*b"', '"a*b|c"', '"[a"', '"(?=a)"', '"\\\\p{L}+"', '"(a{1000}){1000}"',
+  '"Sequence"', '"Split"', '"Replace"', '"ByteLevel"',
+  '"Metaspace"', '"Unigram"', '"WordPiece"', '"BPE"', '"WordLevel"', '"TemplateProcessing"', '"Precompiled"',
+  '"Lowercase"', '"NFKC"', '"ByteFallback"', '"Fuse"', '"Strip"',
+  '{"type":"Split","pattern":{"Regex":"(a+)+b"},"behavior":"Isolated","invert":false}',
+  '{"type":"Replace","pattern":{"Regex":"a"},"content":"aa"}', '{"type":"Lowercase"}',
+  '{"id":0,"content":"a","special":true,"normalized":false}', '["a","a"]', '"a a"', '{"type":"FixedLength","length":0}',
+  '{"type":"Prepend","prepend":"a"}',
 ];
-const tokens = ['"', "{", "}", "[", "]", ",", ":", "-1", "1e9", "null", "{}", '""', '"__proto__":', '"$&"', '"pattern":{"Regex":"[a"}', '"length":0'].map((token) => utf8.encode(token));
+const tokens = ['"', "{", "}", "[", "]", ",", ":", "-1", "1e9", "null", "{}", '""', '"__proto__":', '"$&"',
+  '"pattern":{"Regex":"[a"}', '"length":0'].map((token) => utf8.encode(token));
 
 const vocab = Object.fromEntries([..."abc the<>s[]▁Ġ"].map((token, id) => [token, id]));
 const pre_tokenizer = {
@@ -60,9 +65,12 @@ const tokenizerJson: Target = {
   read: (bytes) => use(text.decode(bytes)),
 };
 
-const golden = JSON.parse(readFileSync(new URL("../../golden/sentencepiece.json", import.meta.url), "utf8")) as Record<string, { model: string }>;
+const golden = JSON.parse(readFileSync(new URL("../../golden/sentencepiece.json", import.meta.url),
+  "utf8")) as Record<string, { model: string }>;
 // messages, varints that go on, lengths that do not fit, pieces that are there already
-const fields: Uint8Array[] = [[0x0a, 0], [0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f], [0x0a, 0x80, 0x80], [0x18, 6], [0x18, 0xff, 1], [0x12, 0], [0x1a, 2, 0x12, 0], [0x15, 0, 0, 0xc0, 0x7f], [0x08], [0x0b], [0x0d]].map((bytes) => Uint8Array.from(bytes));
+const fields: Uint8Array[] = [[0x0a, 0], [0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f], [0x0a, 0x80, 0x80], [0x18, 6],
+  [0x18, 0xff, 1], [0x12, 0], [0x1a, 2, 0x12, 0], [0x15, 0, 0, 0xc0, 0x7f], [0x08], [0x0b], [0x0d]].map((bytes) =>
+  Uint8Array.from(bytes));
 const piece = (content: string): Uint8Array => {
   const bytes = utf8.encode(content);
   return Uint8Array.of(0x0a, bytes.length + 2, 0x0a, bytes.length, ...bytes);
