@@ -1,4 +1,5 @@
 // The element types of safetensors and the size arithmetic that a hostile file must not be able to overflow.
+import { written } from "./names.ts";
 
 /** Bits per element, in the order of the reference implementation: its writer sorts by this, last first. */
 const bits = {
@@ -40,8 +41,7 @@ export function shapeFault(shape: unknown): string | undefined {
   if (shape.length > maxDims) return `${shape.length} dimensions`;
   let elements = 1;
   for (const dim of shape) {
-    if (!Number.isSafeInteger(dim) || dim < 0)
-      return `a dimension that is no whole number, ${String(JSON.stringify(dim)).slice(0, 40)}`;
+    if (!Number.isSafeInteger(dim) || dim < 0) return `a dimension that is no whole number, ${written(dim)}`;
     elements *= dim;
     if (!Number.isSafeInteger(elements)) return `shape ${formatShape(shape)}, more than 2^53 elements`;
   }

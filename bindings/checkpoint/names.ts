@@ -10,6 +10,16 @@ export function quote(name: string): string {
   );
 }
 
+/** A value out of JSON, for an error: as it is written there, cut off. */
+export function written(value: unknown): string {
+  try {
+    return String(JSON.stringify(value)).slice(0, 60);
+  } catch {
+    // nested deeper than the engine goes or, out of a pickle, in a circle
+    return Array.isArray(value) ? "a list" : typeof value === "object" ? "an object" : String(value);
+  }
+}
+
 /** Whether a path or an address is one of a file, not of a folder. Its bytes will say of what kind it is. */
 export const isWeights = (path: string): boolean => /\.(safetensors|pth|pt|bin|ckpt|gguf|onnx|h5)$/i.test(path);
 

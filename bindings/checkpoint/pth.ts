@@ -1,6 +1,6 @@
 // PyTorch checkpoints: .pth, .pt, .bin and .ckpt files of torch.save, the zip format and the one before PyTorch 1.6.
 // Nothing in them is run. The pickle is read at once; tensors are read by range when asked for, as from safetensors.
-import { quote } from "./names.ts";
+import { quote, written } from "./names.ts";
 import { Opaque, PickleCutOff, PickleFault, unpickle } from "./pickle.ts";
 import type { Value } from "./pickle.ts";
 import { readExactly } from "./safetensors.ts";
@@ -145,22 +145,20 @@ async function openLegacy(source: ByteSource): Promise<Opened> {
     }
   };
   const { values: [, protocol, system, root, keys], end } = await read(firstPickleBytes);
-  if (protocol !== legacyProtocol)
-    throw new RangeError(
-      `${file} has the format ${String(protocol).slice(0, 20)} of torch.save, expected ${legacyProtocol}: `
-        + "write it again with a newer PyTorch",
-    );
+  if (protocol !== legacyProtocol) {
+    const came = `has the format ${written(protocol)} of torch.save, expected ${legacyProtocol}`;
+    throw new RangeError(`${file} ${came}: write it again with a newer PyTorch`);
+  }
   if (!(system instanceof Map) || system.get("little_endian") !== true) throw bigEndian(file);
   if (!Array.isArray(keys)) throw new RangeError(`${file} has no list of storages: download it again`);
   const begins = new Map<string, number>();
   let at = end;
   for (const key of keys) {
-    const storage = used.get(String(key));
-    if (!storage)
-      throw new RangeError(
-        `${file} lists a storage ${quote(String(key))} that no tensor uses, or one of an unknown kind: write `
-          + "it again with a newer PyTorch",
-      );
+    const storage = used.get(keyOf(key));
+    if (!storage) {
+      const what = `a storage ${quote(keyOf(key))} that no tensor uses, or one of an unknown kind`;
+      throw new RangeError(`${file} lists ${what}: write it again with a newer PyTorch`);
+    }
     // a count in front of each
     begins.set(storage.key, at + 8);
     at += 8 + storageBytes(storage);
@@ -259,11 +257,8 @@ function findDict(
     );
   const name = dicts.has("") ? "" : usual[0] ?? (names.length === 1 ? names[0] : undefined);
   if (name === undefined) {
-    const keys = [...root.keys()].slice(0, 6).map((key) => quote(String(key))).join(", ") || "nothing";
-    throw new RangeError(
-      `${file} has no state dict under a usual name (${dictNames.slice(0, 3).join(", ")}, …): it holds `
-        + `${keys}; dicts of tensors: ${all()}${names.length > 0 ? "; name the one to take" : ""}`,
-    );
+    const keys = [...root.keys()].slice(0, 6).map((key) => quote(keyOf(key))).join(", ") || "nothing";
+    throw new RangeError(`${file} has no state dict under a usual name (${dictNames.slice(0, 3).join(", ")}, …): it holds ${keys}; dicts of tensors: ${all()}${names.length > 0 ? "; name the one to take" : ""}`);
   }
   return { tensors: dicts.get(name)!, name, names };
 }
@@ -325,10 +320,7 @@ function storedTensor(source: ByteSource, name: string, tensor: TorchTensor, pla
   return { name, dtype, shape, byteLength, file: source.name, read };
 }
 
-const bigEndian = (file: string): RangeError =>
-  new RangeError(
-    `${file} was written on a big-endian machine, which is not read here: load it in PyTorch and save it again `
-      + "on another",
-  );
-const tooLarge = (file: string): RangeError =>
-  new RangeError(`${file} has a pickle of more than ${maxPickleBytes} bytes: save model.state_dict() alone`);
+/** A key as text; one that is none, such as a list, has no name but its kind. */
+const keyOf = (key: unknown): string => (typeof key === "object" ? written(key) : String(key));
+const bigEndian = (file: string): RangeError => new RangeError(`${file} was written on a big-endian machine, which is not read here: load it in PyTorch and save it again on another`);
+const tooLarge = (file: string): RangeError => new RangeError(`${file} has a pickle of more than ${maxPickleBytes} bytes: save model.state_dict() alone`);

@@ -1,6 +1,7 @@
 // What torch.save puts into a pickle: storages by key, and tensors as views of them, made by a few functions of
 // torch._utils.
 import { formatShape, shapeFault } from "./dtype.ts";
+import { written } from "./names.ts";
 import { Global, Opaque } from "./pickle.ts";
 import type { Value } from "./pickle.ts";
 
@@ -66,7 +67,7 @@ export function storageOf(id: Value): Storage | Opaque | StoragePart {
   if (!Array.isArray(id) || id[0] !== "storage") throw new TorchFault("a persistent id that names no storage");
   const [, type, key, , length, part] = id as unknown[];
   if (typeof key !== "string" && typeof key !== "number") throw new TorchFault("a storage without a key");
-  if (!isCount(length)) throw new TorchFault(`a storage of ${String(length).slice(0, 40)} elements`);
+  if (!isCount(length)) throw new TorchFault(`a storage of ${written(length)} elements`);
   // torch.FloatStorage, torch.cuda.FloatStorage, torch.storage.UntypedStorage
   const name = type instanceof Global ? /^torch\.(?:\w+\.)?(\w+)$/.exec(type.name)?.[1] : undefined;
   if (name === undefined || !Object.hasOwn(storageTypes, name))

@@ -8,6 +8,7 @@ import { fault } from "../config/fields.ts";
 import type { Architecture, Named } from "./architecture.ts";
 import type { Tensors } from "../checkpoint/index.ts";
 import { Language } from "./language.ts";
+import { written } from "../checkpoint/names.ts";
 import { namesOnly } from "../checkpoint/tensors.ts";
 import { Plan } from "../plan/plan.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
@@ -72,7 +73,7 @@ function tokenOf(fields: Fields, key: string, vocab: number): number | undefined
   const id = fields.json[key];
   if (id === undefined || id === null) return undefined;
   if (typeof id === "number" && Number.isInteger(id) && id >= 0 && id < vocab) return id;
-  throw fault(fields, `"${key}" is ${JSON.stringify(id)}, expected a token id from 0 to ${vocab - 1}`);
+  throw fault(fields, `"${key}" is ${written(id)}, expected a token id from 0 to ${vocab - 1}`);
 }
 
 async function tokenizerOf(given: unknown, vocab: number): Promise<Tokenizer | undefined> {
