@@ -1,4 +1,5 @@
-// slab bench: how fast a model runs here, and with --profile where the time goes, against the machine's limits of the same run.
+// slab bench: how fast a model runs here, and with --profile where the time goes, against the machine's limits of the
+// same run.
 import { existsSync } from "node:fs";
 import type { Model, OpProfile, Profile } from "../bindings/index.ts";
 import { isBackbone, isLanguageModel } from "../bindings/config/config.ts";
@@ -48,22 +49,32 @@ async function time(what: string, rounds: number, items: number, run: () => Prom
 /** A pass of each kind that the model has. */
 async function timings(model: Model, rounds: number): Promise<Timing[]> {
   if (!isLanguageModel(model.config)) {
-    const { channels, imageSize } = model.config.network, pixels = new Float32Array(channels * imageSize * imageSize).fill(0.3);
-    return [await time("a picture", rounds, 1, () => (isBackbone(model.config) ? model.features(pixels) : model.forward(pixels)))];
+    const { channels, imageSize } = model.config.network;
+    const pixels = new Float32Array(channels * imageSize * imageSize).fill(0.3);
+    return [
+      await time("a picture", rounds, 1, () =>
+        isBackbone(model.config) ? model.features(pixels) : model.forward(pixels),
+      ),
+    ];
   }
   const { vocab } = model.config.network, reader = model.session(), writer = model.session();
-  const count = Math.min(256, reader.context), prompt = Int32Array.from({ length: count }, (_, i) => (i * 7919) % vocab);
+  const count = Math.min(256, reader.context);
+  const prompt = Int32Array.from({ length: count }, (_, i) => (i * 7919) % vocab);
   return [
     await time("a token decoded", rounds, 1, () => {
       if (writer.position === writer.context) writer.reset();
       return writer.decode(17 % vocab);
     }),
-    await time(`a prompt of ${count} tokens`, Math.max(3, Math.ceil(rounds / 8)), count, () => { reader.reset(); return reader.prefill(prompt); }),
+    await time(`a prompt of ${count} tokens`, Math.max(3, Math.ceil(rounds / 8)), count, () => {
+      reader.reset();
+      return reader.prefill(prompt);
+    }),
   ];
 }
 
 const row = (o: OpProfile, share: number): string[] => [
-  milliseconds(o.timeMs), percent(share), o.gflops.toFixed(1), o.gigabytesPerSecond.toFixed(1), o.bound, percent(o.fraction), o.op, printable(`${o.label} ${o.output}`.trim()),
+  milliseconds(o.timeMs), percent(share), o.gflops.toFixed(1), o.gigabytesPerSecond.toFixed(1), o.bound,
+  percent(o.fraction), o.op, printable(`${o.label} ${o.output}`.trim()),
 ];
 
 /** Ops that do the same in every layer, added up: fractions weighted by time. */
@@ -74,25 +85,43 @@ function grouped(ops: readonly OpProfile[]): OpProfile[] {
     groups.set(key, [...(groups.get(key) ?? []), op]);
   }
   return [...groups.values()].map((same) => {
-    const timeMs = same.reduce((sum, o) => sum + o.timeMs, 0), mean = (of: (o: OpProfile) => number): number => same.reduce((sum, o) => sum + of(o) * o.timeMs, 0) / timeMs;
+    const timeMs = same.reduce((sum, o) => sum + o.timeMs, 0);
+    const mean = (of: (o: OpProfile) => number): number => same.reduce((sum, o) => sum + of(o) * o.timeMs, 0) / timeMs;
     return {
-      ...same[0]!, label: same.length > 1 ? `${same.length} ×` : same[0]!.label, output: same[0]!.output.replace(/\d+/, "N"), timeMs,
-      gflops: mean((o) => o.gflops), gigabytesPerSecond: mean((o) => o.gigabytesPerSecond), fraction: mean((o) => o.fraction),
+      ...same[0]!, label: same.length > 1 ? `${same.length} ×` : same[0]!.label,
+      output: same[0]!.output.replace(/\d+/, "N"), timeMs, gflops: mean((o) => o.gflops),
+      gigabytesPerSecond: mean((o) => o.gigabytesPerSecond), fraction: mean((o) => o.fraction),
     };
   }).sort((a, b) => b.timeMs - a.timeMs);
 }
 
 function show(title: string, { peakGflops, bandwidthGbps, totalMs, ops }: Profile, single: boolean): void {
-  out(`\n${title}: ${milliseconds(totalMs)} on one thread; limits measured beside it: ${peakGflops.toFixed(1)} GFLOP/s, ${bandwidthGbps.toFixed(1)} GB/s`);
+  out(
+    `\n${title}: ${milliseconds(totalMs)} on one thread; limits measured beside it: ${peakGflops.toFixed(1)} `
+      + `GFLOP/s, ${bandwidthGbps.toFixed(1)} GB/s`,
+  );
   const rows = single ? ops : grouped(ops);
-  for (const line of table(["time", "share", "GFLOP/s", "GB/s", "bound", "of it", "op", "makes"], rows.map((o) => row(o, o.timeMs / totalMs)))) out(line);
+  for (const line of table(
+    ["time", "share", "GFLOP/s", "GB/s", "bound", "of it", "op", "makes"], rows.map((o) => row(o, o.timeMs / totalMs)),
+  ))
+    out(line);
 }
 
 export async function run(args: readonly string[]): Promise<void> {
-  const parsed = parse("bench", { ...MODEL_OPTIONS, profile: { type: "boolean" }, ops: { type: "boolean" }, rounds: { type: "string" }, context: { type: "string" } }, args);
+  const parsed = parse(
+    "bench",
+    {
+      ...MODEL_OPTIONS, profile: { type: "boolean" }, ops: { type: "boolean" }, rounds: { type: "string" },
+      context: { type: "string" },
+    },
+    args,
+  );
   const { values, positionals: [given, ...more] } = parsed;
   if (values.help) return help(HELP);
-  if (given === undefined) throw new RangeError("no model was given: name a folder, a URL or one of slab list, e.g. slab bench slab-deit-cifar10");
+  if (given === undefined)
+    throw new RangeError(
+      "no model was given: name a folder, a URL or one of slab list, e.g. slab bench slab-deit-cifar10",
+    );
   if (more.length > 0) throw new RangeError(`one model at a time: ${printable(more.join(" "))} is one too many`);
   const rounds = wholeNumber("rounds", values.rounds, 1, 100_000) ?? 40;
   const progress = new Progress(values);
@@ -111,8 +140,20 @@ export async function run(args: readonly string[]): Promise<void> {
     }
   }
   progress.clear();
-  if (values.json) return outJson({ model: given, ...(random ? { weights: "random" } : {}), dtype: model.plan.type, caps: model.caps, timings: results, ...(values.profile ? { profiles } : {}) });
-  out(`${printable(model.config.name)}: build ${model.caps.build} on ${model.caps.runtime}, ${model.caps.threads} of ${model.caps.cores} threads, ${random ? "random weights" : "weights"} ${model.plan.type}`);
-  for (const line of table(["", "best", "median", "a second"], results.map((t) => [t.what, milliseconds(t.bestMs), milliseconds(t.medianMs), t.perSecond.toFixed(1)]))) out(line);
+  if (values.json)
+    return outJson({
+      model: given, ...(random ? { weights: "random" } : {}), dtype: model.plan.type, caps: model.caps,
+      timings: results, ...(values.profile ? { profiles } : {}),
+    });
+  out(
+    `${printable(model.config.name)}: build ${model.caps.build} on ${model.caps.runtime}, `
+      + `${model.caps.threads} of ${model.caps.cores} threads, ${random ? "random weights" : "weights"} `
+      + `${model.plan.type}`,
+  );
+  for (const line of table(
+    ["", "best", "median", "a second"],
+    results.map((t) => [t.what, milliseconds(t.bestMs), milliseconds(t.medianMs), t.perSecond.toFixed(1)]),
+  ))
+    out(line);
   for (const [name, profile] of Object.entries(profiles)) show(name, profile, values.ops === true);
 }

@@ -6,7 +6,9 @@ import { isLanguageModel } from "../bindings/config/config.ts";
 import { loadModel } from "./load-model.ts";
 import type { Parsed } from "./options.ts";
 import { decimal, LANGUAGE_MODEL, loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
-import { bytes, complain, help, milliseconds, out, outJson, plural, printable, Progress, quantile, waitFor } from "./report.ts";
+import {
+  bytes, complain, help, milliseconds, out, outJson, plural, printable, Progress, quantile, waitFor,
+} from "./report.ts";
 import { checkWritable, readSession, writeSession } from "./session-file.ts";
 
 export const summary = "a text continued by a language model";
@@ -47,12 +49,17 @@ const STDIN = "-";
 const INTERRUPTED = 130;
 
 export async function run(args: readonly string[]): Promise<void> {
-  const parsed = parse("generate", {
-    ...MODEL_OPTIONS, model: { type: "string" }, "max-tokens": { type: "string" }, temperature: { type: "string" },
-    "top-k": { type: "string" }, "top-p": { type: "string" }, "min-p": { type: "string" },
-    "repetition-penalty": { type: "string" }, seed: { type: "string" }, stop: { type: "string", multiple: true }, save: { type: "string" }, resume: { type: "string" },
-    echo: { type: "boolean" }, show: { type: "boolean" }, context: { type: "string" }, stats: { type: "boolean" },
-  }, args);
+  const parsed = parse(
+    "generate",
+    {
+      ...MODEL_OPTIONS, model: { type: "string" }, "max-tokens": { type: "string" }, temperature: { type: "string" },
+      "top-k": { type: "string" }, "top-p": { type: "string" }, "min-p": { type: "string" },
+      "repetition-penalty": { type: "string" }, seed: { type: "string" }, stop: { type: "string", multiple: true },
+      save: { type: "string" }, resume: { type: "string" }, echo: { type: "boolean" }, show: { type: "boolean" },
+      context: { type: "string" }, stats: { type: "boolean" },
+    },
+    args,
+  );
   const { values } = parsed;
   if (values.help) return help(HELP);
   const interrupt = new AbortController(), { signal } = interrupt;
@@ -86,11 +93,19 @@ async function generate(parsed: Parsed, signal: AbortSignal): Promise<void> {
   const prompt = await promptOf(parsed, signal);
 
   const progress = new Progress(values);
-  using model = await loadModel(source, { ...options, signal, ...progress.loading() }, 1).finally(() => progress.clear());
+  using model = await loadModel(source, { ...options, signal, ...progress.loading() }, 1).finally(() =>
+    progress.clear(),
+  );
   if (!isLanguageModel(model.config)) {
-    throw new TypeError(`${printable(model.config.name)} is an image model: slab generate takes language models; use slab classify`);
+    throw new TypeError(
+      `${printable(model.config.name)} is an image model: slab generate takes language models; use slab classify`,
+    );
   }
-  if (!model.tokenizer) throw new RangeError(`${quote(source)} has no tokenizer.json, which turns text into tokens: put the model's own beside its config.json`);
+  if (!model.tokenizer)
+    throw new RangeError(
+      `${quote(source)} has no tokenizer.json, which turns text into tokens: put the model's own beside its `
+        + "config.json",
+    );
   const session = saved ? restored(model, saved.bytes, resume!) : model.session();
   const story = new Story(model, session, saved ? saved.text : "", prompt);
 
@@ -222,7 +237,8 @@ const harmless = (text: string): string => text.replace(/[\u0000-\u0008\u000b-\u
 
 function samplingOptions({ values, lists }: Parsed): GenerateOptions & { seed: number } {
   const positive = (n: number): boolean => n > 0;
-  const number = (option: string, good: (n: number) => boolean, expected: string): number | undefined => decimal(option, values[option], good, expected);
+  const number = (option: string, good: (n: number) => boolean, expected: string): number | undefined =>
+    decimal(option, values[option], good, expected);
   const stop = lists.stop ?? [];
   if (stop.includes("")) throw new RangeError("--stop is empty, expected at least one character: leave it out");
   const maxTokens = wholeNumber("max-tokens", values["max-tokens"], 0, 1e12);
@@ -238,9 +254,14 @@ function samplingOptions({ values, lists }: Parsed): GenerateOptions & { seed: n
 }
 
 async function promptOf({ values, positionals: [given, ...more] }: Parsed, signal: AbortSignal): Promise<string> {
-  if (more.length > 0) throw new RangeError(`the prompt is one argument, ${printable(quote(more[0]!))} is one too many: put the prompt in quotes`);
+  if (more.length > 0)
+    throw new RangeError(
+      `the prompt is one argument, ${printable(quote(more[0]!))} is one too many: put the prompt in quotes`,
+    );
   if (given === undefined && values.resume === undefined) {
-    throw new RangeError('no prompt was given: write one in quotes, or - for standard input, e.g. slab generate "It was a dark"');
+    throw new RangeError(
+      'no prompt was given: write one in quotes, or - for standard input, e.g. slab generate "It was a dark"',
+    );
   }
   if (given !== STDIN) return given ?? "";
   waitFor("a prompt", "type it, or slab generate - < prompt.txt");
@@ -279,20 +300,37 @@ const sum = (times: readonly number[]): number => times.reduce((a, b) => a + b, 
 /** Null in JSON where there was nothing to measure. */
 function measured(model: Model, session: Session, { prefillTokens, prefillMs, decodeMs }: Timing) {
   return {
-    prefillTokens, prefillMs, prefillTokensPerSecond: prefillTokens > 0 ? perSecond(prefillTokens, prefillMs) : NaN,
-    decodeTokensPerSecond: perSecond(decodeMs.length, sum(decodeMs)), tokenMs: { p50: quantile(decodeMs, 0.5), p99: quantile(decodeMs, 0.99) },
-    position: session.position, stateBytes: session.stateBytes,
+    prefillTokens,
+    prefillMs,
+    prefillTokensPerSecond: prefillTokens > 0 ? perSecond(prefillTokens, prefillMs) : NaN,
+    decodeTokensPerSecond: perSecond(decodeMs.length, sum(decodeMs)),
+    tokenMs: { p50: quantile(decodeMs, 0.5), p99: quantile(decodeMs, 0.99) },
+    position: session.position,
+    stateBytes: session.stateBytes,
     // Node reports kibibytes
-    peakMemoryBytes: 1024 * process.resourceUsage().maxRSS, wasmBytes: model.memory().total,
+    peakMemoryBytes: 1024 * process.resourceUsage().maxRSS,
+    wasmBytes: model.memory().total,
   };
 }
 
 function showStats(model: Model, session: Session, timing: Timing, seed: number): void {
   const stats = measured(model, session, timing), { caps } = model, { p50, p99 } = stats.tokenMs;
   const line = (name: string, text: string): void => void process.stderr.write(`${name.padEnd(9)}${text}\n`);
-  line("prefill", `${plural(timing.prefillTokens, "token")} in ${milliseconds(timing.prefillMs)}${timing.prefillTokens > 0 ? `, ${stats.prefillTokensPerSecond.toFixed(0)} tokens/s` : ""}, up to the first new token`);
-  if (timing.decodeMs.length > 0) line("decode", `${plural(timing.decodeMs.length, "token")}, ${stats.decodeTokensPerSecond.toFixed(0)} tokens/s: ${milliseconds(p50)} a token (p50), ${milliseconds(p99)} (p99)`);
-  const growth = Number.isFinite(session.context) ? `for at most ${session.context} tokens` : "the same after any number of tokens";
+  line(
+    "prefill",
+    `${plural(timing.prefillTokens, "token")} in `
+      + `${milliseconds(timing.prefillMs)}${timing.prefillTokens > 0 ? `, ${stats.prefillTokensPerSecond.toFixed(0)} tokens/s` : ""}, `
+      + "up to the first new token",
+  );
+  if (timing.decodeMs.length > 0)
+    line(
+      "decode",
+      `${plural(timing.decodeMs.length, "token")}, ${stats.decodeTokensPerSecond.toFixed(0)} tokens/s: `
+        + `${milliseconds(p50)} a token (p50), ${milliseconds(p99)} (p99)`,
+    );
+  const growth = Number.isFinite(session.context)
+    ? `for at most ${session.context} tokens`
+    : "the same after any number of tokens";
   line("state", `${bytes(stats.stateBytes)}, ${growth}; ${stats.position} so far`);
   line("memory", `${bytes(stats.peakMemoryBytes)} at the process's peak, ${bytes(stats.wasmBytes)} of it WebAssembly`);
   line("build", `${caps.build} on ${caps.runtime}, ${plural(caps.threads, "thread")} on ${plural(caps.cores, "core")}`);

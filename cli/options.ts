@@ -23,11 +23,14 @@ export interface Parsed {
 }
 
 /** Every command takes these. */
-const COMMON: OptionSpecs = { help: { type: "boolean", short: "h" }, json: { type: "boolean" }, quiet: { type: "boolean", short: "q" } };
+const COMMON: OptionSpecs = {
+  help: { type: "boolean", short: "h" }, json: { type: "boolean" }, quiet: { type: "boolean", short: "q" },
+};
 
 /** Options of the commands that load a model. */
 export const MODEL_OPTIONS: OptionSpecs = {
-  threads: { type: "string" }, deterministic: { type: "boolean" }, config: { type: "string" }, dtype: { type: "string" },
+  threads: { type: "string" }, deterministic: { type: "boolean" }, config: { type: "string" },
+  dtype: { type: "string" },
 };
 
 /** What helps say of options that several commands take. */
@@ -52,8 +55,12 @@ export function parse(command: string, specs: OptionSpecs, args: readonly string
     if (token.kind !== "option") continue;
     const { name, rawName, value } = token;
     const spec = Object.hasOwn(options, name) ? options[name] : undefined;
-    if (!spec) throw new RangeError(`${command} has no option ${quote(rawName)}: ${didYouMean(name, Object.keys(options), "--") ?? `see ${help}`}`);
-    if (spec.type === "boolean" && value !== undefined) throw new RangeError(`${rawName} takes no value, got ${quote(value)}: leave it out`);
+    if (!spec)
+      throw new RangeError(
+        `${command} has no option ${quote(rawName)}: ${didYouMean(name, Object.keys(options), "--") ?? `see ${help}`}`,
+      );
+    if (spec.type === "boolean" && value !== undefined)
+      throw new RangeError(`${rawName} takes no value, got ${quote(value)}: leave it out`);
     if (spec.type === "string" && (value === undefined || (value.startsWith("--") && !token.inlineValue))) {
       throw new RangeError(`${rawName} needs a value: see ${help}`);
     }
@@ -69,20 +76,28 @@ export function didYouMean(name: string, names: readonly string[], prefix = ""):
   return near && `did you mean ${prefix}${near}?`;
 }
 
-export function wholeNumber(option: string, text: string | boolean | undefined, least: number, most: number): number | undefined {
+export function wholeNumber(
+  option: string, text: string | boolean | undefined, least: number, most: number,
+): number | undefined {
   if (text === undefined) return undefined;
   const value = /^\d{1,15}$/.test(String(text)) ? Number(text) : NaN;
   if (!(value >= least && value <= most)) {
-    throw new RangeError(`--${option} is ${quote(String(text))}, expected a whole number ${most < 1e9 ? `from ${least} to ${most}` : `of at least ${least}`}`);
+    throw new RangeError(
+      `--${option} is ${quote(String(text))}, expected a whole number `
+        + `${most < 1e9 ? `from ${least} to ${most}` : `of at least ${least}`}`,
+    );
   }
   return value;
 }
 
 /** A number that `good` accepts; `expected` says which those are. */
-export function decimal(option: string, text: string | boolean | undefined, good: (n: number) => boolean, expected: string): number | undefined {
+export function decimal(
+  option: string, text: string | boolean | undefined, good: (n: number) => boolean, expected: string,
+): number | undefined {
   if (text === undefined) return undefined;
   const value = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(String(text)) ? Number(text) : NaN;
-  if (!(Number.isFinite(value) && good(value))) throw new RangeError(`--${option} is ${quote(String(text))}, expected ${expected}`);
+  if (!(Number.isFinite(value) && good(value)))
+    throw new RangeError(`--${option} is ${quote(String(text))}, expected ${expected}`);
   return value;
 }
 
@@ -90,17 +105,23 @@ export function decimal(option: string, text: string | boolean | undefined, good
 export function weightType(text: string | boolean | undefined, types = WEIGHT_TYPES): WeightType | undefined {
   if (text === undefined) return undefined;
   const type = types.find((t) => t === text);
-  if (!type) throw new RangeError(`--dtype is ${quote(String(text))}, expected ${types.slice(0, -1).join(", ")} or ${types.at(-1)}`);
+  if (!type)
+    throw new RangeError(
+      `--dtype is ${quote(String(text))}, expected ${types.slice(0, -1).join(", ")} or ${types.at(-1)}`,
+    );
   return type;
 }
 
 /** load()'s options from the command line. --config names a preset, or a file like config.json. */
 export async function loadOptions({ values }: Parsed): Promise<LoadOptions> {
-  const threads = wholeNumber("threads", values.threads, 1, 64), context = wholeNumber("context", values.context, 1, 1 << 20), dtype = weightType(values.dtype);
+  const threads = wholeNumber("threads", values.threads, 1, 64);
+  const context = wholeNumber("context", values.context, 1, 1 << 20);
+  const dtype = weightType(values.dtype);
   const config = values.config === undefined ? undefined : await readConfig(String(values.config));
   return {
-    ...(threads === undefined ? {} : { threads }), ...(values.deterministic ? { deterministic: true } : {}), ...(config === undefined ? {} : { config }),
-    ...(dtype === undefined ? {} : { dtype }), ...(context === undefined ? {} : { context }),
+    ...(threads === undefined ? {} : { threads }), ...(values.deterministic ? { deterministic: true } : {}),
+    ...(config === undefined ? {} : { config }), ...(dtype === undefined ? {} : { dtype }),
+    ...(context === undefined ? {} : { context }),
   };
 }
 
@@ -110,12 +131,18 @@ async function readConfig(name: string): Promise<unknown> {
   try {
     text = await readFile(name, "utf8");
   } catch (error) {
-    throw new Error(`cannot read --config ${quote(name)} (${fileFault(error)}): give a preset of slab list, or the path of a config.json`);
+    throw new Error(
+      `cannot read --config ${quote(name)} (${fileFault(error)}): give a preset of slab list, or the path of a `
+        + "config.json",
+    );
   }
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new TypeError(`--config ${quote(name)} is not JSON (${(error as Error).message}): give a preset of slab list, or the path of a config.json`);
+    throw new TypeError(
+      `--config ${quote(name)} is not JSON (${(error as Error).message}): give a preset of slab list, or the `
+        + "path of a config.json",
+    );
   }
 }
 
@@ -155,6 +182,9 @@ export function modelSource(given: string | boolean | undefined, fallback = CLAS
 /** Why a file cannot be read, in words. */
 export function fileFault(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
-  const words: Record<string, string> = { ENOENT: "no such file", EACCES: "permission denied", EISDIR: "it is a folder", ENOTDIR: "no such file", ELOOP: "too many links" };
+  const words: Record<string, string> = {
+    ENOENT: "no such file", EACCES: "permission denied", EISDIR: "it is a folder", ENOTDIR: "no such file",
+    ELOOP: "too many links",
+  };
   return words[code ?? ""] ?? message;
 }

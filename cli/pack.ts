@@ -24,13 +24,24 @@ ${HELP_OF.all}`;
 
 export async function run(args: readonly string[]): Promise<void> {
   const { config, dtype } = MODEL_OPTIONS;
-  const parsed = parse("pack", { ...(config ? { config } : {}), ...(dtype ? { dtype } : {}), layout: { type: "string" }, context: { type: "string" } }, args);
+  const parsed = parse(
+    "pack",
+    {
+      ...(config ? { config } : {}), ...(dtype ? { dtype } : {}), layout: { type: "string" },
+      context: { type: "string" },
+    },
+    args,
+  );
   const { values, positionals: [given, target, ...more] } = parsed;
   if (values.help) return help(HELP);
-  if (given === undefined || target === undefined || more.length > 0) throw new RangeError("pack takes a model and a new file, e.g. slab pack slab-lm-books books.slab --dtype int4");
+  if (given === undefined || target === undefined || more.length > 0)
+    throw new RangeError("pack takes a model and a new file, e.g. slab pack slab-lm-books books.slab --dtype int4");
   const { layout = "plain" } = values;
-  if (layout !== "plain" && layout !== "relaxed") throw new RangeError(`--layout is ${JSON.stringify(layout)}, expected plain or relaxed`);
-  const source = modelSource(given), options = await loadOptions(parsed), context = wholeNumber("context", values.context, 1, 1e9);
+  if (layout !== "plain" && layout !== "relaxed")
+    throw new RangeError(`--layout is ${JSON.stringify(layout)}, expected plain or relaxed`);
+  const source = modelSource(given);
+  const options = await loadOptions(parsed);
+  const context = wholeNumber("context", values.context, 1, 1e9);
   if (existsSync(target)) throw new RangeError(`${printable(target)} exists already: give a new file, or remove it`);
 
   const progress = new Progress(values);
@@ -47,7 +58,15 @@ export async function run(args: readonly string[]): Promise<void> {
   } finally {
     await rm(`${target}.tmp`, { force: true });
   }
-  const task = isLanguageModel(model.config) ? "generate" : "classify", module = layout === "plain" || model.plan.type === "f32" ? "slab-wasi.wasm" : "slab-wasi-relaxed.wasm";
-  if (values.json) return outJson({ model: given, out: target, task, dtype: model.plan.type, bytes: content.length, ops: model.plan.ops.length, module });
-  out(`${printable(target)}: ${printable(model.config.name)}; weights ${model.plan.type}, ${bytes(content.length)}; run it with ${module} ${task}`);
+  const task = isLanguageModel(model.config) ? "generate" : "classify";
+  const module = layout === "plain" || model.plan.type === "f32" ? "slab-wasi.wasm" : "slab-wasi-relaxed.wasm";
+  if (values.json)
+    return outJson({
+      model: given, out: target, task, dtype: model.plan.type, bytes: content.length, ops: model.plan.ops.length,
+      module,
+    });
+  out(
+    `${printable(target)}: ${printable(model.config.name)}; weights ${model.plan.type}, `
+      + `${bytes(content.length)}; run it with ${module} ${task}`,
+  );
 }

@@ -105,7 +105,8 @@ const NAME = 12;
 /** A command's help: its usage, paragraphs, and options in columns, as wide as the terminal up to HELP_WIDTH. */
 export function help(text: string): void {
   // a sentence may go on in the next line, and what an option does in one that is indented
-  const [usage = "", ...lines] = text.replace(/(?<![.:\n])\n(?=\S)|\n {6,}(?=\S)/g, " ").split("\n"), [call = ""] = usage.split(": ");
+  const [usage = "", ...lines] = text.replace(/(?<![.:\n])\n(?=\S)|\n {6,}(?=\S)/g, " ").split("\n");
+  const [call = ""] = usage.split(": ");
   const options = lines.map((text) => /^ {2}(-\S+(?: \S+)*)(?: {2,}(.*))?$/.exec(text));
   const room = Math.min(widthOf(), HELP_WIDTH);
   const column = Math.max(...options.map((option) => option?.[1]!.length ?? 0)) + 4;

@@ -13,4 +13,5 @@ export const RELEASES: Readonly<Record<string, string>> = {
 };
 
 /** The npm package with models that are small enough for one, and what it has. */
-export const MODELS_PACKAGE = "slab-wasm-models", PACKAGED: readonly string[] = ["slab-deit-cifar10", "slab-lm-stories"];
+export const MODELS_PACKAGE = "slab-wasm-models";
+export const PACKAGED: readonly string[] = ["slab-deit-cifar10", "slab-lm-stories"];

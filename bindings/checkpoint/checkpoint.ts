@@ -10,14 +10,20 @@ import type { Stored, TensorInfo, TensorRef, Tensors } from "./tensors.ts";
 export class Checkpoint implements Tensors {
   readonly name: string;
   readonly prefix = "";
-  /** The files' own notes, such as format: "pt"; of a PyTorch file "pth.format", "pth.dict" (the one taken) and "pth.dicts". */
+  /**
+   * The files' own notes, such as format: "pt"; of a PyTorch file "pth.format", "pth.dict" (the one taken) and
+   * "pth.dicts".
+   */
   readonly metadata: ReadonlyMap<string, string>;
   readonly #stored: ReadonlyMap<string, Stored>;
   readonly #sources: readonly ByteSource[];
   readonly #asked = new Set<string>();
 
   /** @internal use open(), openSharded() or memoryCheckpoint() */
-  constructor(name: string, stored: ReadonlyMap<string, Stored>, metadata: ReadonlyMap<string, string>, sources: readonly ByteSource[]) {
+  constructor(
+    name: string, stored: ReadonlyMap<string, Stored>, metadata: ReadonlyMap<string, string>,
+    sources: readonly ByteSource[],
+  ) {
     this.name = name;
     this.metadata = metadata;
     this.#stored = stored;
@@ -25,8 +31,8 @@ export class Checkpoint implements Tensors {
   }
 
   /**
-   * One file, safetensors or of torch.save, told apart by its first bytes. Reads and checks its header, or its pickle, of which nothing is run;
-   * the source belongs to the checkpoint now, also on an error.
+   * One file, safetensors or of torch.save, told apart by its first bytes. Reads and checks its header, or its pickle,
+   * of which nothing is run; the source belongs to the checkpoint now, also on an error.
    */
   static async open(source: ByteSource, options: PthOptions = {}): Promise<Checkpoint> {
     try {
@@ -56,7 +62,9 @@ export class Checkpoint implements Tensors {
    * Many files under one index, a parsed model.safetensors.index.json. Opens each file once and checks every header.
    * @param open  gets a plain file name, without any folder
    */
-  static async openSharded(indexJson: unknown, open: (file: string) => Promise<ByteSource>, name: string): Promise<Checkpoint> {
+  static async openSharded(
+    indexJson: unknown, open: (file: string) => Promise<ByteSource>, name: string,
+  ): Promise<Checkpoint> {
     // small models are one file
     const { openShards } = await import("./shards.ts");
     const { stored, metadata, sources } = await openShards(indexJson, open, name);

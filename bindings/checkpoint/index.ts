@@ -1,4 +1,5 @@
-// Checkpoints: named tensors in safetensors or PyTorch files, read when asked for. Imports nothing of the runtime above.
+// Checkpoints: named tensors in safetensors or PyTorch files, read when asked for. Imports nothing of the runtime
+// above.
 export { Checkpoint } from "./checkpoint.ts";
 export type { DType, FloatDType } from "./dtype.ts";
 export { toFloat32, toFloat64 } from "./floats.ts";

@@ -18,14 +18,26 @@ export function memoryCheckpoint(entries: Readonly<Record<string, MemoryEntry>>,
 
 function storedInMemory(file: string, name: string, entry: MemoryEntry): Stored {
   const { shape, data } = entry;
-  const dtype = data instanceof Float32Array ? "F32" : data instanceof Float64Array ? "F64" : "dtype" in entry ? entry.dtype : undefined;
-  if (!ArrayBuffer.isView(data)) throw new TypeError(`${quote(name)} has no data, expected Float32Array, Float64Array, or Uint8Array with a dtype`);
-  if (!isDType(dtype)) throw new TypeError(`${quote(name)} has dtype ${quote(String(dtype))}, expected one of safetensors' such as "F16"`);
+  const dtype =
+    data instanceof Float32Array
+      ? "F32"
+      : data instanceof Float64Array
+        ? "F64"
+        : "dtype" in entry
+          ? entry.dtype
+          : undefined;
+  if (!ArrayBuffer.isView(data))
+    throw new TypeError(`${quote(name)} has no data, expected Float32Array, Float64Array, or Uint8Array with a dtype`);
+  if (!isDType(dtype))
+    throw new TypeError(`${quote(name)} has dtype ${quote(String(dtype))}, expected one of safetensors' such as "F16"`);
   const fault = shapeFault(shape);
   if (fault) throw new RangeError(`${quote(name)} has ${fault}, expected an array of whole numbers`);
   const expected = tensorBytes(dtype, shape);
   if (data.byteLength !== expected) {
-    throw new RangeError(`${quote(name)} has ${data.byteLength} bytes of data, expected ${expected} for ${dtype} ${formatShape(shape)}: check its shape`);
+    throw new RangeError(
+      `${quote(name)} has ${data.byteLength} bytes of data, expected ${expected} for ${dtype} `
+        + `${formatShape(shape)}: check its shape`,
+    );
   }
   const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   return { name, dtype, shape: [...shape], byteLength: data.byteLength, file, read: async (into, from = 0) => {

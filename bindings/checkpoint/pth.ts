@@ -258,7 +258,10 @@ function findDict(
   const name = dicts.has("") ? "" : usual[0] ?? (names.length === 1 ? names[0] : undefined);
   if (name === undefined) {
     const keys = [...root.keys()].slice(0, 6).map((key) => quote(keyOf(key))).join(", ") || "nothing";
-    throw new RangeError(`${file} has no state dict under a usual name (${dictNames.slice(0, 3).join(", ")}, …): it holds ${keys}; dicts of tensors: ${all()}${names.length > 0 ? "; name the one to take" : ""}`);
+    throw new RangeError(
+      `${file} has no state dict under a usual name (${dictNames.slice(0, 3).join(", ")}, …): it holds `
+        + `${keys}; dicts of tensors: ${all()}${names.length > 0 ? "; name the one to take" : ""}`,
+    );
   }
   return { tensors: dicts.get(name)!, name, names };
 }
@@ -322,5 +325,10 @@ function storedTensor(source: ByteSource, name: string, tensor: TorchTensor, pla
 
 /** A key as text; one that is none, such as a list, has no name but its kind. */
 const keyOf = (key: unknown): string => (typeof key === "object" ? written(key) : String(key));
-const bigEndian = (file: string): RangeError => new RangeError(`${file} was written on a big-endian machine, which is not read here: load it in PyTorch and save it again on another`);
-const tooLarge = (file: string): RangeError => new RangeError(`${file} has a pickle of more than ${maxPickleBytes} bytes: save model.state_dict() alone`);
+const bigEndian = (file: string): RangeError =>
+  new RangeError(
+    `${file} was written on a big-endian machine, which is not read here: load it in PyTorch and save it again `
+      + "on another",
+  );
+const tooLarge = (file: string): RangeError =>
+  new RangeError(`${file} has a pickle of more than ${maxPickleBytes} bytes: save model.state_dict() alone`);

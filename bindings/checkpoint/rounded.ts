@@ -41,7 +41,8 @@ function asFloats(ints: Stored, scale: Stored): Stored {
       // row by row, as a division for every number would take most of the time
       for (let i = 0, row = Math.floor(first / columns); i < values.length; row++) {
         const scale = perRow[row]!;
-        for (const last = Math.min((row + 1) * columns - first, values.length); i < last; i++) values[i] = q[i]! * scale;
+        for (const last = Math.min((row + 1) * columns - first, values.length); i < last; i++)
+          values[i] = q[i]! * scale;
       }
       const bytes = new Uint8Array(values.buffer, from & 3, end - from);
       into?.set(bytes);

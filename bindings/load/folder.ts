@@ -1,5 +1,5 @@
-// A model's folder, on disk or behind http(s): config.json beside model.safetensors, or beside an index of its shards. Or one file of weights,
-// safetensors or PyTorch's, whose network is recognised from its tensors.
+// A model's folder, on disk or behind http(s): config.json beside model.safetensors, or beside an index of its shards.
+// Or one file of weights, safetensors or PyTorch's, whose network is recognised from its tensors.
 import { platform } from "#platform";
 import type { Configured, Known } from "../tasks/architecture.ts";
 import { configOf } from "../tasks/architecture.ts";
@@ -49,7 +49,8 @@ export interface Download {
 }
 
 /** Whether a file that should be JSON or a tokenizer begins as HTML does. */
-const isPage = (bytes: Uint8Array): boolean => /^\s*<(!doctype|html)/i.test(new TextDecoder().decode(bytes.subarray(0, 64)));
+const isPage = (bytes: Uint8Array): boolean =>
+  /^\s*<(!doctype|html)/i.test(new TextDecoder().decode(bytes.subarray(0, 64)));
 
 async function urlFolder(url: URL, options: FolderOptions): Promise<Folder> {
   const { signal, headers, fetch, cache = true, onDownload } = options;
@@ -115,7 +116,9 @@ export async function described(checkpoint: Checkpoint, given: unknown, known: K
 }
 
 /** A checkpoint with its config, recognised unless given; an error closes it. */
-export async function openFile(source: ByteSource, given: unknown, options: PthOptions, known: Known): Promise<Omit<OpenedModel, "tokenizer">> {
+export async function openFile(
+  source: ByteSource, given: unknown, options: PthOptions, known: Known,
+): Promise<Omit<OpenedModel, "tokenizer">> {
   const checkpoint = await Checkpoint.open(source, options);
   try {
     return { ...(await described(checkpoint, given, known)), checkpoint, owned: true };
@@ -153,7 +156,10 @@ export async function tokenizerAt(url: URL, options: FolderOptions): Promise<unk
   return file.endsWith(".json") ? new TextDecoder().decode(bytes) : bytes;
 }
 
-/** Opens the checkpoint of a folder, or one file, and reads its config, or takes the one given, or recognises it from the tensors. */
+/**
+ * Opens the checkpoint of a folder, or one file, and reads its config, or takes the one given, or recognises it from
+ * the tensors.
+ */
 export async function openFolder(source: string | URL, options: FolderOptions, known: Known): Promise<OpenedModel> {
   const folder = await folderAt(source, options);
   const tokenizer = async (): Promise<unknown> =>
@@ -168,8 +174,13 @@ export async function openFolder(source: string | URL, options: FolderOptions, k
     given = parseJson(text, where);
   }
   const config = await configOf(known, given, where), index = await textOf(folder, "model.safetensors.index.json");
-  const checkpoint = index === undefined
-    ? await openWeights(folder, options)
-    : await Checkpoint.openSharded(parseJson(index, "model.safetensors.index.json"), (file) => folder.open(file), folder.name);
+  const checkpoint =
+    index === undefined
+      ? await openWeights(folder, options)
+      : await Checkpoint.openSharded(
+          parseJson(index, "model.safetensors.index.json"),
+          (file) => folder.open(file),
+          folder.name,
+        );
   return { ...config, checkpoint, owned: true, tokenizer };
 }

@@ -38,11 +38,14 @@ export interface LoadOptions {
   /** A preset's name or config object, for a folder without config.json (or instead of it). */
   readonly config?: unknown;
   /**
-   * Language models: sessions whose state stays in the model's memory, and most of one decodeBatch step. More are parked. Default 16, or as
-   * many as fit into 1 GiB where states grow.
+   * Language models: sessions whose state stays in the model's memory, and most of one decodeBatch step. More are
+   * parked. Default 16, or as many as fit into 1 GiB where states grow.
    */
   readonly sessions?: number;
-  /** Language models whose state grows (slab_llama): most tokens of a session; default: the config's max_position_embeddings, at most 2048. */
+  /**
+   * Language models whose state grows (slab_llama): most tokens of a session; default: the config's
+   * max_position_embeddings, at most 2048.
+   */
   readonly context?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: Progress) => void;
@@ -56,9 +59,15 @@ export interface LoadOptions {
   readonly headers?: RequestOptions["headers"];
   /** In place of the host's fetch for the model's files, such as one that goes through a proxy. */
   readonly fetch?: RequestOptions["fetch"];
-  /** In pages, what was downloaded is kept in the Cache API, so that a download that was cut off goes on where it was; false: it is not. */
+  /**
+   * In pages, what was downloaded is kept in the Cache API, so that a download that was cut off goes on where it was;
+   * false: it is not.
+   */
   readonly cache?: boolean;
-  /** The kernels, where this host or a bundler cannot find them: one of the files slab-wasm/wasm/*.wasm, compiled, as bytes, or where to fetch it. */
+  /**
+   * The kernels, where this host or a bundler cannot find them: one of the files slab-wasm/wasm/*.wasm, compiled, as
+   * bytes, or where to fetch it.
+   */
   readonly wasm?: WasmSource;
   /** Forces a build; for tests and benchmarks. */
   readonly build?: Build;
@@ -66,8 +75,10 @@ export interface LoadOptions {
 
 /**
  * Loads a model.
- * @param source  a folder's path or URL (config.json, model.safetensors or its index, tokenizer.json), one file of weights, or the parts
- * @throws one Error that names the file or field, what was expected, what came and what to do; everything opened is closed again
+ * @param source  a folder's path or URL (config.json, model.safetensors or its index, tokenizer.json), one file of
+ *                weights, or the parts
+ * @throws one Error that names the file or field, what was expected, what came and what to do; everything opened is
+ *         closed again
  */
 export type Load = (source: string | URL | ModelParts, options?: LoadOptions) => Promise<Model>;
 
@@ -82,7 +93,10 @@ export const loadOf = (known: Known): Load => async (source, options = {}) => {
   const module = given?.module;
   const chosen = chooseBuild(platform, options, given);
   if (!chosen) throw (await import("../extras.ts")).buildFault(platform, options, given);
-  const opened = typeof source === "string" || source instanceof URL ? await openFolder(source, options, known) : await openParts(source, options, known);
+  const opened =
+    typeof source === "string" || source instanceof URL
+      ? await openFolder(source, options, known)
+      : await openParts(source, options, known);
   try {
     const { config, checkpoint, architecture, tokenizer } = opened;
     const packed = await packedOf(checkpoint), type = packed?.type ?? dtype ?? "f32";
@@ -93,12 +107,20 @@ export const loadOf = (known: Known): Load => async (source, options = {}) => {
     }
     const plan = new Plan({ type, relaxed: caps.relaxed });
     const filling: MaterialiseOptions = {
-      ...(module ? { module } : {}), ...(signal ? { signal } : {}),
-      ...(packed ? { packed: { fingerprint: packed.fingerprint, read: (into) => readPacked(checkpoint, packed, plan, into) } } : {}),
+      ...(module ? { module } : {}),
+      ...(signal ? { signal } : {}),
+      ...(packed
+        ? { packed: { fingerprint: packed.fingerprint, read: (into) => readPacked(checkpoint, packed, plan, into) } }
+        : {}),
       onWeight: (done, total, name) => onProgress?.({ stage: "weights", done, total, name }),
     };
     const task = await architecture.load(config, {
-      options, caps, plan, module, tokenizer, tensors: packed ? namesOnly((name) => packed.tables[name] ?? "F32") : checkpoint,
+      options,
+      caps,
+      plan,
+      module,
+      tokenizer,
+      tensors: packed ? namesOnly((name) => packed.tables[name] ?? "F32") : checkpoint,
       runtime: async (outputs, slots = 0) => {
         const grows = plan.state !== undefined && plan.state.mostTokens < Infinity;
         const stray = slots === 0 && sessions !== undefined ? "sessions"

@@ -9,7 +9,10 @@ import { described, openFile, parseJson, tokenizerAt, weightsAt } from "./folder
 
 /** What to load when there is no folder: objects, bytes or streams. */
 export interface ModelParts {
-  /** What config.json holds, its text, or a preset's name; left out, the network is recognised from the tensors, where that can be. */
+  /**
+   * What config.json holds, its text, or a preset's name; left out, the network is recognised from the tensors, where
+   * that can be.
+   */
   readonly config?: unknown;
   /** A safetensors or PyTorch file, its address, or an opened checkpoint, which stays open. */
   readonly weights: URL | Uint8Array | ArrayBuffer | Blob | ReadableStream<Uint8Array> | ByteSource | Checkpoint;
@@ -39,7 +42,8 @@ export async function openParts(parts: ModelParts, asked: FolderOptions, known: 
   const options = signal ? { signal } : {};
   let source: ByteSource;
   if (weights instanceof URL) source = await weightsAt(weights, asked);
-  else if (weights instanceof Uint8Array || weights instanceof ArrayBuffer) source = bytesSource("weights", weights, options);
+  else if (weights instanceof Uint8Array || weights instanceof ArrayBuffer)
+    source = bytesSource("weights", weights, options);
   else if (weights instanceof Blob) source = blobSource("weights", weights, options);
   else if (weights instanceof ReadableStream) source = await streamSource("weights", weights, options);
   else if (typeof weights === "object" && weights !== null && "read" in weights) source = weights;

@@ -13,22 +13,30 @@ const FILES: Record<Build, () => URL> = {
   "relaxed-threads": () => new URL("../../wasm/slab-relaxed-threads.wasm", import.meta.url),
 };
 
-const ISOLATION = "send the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp";
+const ISOLATION =
+  "send the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp";
 
 export const tokenizers: Tokenizers = async () => tokenizer;
 
 export const platform: Platform = {
   ...webHost,
   kernels: once((build: Build) => fetchModule(FILES[build]())),
-  peak: (relaxed) => fetchModule(relaxed ? new URL("../../wasm/peak-relaxed.wasm", import.meta.url) : new URL("../../wasm/peak-simd.wasm", import.meta.url)),
+  peak: (relaxed) =>
+    fetchModule(
+      relaxed
+        ? new URL("../../wasm/peak-relaxed.wasm", import.meta.url)
+        : new URL("../../wasm/peak-simd.wasm", import.meta.url),
+    ),
   compileAt: fetchModule,
   noThreads() {
     // a page's main thread computes, but never waits for another
-    if (typeof document !== "undefined") return "this is a page's main thread, which may not wait: load the model with slab-wasm/worker";
+    if (typeof document !== "undefined")
+      return "this is a page's main thread, which may not wait: load the model with slab-wasm/worker";
     if (typeof Worker !== "function") return "this context cannot start workers";
     if (globalThis.crossOriginIsolated === false) return `this page is not cross-origin isolated: ${ISOLATION}`;
     // Firefox 153 does not come back from one in a hundred `new Worker` in a worker
-    if (start === startHere && runtimeName().startsWith("firefox")) return "Firefox can hang when a worker starts another: load the model with slab-wasm/worker";
+    if (start === startHere && runtimeName().startsWith("firefox"))
+      return "Firefox can hang when a worker starts another: load the model with slab-wasm/worker";
     return mayShare() ? undefined : "this engine does not share memory between workers";
   },
   spawn: (onError) => start(onError),
@@ -49,7 +57,8 @@ export function startBy(other: typeof start): void {
 }
 
 export function threadOf(worker: Worker, onError: (error: Error) => void): Thread {
-  worker.onerror = (event) => onError(new Error(event.message || "a worker did not start: serve the package's dist/js/browser whole"));
+  worker.onerror = (event) =>
+    onError(new Error(event.message || "a worker did not start: serve the package's dist/js/browser whole"));
   return { post: (message) => worker.postMessage(message), end: () => worker.terminate(), hold: () => {} };
 }
 

@@ -1,4 +1,5 @@
-// slab-wasm/inline: any web host, with the modules inside the JavaScript, for bundlers that lose files. One thread: a worker would need a file.
+// slab-wasm/inline: any web host, with the modules inside the JavaScript, for bundlers that lose files. One thread: a
+// worker would need a file.
 import peakRelaxed from "../../wasm/peak-relaxed.wasm";
 import peakSimd from "../../wasm/peak-simd.wasm";
 import relaxed from "../../wasm/slab-relaxed.wasm";

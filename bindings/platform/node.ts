@@ -12,11 +12,18 @@ const FILES: Record<Build, URL> = {
   "relaxed-threads": new URL("../../wasm/slab-relaxed-threads.wasm", import.meta.url),
 };
 
-const PEAK = { relaxed: new URL("../../wasm/peak-relaxed.wasm", import.meta.url), simd: new URL("../../wasm/peak-simd.wasm", import.meta.url) };
+const PEAK = {
+  relaxed: new URL("../../wasm/peak-relaxed.wasm", import.meta.url),
+  simd: new URL("../../wasm/peak-simd.wasm", import.meta.url),
+};
 
 const compiled = new Map<Build, WebAssembly.Module>();
 const { versions } = process;
-const runtime = versions.deno ? `deno ${versions.deno}` : versions.bun ? `bun ${versions.bun}` : `node ${versions.node}`;
+const runtime = versions.deno
+  ? `deno ${versions.deno}`
+  : versions.bun
+    ? `bun ${versions.bun}`
+    : `node ${versions.node}`;
 const [nodeMajor = 0] = versions.node.split(".").map(Number);
 // Bun gives the version of the V8 that it stands in for
 const [v8Major = 0] = versions.bun ? [] : versions.v8.split(".").map(Number);
@@ -25,9 +32,15 @@ export const tokenizers: Tokenizers = () => import("../tokenizer/index.ts");
 
 export const platform: Platform = {
   runtime,
-  distrustRelaxed: nodeMajor < 22 ? `Node ${nodeMajor} computes relaxed SIMD wrongly behind its flag; use Node 22 or later` : undefined,
+  distrustRelaxed:
+    nodeMajor < 22
+      ? `Node ${nodeMajor} computes relaxed SIMD wrongly behind its flag; use Node 22 or later`
+      : undefined,
   // there only under --permission
-  noThreads: () => (process.permission?.has("worker") === false ? "this process may not start threads, which takes --allow-worker" : undefined),
+  noThreads: () =>
+    process.permission?.has("worker") === false
+      ? "this process may not start threads, which takes --allow-worker"
+      : undefined,
   cores: () => os.availableParallelism(),
   async kernels(build) {
     let module = compiled.get(build);
@@ -42,7 +55,9 @@ export const platform: Platform = {
   },
   async compileAt(url) {
     // fetch takes no file: URLs
-    return WebAssembly.compile(url.protocol === "file:" ? fs.readFileSync(url) : await (await fetch(url)).arrayBuffer());
+    return WebAssembly.compile(
+      url.protocol === "file:" ? fs.readFileSync(url) : await (await fetch(url)).arrayBuffer(),
+    );
   },
   // V8 before 13 hoists every load of a loop body, which leaves fewer registers for accumulators;
   // an unfused multiply-add needs one more register than a fused one
@@ -67,5 +82,8 @@ export function threadOf(worker: Worker, onError: (error: Error) => void): Threa
   worker.unref();
   worker.on("error", onError);
   worker.on("exit", (code) => onError(new Error(`a thread ended with exit code ${code}`)));
-  return { post: (message) => worker.postMessage(message), end: () => void worker.terminate(), hold: (on) => (on ? worker.ref() : worker.unref()) };
+  return {
+    post: (message) => worker.postMessage(message), end: () => void worker.terminate(),
+    hold: (on) => (on ? worker.ref() : worker.unref()),
+  };
 }

@@ -1,4 +1,5 @@
-// What differs between runtimes, behind one small interface. `#platform` in package.json says which file a runtime takes.
+// What differs between runtimes, behind one small interface. `#platform` in package.json says which file a runtime
+// takes.
 import type { UrlOptions } from "../checkpoint/url.ts";
 import type { Folder, FolderOptions } from "../load/folder.ts";
 import type { Pool } from "../run/pool.ts";
@@ -51,8 +52,14 @@ export interface Platform {
   readonly keep: UrlOptions["keep"] | undefined;
 }
 
-/** Starts a worker that holds a model, for bindings/worker. Behind `#spawn`: bundlers build every worker that a module names, used or not. */
+/**
+ * Starts a worker that holds a model, for bindings/worker. Behind `#spawn`: bundlers build every worker that a module
+ * names, used or not.
+ */
 export type SpawnModel = (onMessage: (message: unknown) => void, onError: (error: Error) => void) => Thread;
 
-/** The tokenizer library, beside the platform: an app without language models leaves it out. Where modules are files it is loaded when one is. */
+/**
+ * The tokenizer library, beside the platform: an app without language models leaves it out. Where modules are files it
+ * is loaded when one is.
+ */
 export type Tokenizers = () => Promise<{ openTokenizer(json: unknown, config?: unknown): Promise<Tokenizer> }>;

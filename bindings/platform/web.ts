@@ -5,7 +5,9 @@ import type { Platform } from "./platform.ts";
 export function runtimeName(): string {
   const agent = globalThis.navigator?.userAgent ?? "";
   if (agent === "Cloudflare-Workers") return "workerd";
-  for (const [pattern, name] of [[/Firefox\/(\d+)/, "firefox"], [/Chrom(?:e|ium)\/(\d+)/, "chromium"], [/AppleWebKit\/(\d+)/, "webkit"]] as const) {
+  for (const [pattern, name] of [
+    [/Firefox\/(\d+)/, "firefox"], [/Chrom(?:e|ium)\/(\d+)/, "chromium"], [/AppleWebKit\/(\d+)/, "webkit"],
+  ] as const) {
     const version = pattern.exec(agent)?.[1];
     if (version) return `${name} ${version}`;
   }

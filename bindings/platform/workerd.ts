@@ -15,7 +15,10 @@ export const platform: Platform = {
   kernels: async (build) => (build.startsWith("relaxed") ? relaxed : simd),
   peak: async (isRelaxed) => (isRelaxed ? peakRelaxed : peakSimd),
   compileAt: async (url) => {
-    throw new TypeError(`wasm is an address (${url.href}), and an edge worker compiles nothing: import the .wasm file and give the WebAssembly.Module`);
+    throw new TypeError(
+      `wasm is an address (${url.href}), and an edge worker compiles nothing: import the .wasm file and give `
+        + "the WebAssembly.Module",
+    );
   },
   noThreads: () => "edge workers have no threads",
   breathe: () => new Promise((resolve) => void setTimeout(resolve)),

@@ -85,7 +85,9 @@ export function layOut(plan: Plan, outputs: readonly Tensor[], threads: number, 
     at += tensor.bytes;
   }
   plan.state?.place();
-  const stateAddress = alignUp(at, 64), slotBytes = alignUp(plan.state?.bytes ?? 0, 64), stageAddress = stateAddress + slotBytes * slots;
+  const stateAddress = alignUp(at, 64);
+  const slotBytes = alignUp(plan.state?.bytes ?? 0, 64);
+  const stageAddress = stateAddress + slotBytes * slots;
   let scratch = stageAddress;
   for (const input of plan.inputs) {
     input.address = scratch;
@@ -95,7 +97,10 @@ export function layOut(plan: Plan, outputs: readonly Tensor[], threads: number, 
   // weights are staged where activations will be
   const stage = Math.max(...plan.weights.map((w) => w.stageBytes ?? 0), 0);
   const end = Math.max(threadScratch + perThread * threads, stageAddress + stage);
-  return { planAddress, planBytes, weightsAddress, weightsBytes, stateAddress, slotBytes, stageAddress, threadScratch, perThread, end };
+  return {
+    planAddress, planBytes, weightsAddress, weightsBytes, stateAddress, slotBytes, stageAddress, threadScratch,
+    perThread, end,
+  };
 }
 
 /** Lays the plan out, makes the memory, writes the plan and fills the weights. */
@@ -104,7 +109,11 @@ export async function materialise(
   { module: given, signal, onWeight, slots = 0, packed }: MaterialiseOptions = {},
 ): Promise<ModelMemory> {
   const layout = layOut(plan, outputs, caps.threads, slots);
-  const { planAddress, planBytes, weightsAddress, weightsBytes, stateAddress, slotBytes, stageAddress, threadScratch, perThread, end } = layout, stateBytes = slotBytes * slots;
+  const {
+    planAddress, planBytes, weightsAddress, weightsBytes, stateAddress, slotBytes, stageAddress, threadScratch,
+    perThread, end,
+  } = layout;
+  const stateBytes = slotBytes * slots;
   const pages = Math.ceil(end / PAGE);
   if (pages > 65536) throw (await import("../extras.ts")).memoryFault(end, stateBytes);
 
@@ -136,7 +145,9 @@ export async function materialise(
   };
   for (const { tensor, make } of plan.madeTables) {
     const values = make();
-    arena.bytes(tensor.address, values.byteLength).set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+    arena
+      .bytes(tensor.address, values.byteLength)
+      .set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
   }
   // not performance.now(): Node loads a dozen modules of its own for it, which takes longer than compiling the kernels
   let breath = Date.now();
@@ -157,8 +168,8 @@ export async function materialise(
   return {
     memory, module, kernels, pool, planAddress, weightsAddress, weightsBytes, stateAddress, slotBytes, fingerprint,
     report: {
-      header: HEADER_BYTES, plan: planBytes, weights: stateAddress - weightsAddress, state: stateBytes, scratch: memory.buffer.byteLength - stateAddress - stateBytes,
-      total: memory.buffer.byteLength,
+      header: HEADER_BYTES, plan: planBytes, weights: stateAddress - weightsAddress, state: stateBytes,
+      scratch: memory.buffer.byteLength - stateAddress - stateBytes, total: memory.buffer.byteLength,
     },
   };
 }

@@ -1,5 +1,5 @@
-// The threads of a process, shared by its models. A thread that is still starting, or busy elsewhere, is simply not waited for:
-// a run hands out its work chunk by chunk to whoever asks.
+// The threads of a process, shared by its models. A thread that is still starting, or busy elsewhere, is simply not
+// waited for: a run hands out its work chunk by chunk to whoever asks.
 //
 // A thread that has joined a model holds its memory, and so does the engine until it collects garbage, which shared
 // memory never hurries. So a memory that a model has left is the next one's of its size; once it is collected here, the

@@ -55,8 +55,12 @@ function bytesOf(args: readonly Argument[], name: string, share: number): number
   return bytes;
 }
 
-/** Bytes of states that an op of a step of decoding must move: 8 for every 4 operations. A prompt's tokens share one state. */
-const stateBytesOf = ({ name, flops }: Op): number => (name === "recurrentStep" || name === "cachedAttention" ? 2 * flops : 0);
+/**
+ * Bytes of states that an op of a step of decoding must move: 8 for every 4 operations. A prompt's tokens share one
+ * state.
+ */
+const stateBytesOf = ({ name, flops }: Op): number =>
+  name === "recurrentStep" || name === "cachedAttention" ? 2 * flops : 0;
 
 /**
  * Times ops [first, last) on one thread, one after another in their own order, `rounds` times.
@@ -68,7 +72,8 @@ async function profileOps(
   runtime: Runtime, first: number, last: number, share: number, rounds: number, decoding = false,
   around: (round: () => void) => void = (round) => round(),
 ): Promise<Profile> {
-  if (!(Number.isInteger(rounds) && rounds >= 1)) throw new RangeError(`rounds is ${rounds}, expected a whole number of at least 1`);
+  if (!(Number.isInteger(rounds) && rounds >= 1))
+    throw new RangeError(`rounds is ${rounds}, expected a whole number of at least 1`);
   const { plan, caps } = runtime, { kernels, planAddress } = runtime.memory;
   const peak = instantiatePeak(await platform.peak(caps.relaxed));
   const times = plan.ops.slice(first, last).map(() => Infinity);
@@ -98,11 +103,16 @@ async function profileOps(
   }
   const peakGflops = peak.flops / computeMs / 1e6, bandwidthGbps = peak.bytes / readMs / 1e6;
   const ops = times.map((timeMs, i): OpProfile => {
-    const op = plan.ops[first + i]!, { name, label, args } = op, flops = op.flops * share, bytes = bytesOf(args, name, share) + (decoding ? stateBytesOf(op) * share : 0);
+    const op = plan.ops[first + i]!;
+    const { name, label, args } = op;
+    const flops = op.flops * share;
+    const bytes = bytesOf(args, name, share) + (decoding ? stateBytesOf(op) * share : 0);
     const arithmeticMs = flops / peakGflops / 1e6, bandwidthMs = bytes / bandwidthGbps / 1e6;
     return {
-      op: name, label, output: args.map(tensorOf).find((t) => t !== undefined)?.name ?? "", timeMs, gflops: flops / timeMs / 1e6, gigabytesPerSecond: bytes / timeMs / 1e6,
-      bound: arithmeticMs >= bandwidthMs ? "arithmetic" : "bandwidth", fraction: Math.max(arithmeticMs, bandwidthMs) / timeMs,
+      op: name, label, output: args.map(tensorOf).find((t) => t !== undefined)?.name ?? "", timeMs,
+      gflops: flops / timeMs / 1e6, gigabytesPerSecond: bytes / timeMs / 1e6,
+      bound: arithmeticMs >= bandwidthMs ? "arithmetic" : "bandwidth",
+      fraction: Math.max(arithmeticMs, bandwidthMs) / timeMs,
     };
   });
   return { peakGflops, bandwidthGbps, totalMs: times.reduce((a, b) => a + b, 0), ops };

@@ -5,9 +5,14 @@ import type { Caps } from "./kernels.ts";
 import type { MemoryReport, ModelMemory } from "./memory.ts";
 import type { Plan, Program, Tensor } from "../plan/plan.ts";
 
-const BROKEN = "a thread stopped in the middle of a run, and the model's memory cannot be trusted any more: dispose of the model and load it again; sessions saved before are good";
+const BROKEN =
+  "a thread stopped in the middle of a run, and the model's memory cannot be trusted any more: dispose of the "
+  + "model and load it again; sessions saved before are good";
 
-/** Operations of a pass that is over before a thread has started, which takes some 50 ms: the first of them does not wait for it. */
+/**
+ * Operations of a pass that is over before a thread has started, which takes some 50 ms: the first of them does not
+ * wait for it.
+ */
 const SHORT = 2e9;
 
 /** Floating-point operations of a piece of a pass, on every thread: some 4 ms on a fast core, 20 on a slow one. */

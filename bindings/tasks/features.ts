@@ -59,7 +59,8 @@ export class Features {
   }
 
   async features(pixels: Float32Array, size?: ImageSize, options?: Interruptible): Promise<FeatureMap[]> {
-    const { channels, imageSize } = this.config.network, { height, width } = size ?? { height: imageSize, width: imageSize };
+    const { channels, imageSize } = this.config.network;
+    const { height, width } = size ?? { height: imageSize, width: imageSize };
     const isSide = (side: number): boolean => Number.isInteger(side) && side >= 1 && side <= LARGEST_SIDE;
     if (
       !(pixels instanceof Float32Array) || !isSide(height) || !isSide(width)

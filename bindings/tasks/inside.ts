@@ -5,15 +5,18 @@ import { tensorOf } from "../plan/record.ts";
 import { describe } from "../describe.ts";
 
 /**
- * The last layers are a mean over places and a linear layer, so every place's share of a logit is exact: the class activation map of
- * Zhou et al. (arXiv:1512.04150).
+ * The last layers are a mean over places and a linear layer, so every place's share of a logit is exact: the class
+ * activation map of Zhou et al. (arXiv:1512.04150).
  */
 export async function evidence(
   classifier: Classifier, pixels: Float32Array, index: number | undefined, drop: () => void,
 ): Promise<Evidence> {
   const { runtime } = classifier, { ops } = runtime.plan, [mean, head] = ops.slice(-2);
   if (mean?.name !== "meanRows" || head?.name !== "linear") {
-    throw new RangeError("this network does not end in a mean over places and an f32 linear layer: evidence is of SLAB-DeiT, Swin, CSWin and PVT, loaded as f32");
+    throw new RangeError(
+      "this network does not end in a mean over places and an f32 linear layer: evidence is of SLAB-DeiT, "
+        + "Swin, CSWin and PVT, loaded as f32",
+    );
   }
   const { labels } = classifier.config.image;
   if (index !== undefined && !(Number.isInteger(index) && index >= 0 && index < labels.length)) {
@@ -43,8 +46,10 @@ export async function activation(classifier: Classifier, mark: string, pixels: F
   const { runtime } = classifier, { plan } = runtime, place = plan.marks.get(mark);
   if (!place) throw new RangeError(`the plan has no mark "${mark}": use one of ${[...plan.marks.keys()].join(", ")}`);
   const { length } = runtime.row(plan.inputs[0]!, 0);
-  if (!(pixels instanceof Float32Array)) throw new TypeError(`pixels is ${describe(pixels)}, expected a Float32Array of ${length} numbers`);
-  if (pixels.length !== length) throw new RangeError(`pixels has ${pixels.length} numbers, expected ${length}: one image`);
+  if (!(pixels instanceof Float32Array))
+    throw new TypeError(`pixels is ${describe(pixels)}, expected a Float32Array of ${length} numbers`);
+  if (pixels.length !== length)
+    throw new RangeError(`pixels has ${pixels.length} numbers, expected ${length}: one image`);
   return runtime.pass({
     ops: { first: 0, last: place.ops }, enter: () => classifier.input(pixels), leave: () => runtime.dense(place.tensor),
   });

@@ -1,5 +1,6 @@
 // Language models: timelines in state slots, read and continued by the programs prefill, decode and head.
-// There are as many slots as were asked for at load; a session that has none is parked in ordinary memory and comes back when used.
+// There are as many slots as were asked for at load; a session that has none is parked in ordinary memory and comes
+// back when used.
 import type { LanguageModelConfig } from "../config/config.ts";
 import type { LanguageTensors } from "./programs.ts";
 import { fnv1a } from "../fingerprint.ts";
@@ -41,7 +42,10 @@ export class Language {
   readonly #fingerprint: number;
   #clock = 0;
 
-  constructor(config: LanguageModelConfig, runtime: Runtime, tensors: LanguageTensors, slots: number, tokenizer: Tokenizer | undefined) {
+  constructor(
+    config: LanguageModelConfig, runtime: Runtime, tensors: LanguageTensors, slots: number,
+    tokenizer: Tokenizer | undefined,
+  ) {
     [this.config, this.runtime, this.#tensors, this.tokenizer] = [config, runtime, tensors, tokenizer];
     this.#slots = Array.from({ length: slots }, () => undefined);
     this.#fingerprint = fnv1a(JSON.stringify(config.network), runtime.memory.fingerprint);
@@ -78,7 +82,8 @@ export class Language {
 
   /** What a program is told of its timelines. */
   enter({ states, positions }: Timelines, timelines: readonly Timeline[]): void {
-    const addresses = this.runtime.ints(states.address, timelines.length), tokens = this.runtime.ints(positions.address, timelines.length);
+    const addresses = this.runtime.ints(states.address, timelines.length);
+    const tokens = this.runtime.ints(positions.address, timelines.length);
     timelines.forEach((timeline, i) => {
       addresses[i] = this.#addressOf(timeline);
       tokens[i] = timeline.position;
@@ -211,7 +216,9 @@ export class Language {
       enter: () => {
         live();
         this.occupy([timeline]);
-        runtime.row(hidden, 0).set(runtime.floats(this.#addressOf(timeline) + lastHidden.offset, this.config.network.dim));
+        runtime
+          .row(hidden, 0)
+          .set(runtime.floats(this.#addressOf(timeline) + lastHidden.offset, this.config.network.dim));
       },
       leave: () => runtime.row(logits, 0).slice(),
     });
@@ -222,20 +229,26 @@ export class Language {
     const { kernels } = this.runtime.memory, stateBytes = this.#usedBytes(timeline), fingerprint = this.#fingerprint;
     this.occupy([timeline]);
     const address = this.#addressOf(timeline);
-    const snapshot = newSnapshot({ fingerprint, stateBytes, position: timeline.position, checksum: kernels.checksum(address, stateBytes) >>> 0 });
+    const snapshot = newSnapshot({
+      fingerprint, stateBytes, position: timeline.position, checksum: kernels.checksum(address, stateBytes) >>> 0,
+    });
     snapshot.set(this.runtime.bytes(address, stateBytes), HEADER_BYTES);
     return snapshot;
   }
 
   #restore(timeline: Timeline, bytes: Uint8Array): void {
     const { kernels } = this.runtime.memory, state = this.#state;
-    const { position, checksum, stateBytes } = readSnapshot(bytes, { fingerprint: this.#fingerprint, context: this.context, usedBytes: (tokens) => state.usedBytes(tokens) });
+    const { position, checksum, stateBytes } = readSnapshot(bytes, {
+      fingerprint: this.#fingerprint, context: this.context, usedBytes: (tokens) => state.usedBytes(tokens),
+    });
     this.occupy([timeline]);
     const address = this.#addressOf(timeline);
     this.runtime.bytes(address, stateBytes).set(bytes.subarray(HEADER_BYTES, HEADER_BYTES + stateBytes));
     if (kernels.checksum(address, stateBytes) >>> 0 !== checksum) {
       this.forget(timeline);
-      throw new RangeError("the snapshot's state is damaged: use the bytes that session.save() returned, whole and unchanged");
+      throw new RangeError(
+        "the snapshot's state is damaged: use the bytes that session.save() returned, whole and unchanged",
+      );
     }
     timeline.position = position;
   }
@@ -272,7 +285,10 @@ export class Language {
     return stateAddress + timeline.slot! * slotBytes;
   }
 
-  /** Gives every one of these timelines a slot; the least recently used others are parked. At most as many as there are slots. */
+  /**
+   * Gives every one of these timelines a slot; the least recently used others are parked. At most as many as there are
+   * slots.
+   */
   occupy(timelines: readonly Timeline[]): void {
     const now = ++this.#clock;
     for (const { slot } of timelines) if (slot !== undefined) this.#slots[slot]!.used = now;

@@ -60,7 +60,8 @@ export class Model {
   /**
    * A backbone's feature maps of a normalised picture, one a stage, through that stage's output norm.
    * @param pixels  f32 [3, height, width], of any size: the right and the bottom are padded with zeros to whole patches
-   * @param size    default: the config's square. Another size than the last call's is laid out anew first, which costs a copy of the weights
+   * @param size    default: the config's square. Another size than the last call's is laid out anew first, which costs
+   *                a copy of the weights
    */
   async features(pixels: Float32Array, size?: ImageSize, options?: Interruptible): Promise<FeatureMap[]> {
     if (this.#task.kind === "backbone") return this.#task.features(pixels, size, options);
@@ -76,7 +77,8 @@ export class Model {
   }
 
   /**
-   * A tensor at a named place of the pass (`plan.marks`), after running up to it on `pixels`: for tests and for looking inside.
+   * A tensor at a named place of the pass (`plan.marks`), after running up to it on `pixels`: for tests and for looking
+   * inside.
    * @returns f32 [rows, columns]
    */
   async activation(mark: string, pixels: Float32Array): Promise<Float32Array> {
@@ -115,8 +117,9 @@ export class Model {
   }
 
   /**
-   * The model's weights as they lie in memory, folded, packed and quantised: a model.safetensors that loads without any of this work,
-   * beside the same config.json. int8 weights are for builds of the same kind, relaxed or plain; others are for all.
+   * The model's weights as they lie in memory, folded, packed and quantised: a model.safetensors that loads without any
+   * of this work, beside the same config.json. int8 weights are for builds of the same kind, relaxed or plain; others
+   * are for all.
    */
   async pack(): Promise<Uint8Array<ArrayBuffer>> {
     const { packedFile } = await import("../extras.ts");
@@ -124,12 +127,14 @@ export class Model {
   }
 
   /**
-   * The whole model, plan and weights, in one file that dist/slab-wasi.wasm runs without JavaScript, in any WASI host; what `slab pack` writes.
-   * Its memory has room for as many sessions as the model was loaded with. Quantised weights are for builds of the same kind, relaxed or plain.
+   * The whole model, plan and weights, in one file that dist/slab-wasi.wasm runs without JavaScript, in any WASI host;
+   * what `slab pack` writes. Its memory has room for as many sessions as the model was loaded with. Quantised weights
+   * are for builds of the same kind, relaxed or plain.
    */
   async standalone(): Promise<Uint8Array<ArrayBuffer>> {
     const task = this.#task;
-    if (task.kind === "backbone") throw new TypeError("standalone() is for models of labels and of language, this is a backbone");
+    if (task.kind === "backbone")
+      throw new TypeError("standalone() is for models of labels and of language, this is a backbone");
     const { standaloneFile } = await import("../extras.ts");
     return standaloneFile(task);
   }
@@ -159,7 +164,10 @@ export class Model {
   #language(method: string): Language {
     const task = this.#task;
     if (task.kind === "language") return task;
-    throw new TypeError(`${method} is for language models, this is ${this.#kind}: use ${task.kind === "backbone" ? "features()" : "classify() or forward()"}`);
+    throw new TypeError(
+      `${method} is for language models, this is ${this.#kind}: use `
+        + `${task.kind === "backbone" ? "features()" : "classify() or forward()"}`,
+    );
   }
 }
 

@@ -1,5 +1,6 @@
-// From logits to the next token. The same logits, options and seed give the same tokens on every JavaScript engine: Math.exp and its like
-// differ in their last bits between engines, so there is only arithmetic that IEEE 754 defines, and a generator of integer operations.
+// From logits to the next token. The same logits, options and seed give the same tokens on every JavaScript engine:
+// Math.exp and its like differ in their last bits between engines, so there is only arithmetic that IEEE 754 defines,
+// and a generator of integer operations.
 
 export interface Sampling {
   /** 0: always the most likely token. Above: logits are divided by it. Default 0.8. */
@@ -30,7 +31,9 @@ export const randomSeed = (): number => Math.floor(Math.random() * 2 ** 32);
  * left alone.
  */
 export function samplingOf(options: Sampling): CheckedSampling | undefined {
-  const { temperature = 0.8, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, seed = randomSeed(), logitBias = {} } = options;
+  const {
+    temperature = 0.8, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, seed = randomSeed(), logitBias = {},
+  } = options;
   if (typeof logitBias !== "object" || logitBias === null) return undefined;
   const biases = new Map(
     logitBias instanceof Map ? logitBias : Object.entries(logitBias).map(([id, bias]) => [Number(id), bias]),
@@ -45,7 +48,8 @@ export function samplingOf(options: Sampling): CheckedSampling | undefined {
 /**
  * Draws tokens: biases, repetition penalty, temperature, top-k, softmax, top-p, min-p, draw, in this order. Of equally
  * likely tokens the lower id comes first.
- * `sample` does not remember what it drew: tell `accept` every id of the prompt and of the answer, if there is a repetition penalty.
+ * `sample` does not remember what it drew: tell `accept` every id of the prompt and of the answer, if there is a
+ * repetition penalty.
  */
 export class Sampler {
   readonly options: Readonly<CheckedSampling>;
@@ -71,8 +75,9 @@ export class Sampler {
   }
 
   /**
-   * The next id, from logits f32 [vocab], which are left as they are. A logit of -Infinity is never drawn; those of +Infinity share all draws.
-   * RangeError for NaN and when every logit is -Infinity. Greedy sampling draws no random number, any other exactly one.
+   * The next id, from logits f32 [vocab], which are left as they are. A logit of -Infinity is never drawn; those of
+   * +Infinity share all draws. RangeError for NaN and when every logit is -Infinity. Greedy sampling draws no random
+   * number, any other exactly one.
    */
   sample(logits: Float32Array): number {
     const { temperature, topK, topP, minP } = this.options;
@@ -108,11 +113,15 @@ export class Sampler {
     for (let i = 0; i < n; i++) {
       const score = scores[i]!;
       if (score <= max) continue;
-      if (score !== score) throw new RangeError(`logits[${i}] is NaN, expected a number: the weights or the session's state are damaged`);
+      if (score !== score)
+        throw new RangeError(`logits[${i}] is NaN, expected a number: the weights or the session's state are damaged`);
       best = i;
       max = score;
     }
-    if (best < 0) throw new RangeError(`all ${n} logits are -Infinity, expected one that can be drawn: the weights or a mask are wrong`);
+    if (best < 0)
+      throw new RangeError(
+        `all ${n} logits are -Infinity, expected one that can be drawn: the weights or a mask are wrong`,
+      );
     return best;
   }
 
@@ -275,13 +284,22 @@ function powersOfHalf(): Float64Array {
   return powers;
 }
 
-/** e^x for x ≤ 0, within one unit of the last place: the rational approximation of fdlibm. Below e^-708 it is 0, so never subnormal. */
+/**
+ * e^x for x ≤ 0, within one unit of the last place: the rational approximation of fdlibm. Below e^-708 it is 0, so
+ * never subnormal.
+ */
 export function exp(x: number): number {
   if (x < -708) return 0;
   const k = Math.floor(0.5 - x * 1.4426950408889634);
   // x = -k ln 2 + r; ln 2 in two parts, the first with zeros at its end so that k times it is exact
   const high = x + k * 6.93147180369123816490e-1, low = -k * 1.90821492927058770002e-10;
   const r = high - low, t = r * r;
-  const c = r - t * (1.66666666666666019037e-1 + t * (-2.77777777770155933842e-3 + t * (6.61375632143793436117e-5 + t * (-1.65339022054652515390e-6 + t * 4.13813679705723846039e-8))));
+  const c =
+    r
+    - t
+      * (1.66666666666666019037e-1
+        + t
+          * (-2.77777777770155933842e-3
+            + t * (6.61375632143793436117e-5 + t * (-1.6533902205465251539e-6 + t * 4.13813679705723846039e-8))));
   return (1 - (low - (r * c) / (2 - c) - high)) * (halves ??= powersOfHalf())[k]!;
 }

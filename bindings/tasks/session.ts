@@ -66,7 +66,8 @@ export class Session {
    * @param ids  Int32Array or array of token ids; any number, in any number of calls
    * @param options  signal: aborted, the session has read whole blocks of the tokens; `position` says how many
    * @returns logits f32 [vocab] after the last token. Of no tokens: after the last one read before
-   * @throws RangeError for an unknown id or too many for the context (nothing is read then), or when there is no token at all yet
+   * @throws RangeError for an unknown id or too many for the context (nothing is read then), or when there is no token
+   *         at all yet
    */
   prefill(ids: ArrayLike<number>, options?: Interruptible): Promise<Float32Array> {
     return this.#alone("prefill", options, async (timeline, live) => {
@@ -98,9 +99,11 @@ export class Session {
   }
 
   /**
-   * Continues the timeline, token by token. Whatever ends it, the session has then read the prompt and every token given out, and can go on.
-   * An end token (eos_token_id) is not read; it is given out only if text was held back until then.
-   * @param prompt  text or token ids to read first. Of no tokens: goes on from the last one; a new session begins with bos_token_id
+   * Continues the timeline, token by token. Whatever ends it, the session has then read the prompt and every token
+   * given out, and can go on. An end token (eos_token_id) is not read; it is given out only if text was held back until
+   * then.
+   * @param prompt  text or token ids to read first. Of no tokens: goes on from the last one; a new session begins with
+   *                bos_token_id
    * @throws TypeError, RangeError before anything is read, at the first step; the signal's reason when aborted
    */
   generate(prompt: string | ArrayLike<number> = [], options: GenerateOptions = {}): Generation {

@@ -1,5 +1,5 @@
-// Text to token ids and back, as a model's tokenizer.json says (BPE, Unigram, WordPiece) or its tokenizer.model: @huggingface/tokenizers
-// behind checks.
+// Text to token ids and back, as a model's tokenizer.json says (BPE, Unigram, WordPiece) or its tokenizer.model:
+// @huggingface/tokenizers behind checks.
 // Only language code imports this module: image models need none of it.
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { quote } from "../checkpoint/names.ts";
@@ -15,9 +15,10 @@ interface TextOptions {
 
 export interface Tokenizer {
   /**
-   * Text → ids i32 [tokens]. A special token written out in the text, "<|endoftext|>", becomes that token. A lone surrogate is no character
-   * and becomes U+FFFD. `special: false` leaves out what the file puts around every text, such as a token that begins it.
-   * TypeError when `text` is no string; RangeError when the vocabulary has no token for a part of it, nor one for the unknown.
+   * Text → ids i32 [tokens]. A special token written out in the text, "<|endoftext|>", becomes that token. A lone
+   * surrogate is no character and becomes U+FFFD. `special: false` leaves out what the file puts around every text,
+   * such as a token that begins it. TypeError when `text` is no string; RangeError when the vocabulary has no token for
+   * a part of it, nor one for the unknown.
    */
   encode(text: string, options?: TextOptions): Int32Array;
   /**
@@ -26,13 +27,15 @@ export interface Tokenizer {
    */
   encodeInTurns(text: string, options?: TextOptions, turn?: () => unknown): Promise<Int32Array>;
   /**
-   * Ids → text, exactly: no clean-up of spaces, whatever tokenizer_config.json says. Bytes that are no UTF-8 become U+FFFD.
-   * Special tokens are left out, unless `special` is true. RangeError for an id that no token has.
+   * Ids → text, exactly: no clean-up of spaces, whatever tokenizer_config.json says. Bytes that are no UTF-8 become
+   * U+FFFD. Special tokens are left out, unless `special` is true. RangeError for an id that no token has.
    */
   decode(ids: ArrayLike<number>, options?: TextOptions): string;
   /** One more than the highest id; a model's logits may be longer, padded. */
   readonly vocabSize: number;
-  /** The id of a token as tokenizer.json spells it: "<|endoftext|>", or "Ġhello" for " hello" where tokens are bytes. */
+  /**
+   * The id of a token as tokenizer.json spells it: "<|endoftext|>", or "Ġhello" for " hello" where tokens are bytes.
+   */
   idOf(token: string): number | undefined;
 }
 
@@ -41,7 +44,9 @@ interface Library {
   readonly normalizer: (LibraryPart & ((text: string) => string)) | null;
   readonly pre_tokenizer: LibraryPart | null;
   readonly decoder: LibraryPart | null;
-  encode(text: string, options: { add_special_tokens: boolean }): { ids: (number | null | undefined)[]; tokens: string[] };
+  encode(
+    text: string, options: { add_special_tokens: boolean },
+  ): { ids: (number | null | undefined)[]; tokens: string[] };
   decode(ids: number[], options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean }): string;
   token_to_id(token: string): number | undefined;
   id_to_token(id: number): string | undefined;
@@ -113,7 +118,10 @@ function made(file: TokenizerJson, config: unknown, patternOf?: PatternMaker): T
     const { ids, tokens } = encoded(text.replace(/\p{Surrogate}/gu, "\ufffd"), options.special ?? true);
     return Int32Array.from(ids, (id, i) => {
       if (typeof id === "number") return id;
-      throw new RangeError(`the vocabulary has no token for ${quote(String(tokens[i]))}, nor one for unknown text: use the tokenizer.json of the model`);
+      throw new RangeError(
+        `the vocabulary has no token for ${quote(String(tokens[i]))}, nor one for unknown text: use the `
+          + "tokenizer.json of the model",
+      );
     });
   }
 
@@ -126,12 +134,17 @@ function made(file: TokenizerJson, config: unknown, patternOf?: PatternMaker): T
     for (let i = 0; i < ids.length; i++) {
       const id = ids[i]!;
       if (!Number.isInteger(id) || library.id_to_token(id) === undefined) {
-        throw new RangeError(`ids[${i}] is ${String(id)}, expected the id of a token, an integer below ${vocabSize}: use the tokenizer.json of the model`);
+        throw new RangeError(
+          `ids[${i}] is ${String(id)}, expected the id of a token, an integer below ${vocabSize}: use the `
+            + "tokenizer.json of the model",
+        );
       }
       if (options.special || !special.has(id)) shown.push(id);
     }
     // special tokens are gone already; the library would also trim what is left
-    return shown.length === 0 ? "" : library.decode(shown, { skip_special_tokens: false, clean_up_tokenization_spaces: false });
+    return shown.length === 0
+      ? ""
+      : library.decode(shown, { skip_special_tokens: false, clean_up_tokenization_spaces: false });
   }
 
   const divisible = mayCutAtSpaces(file.json, settings);

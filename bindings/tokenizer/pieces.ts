@@ -7,9 +7,10 @@ type Json = { readonly [key: string]: unknown };
 
 /**
  * Whether a text may be cut before any single space between two other characters. Byte-level vocabularies divide a text
- * by GPT-2's pattern and look at each part alone. Its parts have a space as their first character only, or are nothing but
- * white space, and it looks ahead for white space only after white space: so a part begins at such a space, and what is
- * on one side has no say on the other. Added tokens must not reach over the cut, and nothing may come around each piece.
+ * by GPT-2's pattern and look at each part alone. Its parts have a space as their first character only, or are nothing
+ * but white space, and it looks ahead for white space only after white space: so a part begins at such a space, and
+ * what is on one side has no say on the other. Added tokens must not reach over the cut, and nothing may come around
+ * each piece.
  */
 export function mayCutAtSpaces(json: Json, settings: Json): boolean {
   const section = (name: string): Json => (json[name] ?? {}) as Json;

@@ -1,5 +1,6 @@
-// slab-wasm/worker: load() with the model in a worker of its own, so that the caller never computes or waits. What takes time there is
-// asynchronous here, also memory(), session(), save(), fork() and reset(); otherwise it is the API of slab-wasm.
+// slab-wasm/worker: load() with the model in a worker of its own, so that the caller never computes or waits. What
+// takes time there is asynchronous here, also memory(), session(), save(), fork() and reset(); otherwise it is the API
+// of slab-wasm.
 import { platform } from "#platform";
 import { spawnModel } from "#spawn";
 import { streamSource } from "../checkpoint/source.ts";
@@ -22,7 +23,10 @@ import { DISPOSED, FOREIGN } from "../tasks/session.ts";
 import { Connection } from "./connection.ts";
 import type { Loaded, Step } from "./protocol.ts";
 
-export type { Download, Evidence, FeatureMap, Image, ImageSize, Label, LoadOptions, ModelConfig, ModelParts, Picture, Progress, WasmSource } from "../index.ts";
+export type {
+  Download, Evidence, FeatureMap, Image, ImageSize, Label, LoadOptions, ModelConfig, ModelParts, Picture, Progress,
+  WasmSource,
+} from "../index.ts";
 export type { Caps, Generated, GeneratedToken, Generation, GenerateOptions, Interruptible, MemoryReport, Profile };
 
 /**
@@ -40,8 +44,20 @@ export async function load(source: string | URL | ModelParts, options: LoadOptio
   const where = await portable(source, options), kernels = await wasm;
   const connection = new Connection(spawnModel);
   try {
-    const given = kernels === undefined ? {} : { wasm: kernels instanceof Response ? await kernels.arrayBuffer() : kernels instanceof URL ? kernels.href : kernels };
-    const loaded = await connection.call<Loaded>(0, "load", [where, { ...rest, ...given }], { signal, onProgress, onDownload });
+    const given =
+      kernels === undefined
+        ? {}
+        : {
+            wasm:
+              kernels instanceof Response
+                ? await kernels.arrayBuffer()
+                : kernels instanceof URL
+                  ? kernels.href
+                  : kernels,
+          };
+    const loaded = await connection.call<Loaded>(0, "load", [where, { ...rest, ...given }], {
+      signal, onProgress, onDownload,
+    });
     // it may have been done before it heard of an abort
     signal?.throwIfAborted();
     return new WorkerModel(connection, loaded);
@@ -54,7 +70,8 @@ export async function load(source: string | URL | ModelParts, options: LoadOptio
 /** A source as the worker understands it: relative addresses are relative to the caller. */
 async function portable(source: string | URL | ModelParts, { signal }: LoadOptions): Promise<unknown> {
   if (source instanceof URL) return source.href;
-  if (typeof source === "string") return platform.disk || platform.base === undefined ? source : new URL(source, platform.base).href;
+  if (typeof source === "string")
+    return platform.disk || platform.base === undefined ? source : new URL(source, platform.base).href;
   if (typeof source !== "object" || source === null || !("weights" in source)) return source;
   const { weights } = source, located = (part: unknown): unknown => (part instanceof URL ? { href: part.href } : part);
   const parts = Object.fromEntries(Object.entries(source).map(([name, part]) => [name, located(part)]));
@@ -63,11 +80,17 @@ async function portable(source: string | URL | ModelParts, { signal }: LoadOptio
     return { ...parts, weights: await held.read(0, held.size) };
   }
   if ([URL, Uint8Array, ArrayBuffer, Blob].some((kind) => weights instanceof kind)) return parts;
-  throw new TypeError(`weights is ${describe(weights)}, which cannot go to a worker: give the bytes of a safetensors file, a Blob, a stream or an address`);
+  throw new TypeError(
+    `weights is ${describe(weights)}, which cannot go to a worker: give the bytes of a safetensors file, a `
+      + "Blob, a stream or an address",
+  );
 }
 
 /** A Model in a worker. */
-export class WorkerModel implements Pick<Model, "forward" | "classify" | "features" | "evidence" | "activation" | "profile" | "dispose"> {
+export class WorkerModel implements Pick<
+  Model,
+  "forward" | "classify" | "features" | "evidence" | "activation" | "profile" | "dispose"
+> {
   readonly config: ModelConfig;
   readonly caps: Caps;
   /** Text to ids and back; undefined when the model came without tokenizer.json. */
@@ -153,7 +176,9 @@ export class WorkerModel implements Pick<Model, "forward" | "classify" | "featur
   }
 
   #session(number: number, position: number): WorkerSession {
-    const session = new WorkerSession(this.#connection, number, position, this.#loaded, (n, at) => this.#session(n, at));
+    const session = new WorkerSession(this.#connection, number, position, this.#loaded, (n, at) =>
+      this.#session(n, at),
+    );
     // the worker keeps a session for as long as somebody here does
     this.#dropped.register(session, number);
     return session;
@@ -191,7 +216,11 @@ export class WorkerSession {
   #disposed = false;
 
   /** @internal use model.session() */
-  constructor(connection: Connection, number: number, position: number, { stateBytes, context }: Pick<Loaded, "stateBytes" | "context">, make: (number: number, position: number) => WorkerSession) {
+  constructor(
+    connection: Connection, number: number, position: number,
+    { stateBytes, context }: Pick<Loaded, "stateBytes" | "context">,
+    make: (number: number, position: number) => WorkerSession,
+  ) {
     [this.#connection, this.#number, this.#position, this.#make] = [connection, number, position, make];
     [this.stateBytes, this.context] = [stateBytes, context];
   }

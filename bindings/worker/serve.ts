@@ -1,4 +1,5 @@
-// The worker's side: one model, and the sessions and generators that requests have made, under the numbers of those requests.
+// The worker's side: one model, and the sessions and generators that requests have made, under the numbers of those
+// requests.
 import { isLanguageModel } from "../config/config.ts";
 import { load } from "../index.ts";
 import type { Generation } from "../tasks/generation.ts";
@@ -32,7 +33,9 @@ function located(source: unknown): string | ModelParts {
   if (typeof source !== "object" || source === null) return source as string;
   const part = (value: unknown): unknown =>
     typeof value === "object" && value !== null && "href" in value ? new URL(String(value.href)) : value;
-  return Object.fromEntries(Object.entries(source).map(([name, value]) => [name, part(value)])) as unknown as ModelParts;
+  return Object.fromEntries(
+    Object.entries(source).map(([name, value]) => [name, part(value)]),
+  ) as unknown as ModelParts;
 }
 
 export function serve(onMessage: (receive: (request: Request) => void) => void, post: (reply: Reply) => void): void {
@@ -45,8 +48,13 @@ export function serve(onMessage: (receive: (request: Request) => void) => void, 
     const { wasm } = options as LoadOptions;
     // addresses travel as text
     const kernels = typeof wasm === "string" ? { wasm: new URL(wasm) } : {};
-    model = await load(located(source), { ...(options as LoadOptions), ...kernels, signal, onProgress: (progress) => post({ id, progress }), onDownload: (download) => post({ id, download }) });
-    const { config, caps } = model, language = isLanguageModel(config), { stateBytes, context } = language ? model.session() : { stateBytes: 0, context: 0 };
+    model = await load(located(source), {
+      ...(options as LoadOptions), ...kernels, signal, onProgress: (progress) => post({ id, progress }),
+      onDownload: (download) => post({ id, download }),
+    });
+    const { config, caps } = model;
+    const language = isLanguageModel(config);
+    const { stateBytes, context } = language ? model.session() : { stateBytes: 0, context: 0 };
     return { config, caps, stateBytes, context, vocabSize: language ? model.tokenizer?.vocabSize : undefined };
   }
 
@@ -67,10 +75,13 @@ export function serve(onMessage: (receive: (request: Request) => void) => void, 
     throw new Error(`a model in a worker has no ${method}()`);
   }
 
-  function callSession(session: Session, method: string, args: readonly unknown[], id: number, signal: AbortSignal): unknown {
+  function callSession(
+    session: Session, method: string, args: readonly unknown[], id: number, signal: AbortSignal,
+  ): unknown {
     if (OF_SESSION.has(method)) return passOn(session, method, args, OF_SESSION.get(method) ? signal : undefined);
     if (method === "fork") return make(id, session.fork());
-    if (method === "generate") return make(id, { session, tokens: session.generate(args[0] as string, { ...(args[1] as object), signal }) });
+    if (method === "generate")
+      return make(id, { session, tokens: session.generate(args[0] as string, { ...(args[1] as object), signal }) });
     throw new Error(`a session in a worker has no ${method}()`);
   }
 

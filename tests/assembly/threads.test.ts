@@ -1,4 +1,5 @@
-// Runs shared by several threads of the pool, as Model starts them: the same bits as one thread, however they happen to be scheduled.
+// Runs shared by several threads of the pool, as Model starts them: the same bits as one thread, however they happen to
+// be scheduled.
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { test } from "uvu";
@@ -22,7 +23,8 @@ const wide = { height: 8, side: 8, heads: 4, headDim: 16, blocks: 1 };
 /** A network in memory with its one-thread result, and threads that may help. */
 async function start(build: Build, threads: number, { shape = tiny, finest = true } = {}) {
   const plan = new Plan(), installed = await install(plan, everyOp(plan, shape), build, { threads, tileRows: 5 });
-  const { kernels, module, memory, records, scratch, get, poison, untouched } = installed, view = new DataView(memory.buffer);
+  const { kernels, module, memory, records, scratch, get, poison, untouched } = installed;
+  const view = new DataView(memory.buffer);
   if (finest) installed.finestGrain();
   kernels.runPlan(records, plan.ops.length);
   const want = get(scratch);
@@ -47,9 +49,12 @@ async function start(build: Build, threads: number, { shape = tiny, finest = tru
     },
     /** Runs until every thread has done work that needs its scratch: threads take a while to start. */
     async everyoneHelped(): Promise<void> {
-      const helped = (t: number): boolean => Array.from({ length: ownWords }, (_, i) => untouched(ownScratch, t * ownWords + i)).includes(false);
+      const helped = (t: number): boolean =>
+        Array.from({ length: ownWords }, (_, i) => untouched(ownScratch, t * ownWords + i)).includes(false);
       for (let tries = 0; ![...Array(threads).keys()].every(helped); tries++) {
-        assert.ok(tries < 4000, `thread ${[...Array(threads).keys()].find((t) => !helped(t))} of ${threads} never took part`);
+        assert.ok(
+          tries < 4000, `thread ${[...Array(threads).keys()].find((t) => !helped(t))} of ${threads} never took part`,
+        );
         run();
         await sleep(2);
       }
@@ -67,7 +72,9 @@ async function start(build: Build, threads: number, { shape = tiny, finest = tru
 async function burn(count: number): Promise<() => Promise<void>> {
   const flags = new Int32Array(new SharedArrayBuffer(8));
   const code = `const f = require("node:worker_threads").workerData; Atomics.add(f, 0, 1); while (!Atomics.load(f, 1));`;
-  const workers = Array.from({ length: count }, () => new Worker(code, { eval: true, execArgv: [], workerData: flags }));
+  const workers = Array.from(
+    { length: count }, () => new Worker(code, { eval: true, execArgv: [], workerData: flags }),
+  );
   while (Atomics.load(flags, 0) < count) await sleep(2);
   return async () => {
     Atomics.store(flags, 1, 1);

@@ -1,4 +1,5 @@
-// Generation: the same tokens however it is called, text in whole characters, and a session that can go on wherever it was left.
+// Generation: the same tokens however it is called, text in whole characters, and a session that can go on wherever it
+// was left.
 import { readFileSync } from "node:fs";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -8,14 +9,24 @@ import { tinyLm } from "../golden/tiny-lm.ts";
 import type { TinyLmConfig } from "../golden/tiny-lm.ts";
 import { rejects } from "./checkpoint/fixtures.ts";
 
-/** The trained model's tokenizer: bytes in pairs, so that a tiny network with as many tokens says all kinds of characters. */
-const tokenizer = readFileSync(new URL("../../models/pretrained/slab-lm-books/tokenizer.json", import.meta.url), "utf8");
+/**
+ * The trained model's tokenizer: bytes in pairs, so that a tiny network with as many tokens says all kinds of
+ * characters.
+ */
+const tokenizer = readFileSync(
+  new URL("../../models/pretrained/slab-lm-books/tokenizer.json", import.meta.url), "utf8",
+);
 const VOCAB = 4096;
 type Changes = Partial<TinyLmConfig> & { tokenizer?: string | undefined };
 
-async function withModel(use: (model: Model) => unknown, { tokenizer: json = tokenizer, ...changes }: Changes = {}, options: LoadOptions = {}): Promise<void> {
+async function withModel(
+  use: (model: Model) => unknown, { tokenizer: json = tokenizer, ...changes }: Changes = {}, options: LoadOptions = {},
+): Promise<void> {
   // with a head of its own it does not just repeat its last token
-  const model = await load({ ...tinyLm({ vocab_size: VOCAB, tie_word_embeddings: false, ...changes }), ...(json ? { tokenizer: json } : {}) }, { threads: 1, ...options });
+  const model = await load(
+    { ...tinyLm({ vocab_size: VOCAB, tie_word_embeddings: false, ...changes }), ...(json ? { tokenizer: json } : {}) },
+    { threads: 1, ...options },
+  );
   try {
     await use(model);
   } finally {
@@ -23,7 +34,9 @@ async function withModel(use: (model: Model) => unknown, { tokenizer: json = tok
   }
 }
 
-async function collect(from: AsyncIterable<GeneratedToken>): Promise<{ ids: number[]; pieces: string[]; text: string }> {
+async function collect(
+  from: AsyncIterable<GeneratedToken>,
+): Promise<{ ids: number[]; pieces: string[]; text: string }> {
   const ids: number[] = [], pieces: string[] = [];
   for await (const { id, text } of from) {
     ids.push(id);
@@ -39,7 +52,9 @@ async function all(from: AsyncIterable<GeneratedToken>): Promise<GeneratedToken[
 }
 
 /** The error, and the tokens that came before it. */
-async function failure(from: AsyncIterable<GeneratedToken>, seen: (count: number) => void = () => {}): Promise<{ error: unknown; ids: number[] }> {
+async function failure(
+  from: AsyncIterable<GeneratedToken>, seen: (count: number) => void = () => {},
+): Promise<{ error: unknown; ids: number[] }> {
   const ids: number[] = [];
   try {
     for await (const { id } of from) {
@@ -72,7 +87,10 @@ async function after(model: Model, prompt: ArrayLike<number>, ids: readonly numb
 
 test("greedy generation is prefill and decode by hand", () =>
   withModel(async (model) => {
-    const session = model.session(), { ids } = await collect(session.generate(PROMPT, { temperature: 0, maxTokens: 30 })), byHand = model.session(), want: number[] = [];
+    const session = model.session();
+    const { ids } = await collect(session.generate(PROMPT, { temperature: 0, maxTokens: 30 }));
+    const byHand = model.session();
+    const want: number[] = [];
     let logits = await byHand.prefill(PROMPT);
     for (let i = 0; i < 30; i++) {
       want.push(argmax(logits));
@@ -85,7 +103,8 @@ test("greedy generation is prefill and decode by hand", () =>
 
 test("a seed decides every token; without one they differ", () =>
   withModel(async (model) => {
-    const run = async (options: GenerateOptions): Promise<string> => (await collect(model.session().generate(PROMPT, { maxTokens: 20, ...options }))).ids.join();
+    const run = async (options: GenerateOptions): Promise<string> =>
+      (await collect(model.session().generate(PROMPT, { maxTokens: 20, ...options }))).ids.join();
     assert.is(await run({ seed: 5 }), await run({ seed: 5 }));
     assert.is.not(await run({ seed: 5 }), await run({ seed: 6 }));
     assert.is.not(await run({}), await run({}));
@@ -96,11 +115,14 @@ test("a repetition penalty counts the prompt's tokens and those given out", () =
   withModel(async (model) => {
     const generate = async (prompt: number[], repetitionPenalty: number): Promise<number[]> =>
       (await collect(model.session().generate(prompt, { temperature: 0, maxTokens: 12, repetitionPenalty }))).ids;
-    const prompt = Array.from({ length: 15 }, (_, i) => 4 * i), distinct = (ids: number[]): number => new Set([...prompt, ...ids]).size;
+    const prompt = Array.from({ length: 15 }, (_, i) => 4 * i);
+    const distinct = (ids: number[]): number => new Set([...prompt, ...ids]).size;
     assert.is(distinct(await generate(prompt, 1e9)), 27);
     assert.ok(distinct(await generate(prompt, 1)) < 27, "without it some would be said again");
     // the first token to come is in the prompt
-    const [next] = await generate(prompt, 1), [again] = await generate([next!, ...prompt], 1), [other] = await generate([next!, again!, ...prompt], 1e9);
+    const [next] = await generate(prompt, 1);
+    const [again] = await generate([next!, ...prompt], 1);
+    const [other] = await generate([next!, again!, ...prompt], 1e9);
     assert.ok(other !== next && other !== again && !prompt.includes(other!));
   }, { vocab_size: 61, tokenizer: "" }));
 
@@ -117,15 +139,23 @@ test("the pieces together are the text of all ids", () =>
 function bytesTokenizer(): string {
   const json = JSON.parse(tokenizer) as { model: { vocab: object; merges: unknown[] }; added_tokens: unknown[] };
   // as byte-level vocabularies spell bytes: 7F to A0 from U+0121 on, those above as themselves
-  const vocab = Object.fromEntries([0xf0, 0x9f, 0xa6, 0x9c, 0xc3, 0xa9, 0xe9].map((byte, id) => [String.fromCharCode(byte <= 0xa0 ? 0x121 + byte - 0x7f : byte), id]));
-  return JSON.stringify({ ...json, added_tokens: [], post_processor: null, model: { ...json.model, vocab, merges: [] } });
+  const vocab = Object.fromEntries(
+    [0xf0, 0x9f, 0xa6, 0x9c, 0xc3, 0xa9, 0xe9].map((byte, id) => [
+      String.fromCharCode(byte <= 0xa0 ? 0x121 + byte - 0x7f : byte), id,
+    ]),
+  );
+  return JSON.stringify({
+    ...json, added_tokens: [], post_processor: null, model: { ...json.model, vocab, merges: [] },
+  });
 }
 
 test("characters of two to four bytes come whole, and the pieces are still all there", () =>
   withModel(async (model) => {
     const said = new Map([["é", 0], ["韦", 0], ["🦜", 0]]), whole = /[\ud800-\udbff]$|^[\udc00-\udfff]/;
     for (let seed = 0; seed < 20; seed++) {
-      const { ids, pieces, text } = await collect(model.session().generate([0], { maxTokens: 500, temperature: 100, seed }));
+      const { ids, pieces, text } = await collect(
+        model.session().generate([0], { maxTokens: 500, temperature: 100, seed }),
+      );
       assert.is(text, model.tokenizer!.decode(ids), `seed ${seed}`);
       for (const piece of pieces) {
         if (whole.test(piece)) assert.unreachable(`half a character: ${JSON.stringify(piece)}`);
@@ -137,9 +167,12 @@ test("characters of two to four bytes come whole, and the pieces are still all t
 
 test("an end token ends it, and is not read", () =>
   withModel(async (model) => {
-    const { ids } = await collect(model.session().generate(PROMPT, { temperature: 0, maxTokens: 12 })), eos = ids[7]!, first = ids.indexOf(eos);
+    const { ids } = await collect(model.session().generate(PROMPT, { temperature: 0, maxTokens: 12 }));
+    const eos = ids[7]!;
+    const first = ids.indexOf(eos);
     await withModel(async (ending) => {
-      const session = ending.session(), got = await collect(session.generate(PROMPT, { temperature: 0, maxTokens: 12 }));
+      const session = ending.session();
+      const got = await collect(session.generate(PROMPT, { temperature: 0, maxTokens: 12 }));
       // text that was held back comes with the end token itself
       assert.equal(got.ids.filter((id) => id !== eos), ids.slice(0, first));
       assert.is(got.text, ending.tokenizer!.decode(ids.slice(0, first)));
@@ -150,17 +183,22 @@ test("an end token ends it, and is not read", () =>
 test("stop strings: the text ends before them, the session has read what was given out", () =>
   withModel(async (model) => {
     const whole = await collect(model.session().generate(PROMPT, { maxTokens: 40, temperature: 2, seed: 4 }));
-    for (const [from, to] of [[0, 1], [3, 6], [10, 14], [20, 21], [whole.text.length - 3, whole.text.length]] as const) {
+    for (const [from, to] of [
+      [0, 1], [3, 6], [10, 14], [20, 21], [whole.text.length - 3, whole.text.length],
+    ] as const) {
       const stop = whole.text.slice(from, to), end = whole.text.indexOf(stop);
       for (const stops of [stop, [stop], ["this is not said", stop]]) {
-        const session = model.session(), got = await collect(session.generate(PROMPT, { maxTokens: 40, temperature: 2, seed: 4, stop: stops }));
+        const session = model.session();
+        const got = await collect(session.generate(PROMPT, { maxTokens: 40, temperature: 2, seed: 4, stop: stops }));
         assert.is(got.text, whole.text.slice(0, end));
         assert.equal(got.ids, whole.ids.slice(0, got.ids.length));
         assert.ok(got.ids.length >= 1 && model.tokenizer!.decode(got.ids).includes(stop));
         assert.is(session.position, PROMPT.length + got.ids.length);
       }
     }
-    const unmet = await collect(model.session().generate(PROMPT, { maxTokens: 40, temperature: 2, seed: 4, stop: "this is not said" }));
+    const unmet = await collect(
+      model.session().generate(PROMPT, { maxTokens: 40, temperature: 2, seed: 4, stop: "this is not said" }),
+    );
     assert.equal([unmet.text, unmet.ids], [whole.text, whole.ids]);
   }));
 
@@ -187,7 +225,9 @@ test("what ended it is said", () =>
     assert.equal(await finish(model, {}), { finish: "length" });
     assert.equal(await finish(model, { maxTokens: 0 }), { finish: "length" });
     assert.equal(await finish(model, { stop: text.slice(2, 6) }), { finish: "stop" });
-    await withModel(async (ending) => assert.equal(await finish(ending, {}), { finish: "eos" }), { eos_token_id: ids[7]! });
+    await withModel(async (ending) => assert.equal(await finish(ending, {}), { finish: "eos" }), {
+      eos_token_id: ids[7]!,
+    });
   }));
 
 test("what is known of a generation: seed, counts and how it ended, without driving the iterator by hand", () =>
@@ -322,18 +362,31 @@ test("a prompt of no tokens: a new session begins with bos, an old one goes on f
     assert.equal(await collect(old.generate([], how)), await collect(model.session().generate(PROMPT, how)));
     assert.is(old.position, PROMPT.length + 8);
     // broken off and gone on: greedy tokens are the same as in one go
-    const session = model.session(), want = (await collect(model.session().generate(PROMPT, { maxTokens: 12, temperature: 0 }))).ids, got: number[] = [];
+    const session = model.session();
+    const want = (await collect(model.session().generate(PROMPT, { maxTokens: 12, temperature: 0 }))).ids;
+    const got: number[] = [];
     assert.ok(new Set(want).size > 5, `too dull a text: ${want}`);
-    for await (const { id } of session.generate(PROMPT, { maxTokens: 12, temperature: 0 })) if (got.push(id) === 5) break;
+    for await (const { id } of session.generate(PROMPT, { maxTokens: 12, temperature: 0 }))
+      if (got.push(id) === 5) break;
     got.push(...(await collect(session.generate([], { maxTokens: 7, temperature: 0 }))).ids);
     assert.equal(got, want);
-    await withModel((without) => rejects(() => without.session().generate([]).next(), /^the prompt has no tokens and the config no bos_token_id: give a prompt$/, RangeError), { bos_token_id: undefined as never });
+    await withModel(
+      (without) =>
+        rejects(
+          () => without.session().generate([]).next(),
+          /^the prompt has no tokens and the config no bos_token_id: give a prompt$/, RangeError,
+        ),
+      { bos_token_id: undefined as never },
+    );
   }));
 
 test("text prompts are the tokenizer's ids", () =>
   withModel(async (model) => {
     const how = { maxTokens: 6, seed: 9 }, text = "It was a dark evening — naïve 🦜";
-    assert.equal(await collect(model.session().generate(text, how)), await collect(model.session().generate(model.tokenizer!.encode(text), how)));
+    assert.equal(
+      await collect(model.session().generate(text, how)),
+      await collect(model.session().generate(model.tokenizer!.encode(text), how)),
+    );
   }));
 
 test("without a tokenizer: ids in, ids out, and neither text nor stop strings", () =>
@@ -341,21 +394,44 @@ test("without a tokenizer: ids in, ids out, and neither text nor stop strings", 
     assert.is(model.tokenizer, undefined);
     const session = model.session(), { ids, text } = await collect(session.generate(PROMPT, { maxTokens: 5, seed: 1 }));
     assert.equal([ids.length, text], [5, ""]);
-    await rejects(() => session.generate("Once").next(), /^the model came without tokenizer\.json: give token ids instead of text, or load it with a tokenizer$/, TypeError);
-    await rejects(() => session.generate([1], { stop: "." }).next(), /^the model came without tokenizer\.json: stop strings need one$/, TypeError);
+    await rejects(
+      () => session.generate("Once").next(),
+      /^the model came without tokenizer\.json: give token ids instead of text, or load it with a tokenizer$/,
+      TypeError,
+    );
+    await rejects(
+      () => session.generate([1], { stop: "." }).next(),
+      /^the model came without tokenizer\.json: stop strings need one$/, TypeError,
+    );
     assert.is(session.position, PROMPT.length + 5);
   }, { tokenizer: "" }));
 
 test("what is wrong is said before anything is read", () =>
   withModel(async (model) => {
-    const session = await after(model, PROMPT), before = session.save(), aborted = AbortSignal.abort(new Error("not at all"));
+    const session = await after(model, PROMPT);
+    const before = session.save();
+    const aborted = AbortSignal.abort(new Error("not at all"));
     for (const [prompt, options, message, Kind] of [
-      [[1, 4096], {}, /^token id 4096 at index 1 is not in the vocabulary: expected a whole number from 0 to 4095$/, RangeError], [[-1], {}, /^token id -1/, RangeError],
-      [7, {}, /^ids is number 7/, TypeError], [null, {}, /^ids is null/, TypeError],
-      [[1], { temperature: NaN }, /^temperature is NaN, expected a number from 0/, RangeError], [[1], { temperature: -1 }, /^temperature is -1/, RangeError], [[1], { temperature: "1" }, /^temperature is string/, TypeError],
-      [[1], { topK: 1.5 }, /^topK is 1\.5/, RangeError], [[1], { topP: 0 }, /^topP is 0/, RangeError], [[1], { seed: 0.5 }, /^seed is 0\.5/, RangeError], [[1], { repetitionPenalty: 0 }, /^repetitionPenalty is 0/, RangeError],
-      [[1], { maxTokens: -1 }, /^maxTokens is -1, expected a whole number from 0$/, RangeError], [[1], { maxTokens: NaN }, /^maxTokens is NaN/, RangeError], [[1], { maxTokens: 1.5 }, /^maxTokens is 1\.5/, RangeError],
-      [[1], { stop: "" }, /^stop\[0\] is empty/, RangeError], [[1], { stop: [""] }, /^stop\[0\] is empty/, RangeError], [[1], { stop: [7] }, /^stop\[0\] is number/, TypeError],
+      [
+        [1, 4096], {}, /^token id 4096 at index 1 is not in the vocabulary: expected a whole number from 0 to 4095$/,
+        RangeError,
+      ],
+      [[-1], {}, /^token id -1/, RangeError],
+      [7, {}, /^ids is number 7/, TypeError],
+      [null, {}, /^ids is null/, TypeError],
+      [[1], { temperature: NaN }, /^temperature is NaN, expected a number from 0/, RangeError],
+      [[1], { temperature: -1 }, /^temperature is -1/, RangeError],
+      [[1], { temperature: "1" }, /^temperature is string/, TypeError],
+      [[1], { topK: 1.5 }, /^topK is 1\.5/, RangeError],
+      [[1], { topP: 0 }, /^topP is 0/, RangeError],
+      [[1], { seed: 0.5 }, /^seed is 0\.5/, RangeError],
+      [[1], { repetitionPenalty: 0 }, /^repetitionPenalty is 0/, RangeError],
+      [[1], { maxTokens: -1 }, /^maxTokens is -1, expected a whole number from 0$/, RangeError],
+      [[1], { maxTokens: NaN }, /^maxTokens is NaN/, RangeError],
+      [[1], { maxTokens: 1.5 }, /^maxTokens is 1\.5/, RangeError],
+      [[1], { stop: "" }, /^stop\[0\] is empty/, RangeError],
+      [[1], { stop: [""] }, /^stop\[0\] is empty/, RangeError],
+      [[1], { stop: [7] }, /^stop\[0\] is number/, TypeError],
       [[1], { signal: aborted }, /^not at all$/, Error],
       [[1], { minP: 2 }, /^minP is 2, expected a number from 0 \(all tokens\) to 1$/, RangeError],
       [[1], { logitBias: { 4096: 1 } }, /^token id 4096 at index 0 is not in the vocabulary/, RangeError],
@@ -378,7 +454,12 @@ test("what is wrong is said before anything is read", () =>
 test("abort from inside the loop: nothing more comes, and the session has read what did", () =>
   withModel(async (model) => {
     const session = model.session(), controller = new AbortController(), reason = new Error("enough");
-    const { error, ids } = await failure(session.generate(PROMPT, { maxTokens: 1000, seed: 1, signal: controller.signal }), (count) => { if (count === 3) controller.abort(reason); });
+    const { error, ids } = await failure(
+      session.generate(PROMPT, { maxTokens: 1000, seed: 1, signal: controller.signal }),
+      (count) => {
+        if (count === 3) controller.abort(reason);
+      },
+    );
     assert.is(error, reason);
     assert.is(ids.length, 3);
     assert.equal(ids, (await collect(model.session().generate(PROMPT, { maxTokens: 3, seed: 1 }))).ids);
@@ -390,7 +471,12 @@ test("abort from a timer: within one token, the default reason is an AbortError"
     const session = model.session(), controller = new AbortController();
     let count = 0, atAbort = -1;
     setTimeout(() => { atAbort = count; controller.abort(); }, 30);
-    const { error, ids } = await failure(session.generate(PROMPT, { maxTokens: 1e6, seed: 1, signal: controller.signal }), (n) => { count = n; });
+    const { error, ids } = await failure(
+      session.generate(PROMPT, { maxTokens: 1e6, seed: 1, signal: controller.signal }),
+      (n) => {
+        count = n;
+      },
+    );
     assert.is((error as Error).name, "AbortError");
     assert.ok(atAbort >= 0 && ids.length <= atAbort + 1, `${ids.length} tokens, aborted after ${atAbort}`);
     assert.is(session.position, PROMPT.length + ids.length);
@@ -399,7 +485,9 @@ test("abort from a timer: within one token, the default reason is an AbortError"
 
 test("abort while a long prompt is read", () =>
   withModel(async (model) => {
-    const session = model.session(), controller = new AbortController(), long = Int32Array.from({ length: 20_000 }, (_, i) => i % VOCAB);
+    const session = model.session();
+    const controller = new AbortController();
+    const long = Int32Array.from({ length: 20_000 }, (_, i) => i % VOCAB);
     setImmediate(() => controller.abort());
     const { ids } = await failure(session.generate(long, { signal: controller.signal }));
     assert.equal(ids, []);
@@ -427,9 +515,14 @@ test("broken off: the last token given out is part of what is saved", () =>
 test("several generations take turns without disturbing each other", () =>
   withModel(async (model) => {
     const options = (seed: number): GenerateOptions => ({ maxTokens: 15, temperature: 1.5, seed });
-    const alone = await Promise.all([1, 2, 3, 4].map(async (seed) => collect(model.session().generate([seed], options(seed)))));
-    assert.equal(await Promise.all([1, 2, 3, 4].map((seed) => collect(model.session().generate([seed], options(seed))))), alone);
-    for (const [i, seed] of [1, 2, 3, 4].entries()) assert.equal(await collect(model.session().generate([seed], options(seed))), alone[i]);
+    const alone = await Promise.all(
+      [1, 2, 3, 4].map(async (seed) => collect(model.session().generate([seed], options(seed)))),
+    );
+    assert.equal(
+      await Promise.all([1, 2, 3, 4].map((seed) => collect(model.session().generate([seed], options(seed))))), alone,
+    );
+    for (const [i, seed] of [1, 2, 3, 4].entries())
+      assert.equal(await collect(model.session().generate([seed], options(seed))), alone[i]);
   }, {}, { sessions: 2 }));
 
 test.run();

@@ -19,9 +19,12 @@ import { builds } from "../models/builds.ts";
 import { rejects } from "./checkpoint/fixtures.ts";
 import { tinyConfig, tinyFile, tinyPixels } from "./tiny.ts";
 
-const nodeThreads = process.getBuiltinModule("node:worker_threads") as { Worker: typeof import("node:worker_threads").Worker };
+const nodeThreads = process.getBuiltinModule("node:worker_threads") as {
+  Worker: typeof import("node:worker_threads").Worker;
+};
 
-const BROKEN = /^a thread stopped in the middle of a run, and the model's memory cannot be trusted any more: dispose of the model and load it again/;
+const BROKEN =
+  /^a thread stopped in the middle of a run, and the model's memory cannot be trusted any more: dispose of the model and load it again/;
 
 /** The threads that the pool starts during `use`. */
 async function watching(use: (started: InstanceType<typeof nodeThreads.Worker>[]) => Promise<void>): Promise<void> {
@@ -56,11 +59,17 @@ test("a process that may not start threads runs on one, and says why", () => {
     for (let i = 0; i < 3; i++) await model.forward(new Float32Array(3 * 32 * 32));
     console.log(JSON.stringify(model.caps));`;
   const flag = Number.parseInt(process.versions.node) < 24 ? "--experimental-permission" : "--permission";
-  const { stdout, stderr } = spawnSync(process.execPath, [flag, "--allow-fs-read=*", "--no-warnings", "--input-type=module", "--eval", script], { encoding: "utf8" });
+  const { stdout, stderr } = spawnSync(
+    process.execPath,
+    [flag, "--allow-fs-read=*", "--no-warnings", "--input-type=module", "--eval", script],
+    { encoding: "utf8" },
+  );
   assert.is(stderr, "");
   const { threads, reasons } = JSON.parse(stdout);
   assert.is(threads, 1);
-  assert.ok(reasons.includes("one thread: this process may not start threads, which takes --allow-worker"), reasons.join());
+  assert.ok(
+    reasons.includes("one thread: this process may not start threads, which takes --allow-worker"), reasons.join(),
+  );
 });
 
 test("threads killed between runs: the same bits on those that are left; the next model starts new ones", () =>
@@ -168,9 +177,14 @@ test("a disposed model's memory is free once it is collected: threads that hold 
   }));
 
 /** A product cut into chunks on two threads, with `meddle` between the opening of a run and this thread's part. */
-async function product(build: "simd-threads" | "relaxed-threads", meddle: (claims: BigInt64Array, records: Int32Array) => void): Promise<Runtime> {
+async function product(
+  build: "simd-threads" | "relaxed-threads", meddle: (claims: BigInt64Array, records: Int32Array) => void,
+): Promise<Runtime> {
   const caps = chooseBuild(platform, { build, threads: 2 })!;
-  const tensors = memoryCheckpoint({ "w.weight": { shape: [256, 64], data: new Float32Array(256 * 64).fill(0.01) }, "w.bias": { shape: [256], data: new Float32Array(256) } });
+  const tensors = memoryCheckpoint({
+    "w.weight": { shape: [256, 64], data: new Float32Array(256 * 64).fill(0.01) },
+    "w.bias": { shape: [256], data: new Float32Array(256) },
+  });
   const plan = new Plan(), x = plan.rows("x", 64, 64);
   const y = plan.linear(x, linearOf(tensors, "w", 64, 256));
   const made = await materialise(plan, [x, y], caps, platform), { kernels, memory, planAddress } = made;

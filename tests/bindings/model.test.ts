@@ -30,7 +30,9 @@ for (const { build, threads } of runs) {
       const together = await model.forward(batch);
       assert.is(together.length, 4 * 5);
       for (let b = 0; b < 4; b++) {
-        assert.equal(await model.forward(batch.subarray(b * perImage, (b + 1) * perImage)), together.slice(b * 5, (b + 1) * 5));
+        assert.equal(
+          await model.forward(batch.subarray(b * perImage, (b + 1) * perImage)), together.slice(b * 5, (b + 1) * 5),
+        );
       }
     }, { build, threads }));
 }
@@ -67,10 +69,20 @@ test("pixels of the wrong type or number are refused, and the next are not", () 
   withModel(async (model) => {
     const expected = await model.forward(tinyPixels);
     for (const length of [0, 1, perImage - 1, perImage + 1]) {
-      await rejects(() => model.forward(new Float32Array(length)), new RegExp(`^pixels has ${length} numbers, expected 3072 \\(\\[3, 32, 32\\]\\) or a multiple of it$`), RangeError);
+      await rejects(
+        () => model.forward(new Float32Array(length)),
+        new RegExp(`^pixels has ${length} numbers, expected 3072 \\(\\[3, 32, 32\\]\\) or a multiple of it$`),
+        RangeError,
+      );
     }
-    for (const pixels of [undefined, null, "pixels", [1, 2], new Float64Array(perImage), new Uint8Array(perImage), new ArrayBuffer(4 * perImage)]) {
-      await rejects(() => model.forward(pixels as unknown as Float32Array), /^pixels is .*, expected a Float32Array \[3, 32, 32\]$/, TypeError);
+    for (const pixels of [
+      undefined, null, "pixels", [1, 2], new Float64Array(perImage), new Uint8Array(perImage),
+      new ArrayBuffer(4 * perImage),
+    ]) {
+      await rejects(
+        () => model.forward(pixels as unknown as Float32Array), /^pixels is .*, expected a Float32Array \[3, 32, 32\]$/,
+        TypeError,
+      );
     }
     assert.equal(await model.forward(tinyPixels), expected);
   }));
@@ -98,7 +110,9 @@ test("classify: labels, scores and indices; topK", () =>
     assert.equal(await model.classify(picture, { topK: 2 }), all.slice(0, 2));
     assert.equal(await model.classify(picture, { topK: 99 }), all);
     for (const topK of [0, -1, 1.5, NaN, "1" as unknown as number]) {
-      await rejects(() => model.classify(picture, { topK }), /^topK is .*, expected a whole number of at least 1$/, RangeError);
+      await rejects(
+        () => model.classify(picture, { topK }), /^topK is .*, expected a whole number of at least 1$/, RangeError,
+      );
     }
   }));
 
@@ -124,14 +138,16 @@ test("classify: damaged and unknown pictures are refused, and the next is not", 
   withModel(async (model) => {
     const jpeg = Uint8Array.from(readFileSync(new URL("../../models/samples/bird.jpg", import.meta.url)));
     const expected = await model.classify(jpeg);
-    const refuses = (picture: unknown, message: RegExp, Kind: Function): Promise<void> => rejects(() => model.classify(picture as Picture), message, Kind);
+    const refuses = (picture: unknown, message: RegExp, Kind: Function): Promise<void> =>
+      rejects(() => model.classify(picture as Picture), message, Kind);
     await refuses(jpeg.subarray(0, 300), /JPEG/, Error);
     await refuses(jpeg.map((byte, i) => (i > 20 ? 0 : byte)), /JPEG/, Error);
     await refuses(new TextEncoder().encode("GIF89a, which no longer counts"), /PNG, JPEG or WebP/, Error);
     await refuses(new Uint8Array(0), /PNG, JPEG or WebP/, Error);
     await refuses({ data: new Uint8Array(3), width: 2, height: 2 }, /width|bytes/, RangeError);
     await refuses({ data: new Uint8Array(0), width: 0, height: 0 }, /width|pixels|size/, RangeError);
-    for (const picture of [undefined, null, "bird.jpg", 7, {}]) await refuses(picture, /^the picture is .*, expected \{ data, width, height \} or the bytes/, TypeError);
+    for (const picture of [undefined, null, "bird.jpg", 7, {}])
+      await refuses(picture, /^the picture is .*, expected \{ data, width, height \} or the bytes/, TypeError);
     assert.equal(await model.classify(jpeg), expected);
   }));
 
@@ -143,22 +159,32 @@ test("evidence: the places' shares of a label's logit", () =>
     assert.is(shares.label, best!.label);
     assert.equal([shares.height, shares.width, shares.map.length], [4, 4, 16]);
     // the mean of the shares is the logit less the head's bias, which no picture changes
-    const { image } = model.config as ImageModelConfig, other = { ...picture, data: picture.data.map((byte) => 255 - byte) };
+    const { image } = model.config as ImageModelConfig;
+    const other = { ...picture, data: picture.data.map((byte) => 255 - byte) };
     for (let index = 0; index < 5; index++) {
       const biases = await Promise.all([picture, other].map(async (p) => {
-        const logit = (await model.forward(preprocess(p, image.preprocessing)))[index]!, { map } = await model.evidence(p, { index });
+        const logit = (await model.forward(preprocess(p, image.preprocessing)))[index]!;
+        const { map } = await model.evidence(p, { index });
         return logit - map.reduce((sum, share) => sum + share, 0) / map.length;
       }));
-      assert.ok(Math.abs(biases[0]! - biases[1]!) < 1e-4 * Math.max(1, Math.abs(biases[0]!)), `class ${index}: ${biases}`);
+      assert.ok(
+        Math.abs(biases[0]! - biases[1]!) < 1e-4 * Math.max(1, Math.abs(biases[0]!)), `class ${index}: ${biases}`,
+      );
     }
-    for (const index of [-1, 5, 0.5, NaN]) await rejects(() => model.evidence(picture, { index }), /^index is .*, expected a class from 0 to 4$/, RangeError);
+    for (const index of [-1, 5, 0.5, NaN])
+      await rejects(
+        () => model.evidence(picture, { index }), /^index is .*, expected a class from 0 to 4$/, RangeError,
+      );
   }));
 
 test("activation: a named place of the pass", () =>
   withModel(async (model) => {
     assert.equal([...model.plan.marks.keys()], ["embed", "blocks.0", "blocks.1"]);
     assert.is((await model.activation("embed", tinyPixels)).length, 16 * 24);
-    await rejects(() => model.activation("blocks.2", tinyPixels), /no mark "blocks\.2": use one of embed, blocks\.0, blocks\.1/, RangeError);
+    await rejects(
+      () => model.activation("blocks.2", tinyPixels), /no mark "blocks\.2": use one of embed, blocks\.0, blocks\.1/,
+      RangeError,
+    );
   }));
 
 test("memory: every region, and their sum", () =>
@@ -186,7 +212,8 @@ test("caps: what was chosen and why", async () => {
 
 test("deterministic: the same bits for any number of threads", async () => {
   const all: Float32Array[] = [];
-  for (const threads of [1, 2, 3, 7]) await withModel(async (model) => all.push(await model.forward(tinyPixels)), { threads, deterministic: true });
+  for (const threads of [1, 2, 3, 7])
+    await withModel(async (model) => all.push(await model.forward(tinyPixels)), { threads, deterministic: true });
   for (const logits of all) assert.equal(logits, all[0]);
 });
 
@@ -197,7 +224,10 @@ for (const threads of [1, 2]) {
     model.dispose();
     model.dispose();
     assert.throws(() => model.memory(), /^the model has been disposed: load it again$/);
-    for (const use of [() => model.forward(tinyPixels), () => model.classify({ data: new Uint8Array(3), width: 1, height: 1 }), () => model.activation("embed", tinyPixels)]) {
+    for (const use of [
+      () => model.forward(tinyPixels), () => model.classify({ data: new Uint8Array(3), width: 1, height: 1 }),
+      () => model.activation("embed", tinyPixels),
+    ]) {
       await rejects(use, /^the model has been disposed: load it again$/);
     }
     assert.equal(await other.forward(tinyPixels), expected);
@@ -214,7 +244,10 @@ test("models share the threads and take turns", async () => {
   await withModel(async (model) => {
     for (const pixels of inputs) expected.push(await model.forward(pixels));
   }, { build: "simd", threads: 1 });
-  const models = [await open({ build: "simd-threads", threads: 2 }), await open({ build: "simd-threads", threads: 3 }), await open({ build: "simd", threads: 1 })];
+  const models = [
+    await open({ build: "simd-threads", threads: 2 }), await open({ build: "simd-threads", threads: 3 }),
+    await open({ build: "simd", threads: 1 }),
+  ];
   for (let turn = 0; turn < 30; turn++) {
     // in turn one after another, then all at once
     for (const model of models) assert.equal(await model.forward(inputs[turn % 3]!), expected[turn % 3]);

@@ -9,12 +9,16 @@ const samplerOf = (options: Sampling = {}): Sampler => new Sampler(samplingOf(op
 /** f32 [count], roughly normal with the standard deviation `spread`: as logits are. */
 const normal = (key: string, count: number, spread = 3): Float32Array => {
   const u = uniform01(key, 4 * count);
-  return Float32Array.from({ length: count }, (_, i) => spread * 1.732 * (u[4 * i]! + u[4 * i + 1]! + u[4 * i + 2]! + u[4 * i + 3]! - 2));
+  return Float32Array.from(
+    { length: count }, (_, i) => spread * 1.732 * (u[4 * i]! + u[4 * i + 1]! + u[4 * i + 2]! + u[4 * i + 3]! - 2),
+  );
 };
 
 /** A seeded generator of its own: sfc32, as its author seeds it. */
 function* sfc32(seed: number): Generator<number, never> {
-  let [a, b, c, counter] = [0, Number(BigInt.asUintN(32, BigInt(seed))), Number(BigInt.asUintN(32, BigInt(seed) >> 32n)), 1];
+  let [a, b, c, counter] = [
+    0, Number(BigInt.asUintN(32, BigInt(seed))), Number(BigInt.asUintN(32, BigInt(seed) >> 32n)), 1,
+  ];
   const word = (): number => {
     const out = (a + b + counter++) >>> 0;
     [a, b, c] = [(b ^ (b >>> 9)) >>> 0, (c + c * 8) >>> 0, (((c << 21) >>> 0) + (c >>> 11) + out) >>> 0];
@@ -34,7 +38,8 @@ function naive(
   for (const [id, bias] of logitBias instanceof Map ? logitBias : Object.entries(logitBias)) {
     scores[Number(id)]! += bias;
   }
-  for (const id of new Set(seen)) scores[id] = scores[id]! > 0 ? scores[id]! / repetitionPenalty : scores[id]! * repetitionPenalty;
+  for (const id of new Set(seen))
+    scores[id] = scores[id]! > 0 ? scores[id]! / repetitionPenalty : scores[id]! * repetitionPenalty;
   let left = scores.map((score, id) => [id, score] as [number, number]).sort(([i, a], [j, b]) => b - a || i - j);
   if (topK > 0) left = left.slice(0, topK);
   const weights = left.map(([id, score]) => [id, Math.exp((score - left[0]![1]) / temperature)] as [number, number]);
@@ -58,8 +63,9 @@ function pick(kept: [number, number][], u: number): number {
 }
 
 const combinations: Sampling[] = [
-  {}, { temperature: 1 }, { temperature: 0.1 }, { temperature: 5 }, { topK: 1 }, { topK: 2 }, { topK: 40 }, { topK: 999 }, { topK: 1000 }, { topK: 5000 },
-  { topP: 0.9 }, { topP: 0.01 }, { topP: 0.5, temperature: 2 }, { topP: 0.999999 }, { topP: 1e-300 }, { repetitionPenalty: 1.3 }, { repetitionPenalty: 0.7 },
+  {}, { temperature: 1 }, { temperature: 0.1 }, { temperature: 5 }, { topK: 1 }, { topK: 2 }, { topK: 40 },
+  { topK: 999 }, { topK: 1000 }, { topK: 5000 }, { topP: 0.9 }, { topP: 0.01 }, { topP: 0.5, temperature: 2 },
+  { topP: 0.999999 }, { topP: 1e-300 }, { repetitionPenalty: 1.3 }, { repetitionPenalty: 0.7 },
   { topK: 50, topP: 0.9, repetitionPenalty: 1.1, temperature: 0.7 }, { topK: 3, topP: 0.99, temperature: 100 },
   { minP: 0.05 }, { minP: 1 }, { minP: 0.3, temperature: 2 }, { minP: 0.1, topP: 0.7 }, { minP: 0.02, topK: 20 },
   { logitBias: { 3: 5, 999: -Infinity, 7: -2.5 } }, { logitBias: new Map([[5, 100]]), temperature: 0.5 },
@@ -131,7 +137,9 @@ test("draws follow the probabilities", () => {
 
 test("top-k and top-p at their borders", () => {
   const drawn = (logits: number[], options: Sampling): number[] =>
-    counts(Float32Array.from(logits), { temperature: 1, seed: 3, ...options }, 400).flatMap((n, id) => (n > 0 ? [id] : []));
+    counts(Float32Array.from(logits), { temperature: 1, seed: 3, ...options }, 400).flatMap((n, id) =>
+      n > 0 ? [id] : [],
+    );
   assert.equal(drawn([0, 0, 0, 0], { topK: 2 }), [0, 1]);
   assert.equal(drawn([0, 1, 0, 1, 0], { topK: 3 }), [0, 1, 3]);
   assert.equal(drawn([0, 0, 0, 0], { topP: 0.5 }), [0, 1]);
@@ -145,7 +153,11 @@ test("top-k and top-p at their borders", () => {
 });
 
 test("infinite logits and extreme options", () => {
-  assert.ok(counts(Float32Array.of(0, Infinity, 1e38, Infinity), { seed: 5 }, 200).every((n, id) => (id % 2 ? n > 60 : n === 0)));
+  assert.ok(
+    counts(Float32Array.of(0, Infinity, 1e38, Infinity), { seed: 5 }, 200).every((n, id) =>
+      id % 2 ? n > 60 : n === 0,
+    ),
+  );
   assert.equal(counts(Float32Array.of(-Infinity, 3, -Infinity), { seed: 5 }, 50), [0, 50, 0]);
   assert.equal(counts(Float32Array.of(1, 2, 1.9999), { temperature: 1e-300, seed: 5 }, 50), [0, 50, 0]);
   assert.ok(counts(Float32Array.of(-3e38, 3e38, 0), { temperature: 1e300, seed: 5 }, 300).every((n) => n > 60));
@@ -162,7 +174,10 @@ test("the same seed gives these ids, on every engine", () => {
     });
   };
   assert.equal(run({ seed: 42 }), [1588, 3607, 713, 3290, 1592, 3616, 2336, 1908, 3200, 2557, 805, 1294]);
-  assert.equal(run({ seed: -(2 ** 40) - 3, topK: 200, topP: 0.95, temperature: 1.2, repetitionPenalty: 1.1 }), [4018, 182, 1144, 1152, 3041, 1262, 3512, 1211, 2924, 522, 3925, 1442]);
+  assert.equal(
+    run({ seed: -(2 ** 40) - 3, topK: 200, topP: 0.95, temperature: 1.2, repetitionPenalty: 1.1 }),
+    [4018, 182, 1144, 1152, 3041, 1262, 3512, 1211, 2924, 522, 3925, 1442],
+  );
 });
 
 test("logits are left as they are, and a sampler takes any size", () => {
@@ -187,7 +202,9 @@ test("seeds differ in their high bits too", () => {
     const sampler = samplerOf({ seed });
     return Array.from({ length: 8 }, () => sampler.sample(logits));
   };
-  const runs = [0, 1, -1, 2 ** 32, 2 ** 52, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER].map((seed) => ids(seed).join());
+  const runs = [0, 1, -1, 2 ** 32, 2 ** 52, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER].map((seed) =>
+    ids(seed).join(),
+  );
   assert.is(new Set(runs).size, runs.length);
 });
 
@@ -249,8 +266,14 @@ test("biases: a token alone, ruled out, and what is refused", () => {
 test("refused: logits", () => {
   for (const options of [{}, { temperature: 0 }, { topK: 1, topP: 0.5 }]) {
     const sampler = samplerOf(options);
-    assert.throws(() => sampler.sample(Float32Array.of(1, NaN, 2)), (error: Error) => error instanceof RangeError && /^logits\[1\] is NaN, expected a number/.test(error.message));
-    assert.throws(() => sampler.sample(Float32Array.of(-Infinity, -Infinity)), (error: Error) => error instanceof RangeError && /^all 2 logits are -Infinity/.test(error.message));
+    assert.throws(
+      () => sampler.sample(Float32Array.of(1, NaN, 2)),
+      (error: Error) => error instanceof RangeError && /^logits\[1\] is NaN, expected a number/.test(error.message),
+    );
+    assert.throws(
+      () => sampler.sample(Float32Array.of(-Infinity, -Infinity)),
+      (error: Error) => error instanceof RangeError && /^all 2 logits are -Infinity/.test(error.message),
+    );
     assert.throws(() => sampler.sample(new Float32Array(0)), RangeError);
   }
 });

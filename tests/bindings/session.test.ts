@@ -7,7 +7,8 @@ import { runs } from "../models/builds.ts";
 import { rejects } from "./checkpoint/fixtures.ts";
 
 const VOCAB = 61;
-const open = (options: LoadOptions = {}): Promise<Model> => load(tinyLm({ tie_word_embeddings: false }), { threads: 1, ...options });
+const open = (options: LoadOptions = {}): Promise<Model> =>
+  load(tinyLm({ tie_word_embeddings: false }), { threads: 1, ...options });
 
 async function withModel(use: (model: Model) => unknown, options?: LoadOptions): Promise<void> {
   const model = await open(options);
@@ -19,11 +20,14 @@ async function withModel(use: (model: Model) => unknown, options?: LoadOptions):
 }
 
 /** Some ids, others for another key. */
-const idsOf = (key: number, count: number): Int32Array => Int32Array.from({ length: count }, (_, i) => (i * i * (key + 2) + 7 * i + 11 * key) % VOCAB);
+const idsOf = (key: number, count: number): Int32Array =>
+  Int32Array.from({ length: count }, (_, i) => (i * i * (key + 2) + 7 * i + 11 * key) % VOCAB);
 
 const sameLogits = (what: string, got: Float32Array, want: Float32Array): void => {
   assert.is(got.length, want.length, what);
-  got.forEach((value, i) => { if (!Object.is(value, want[i])) assert.unreachable(`${what}: logit ${i} is ${value}, expected exactly ${want[i]}`); });
+  got.forEach((value, i) => {
+    if (!Object.is(value, want[i])) assert.unreachable(`${what}: logit ${i} is ${value}, expected exactly ${want[i]}`);
+  });
 };
 
 test("position counts tokens; the state's size never changes", () =>
@@ -53,21 +57,37 @@ test("any ids that look like an array will do; other things are refused before a
       sameLogits("ids", await session.prefill(ids), want);
     }
     for (const [ids, message] of [
-      [[1, 2, 61], /^token id 61 at index 2 is not in the vocabulary: expected a whole number from 0 to 60$/], [[1, -1], /^token id -1 at index 1/], [[0.5], /^token id 0\.5 at index 0/],
-      [[NaN], /^token id NaN/], [["1"], /^token id 1 at index 0/], [Float64Array.of(2 ** 32), /^token id 4294967296/], [[undefined], /^token id undefined/],
+      [[1, 2, 61], /^token id 61 at index 2 is not in the vocabulary: expected a whole number from 0 to 60$/],
+      [[1, -1], /^token id -1 at index 1/],
+      [[0.5], /^token id 0\.5 at index 0/],
+      [[NaN], /^token id NaN/],
+      [["1"], /^token id 1 at index 0/],
+      [Float64Array.of(2 ** 32), /^token id 4294967296/],
+      [[undefined], /^token id undefined/],
     ] as const) {
       await rejects(() => session.prefill(ids as ArrayLike<number>), message, RangeError);
       await rejects(() => session.logits(ids as ArrayLike<number>), message, RangeError);
-      await rejects(() => session.decode(ids[ids.length - 1] as number), /^token id .* at index 0 is not in the vocabulary/, RangeError);
+      await rejects(
+        () => session.decode(ids[ids.length - 1] as number), /^token id .* at index 0 is not in the vocabulary/,
+        RangeError,
+      );
     }
-    for (const [ids, message] of [[null, /^ids is null, expected an Int32Array or an array of token ids$/], [undefined, /^ids is undefined/], [7, /^ids is number 7/], ["12", /^ids is "12"/], [{}, /^ids is Object/]] as const) {
+    for (const [ids, message] of [
+      [null, /^ids is null, expected an Int32Array or an array of token ids$/],
+      [undefined, /^ids is undefined/],
+      [7, /^ids is number 7/],
+      ["12", /^ids is "12"/],
+      [{}, /^ids is Object/],
+    ] as const) {
       await rejects(() => session.prefill(ids as never), message, TypeError);
       await rejects(() => session.logits(ids as never), message, TypeError);
     }
     assert.is(session.position, 3);
     sameLogits("afterwards", await session.prefill([]), want);
     assert.equal(await session.logits([]), new Float32Array(0));
-    await rejects(() => model.session().prefill([]), /^the session has read no token yet: prefill at least one/, RangeError);
+    await rejects(
+      () => model.session().prefill([]), /^the session has read no token yet: prefill at least one/, RangeError,
+    );
   }));
 
 test("reading nothing gives the logits after the last token again, wherever the session has been", () =>
@@ -110,7 +130,10 @@ test("a fork and its origin go on independently", () =>
       for (const id of idsOf(key, 10)) expected.get(from)!.push(await alone.decode(id));
     }
     for (let i = 0; i < 10; i++) {
-      for (const [key, from] of [[2, session], [3, fork]] as const) sameLogits(`token ${i}`, await from.decode(idsOf(key, 10)[i]!), expected.get(from)![i]!);
+      for (const [key, from] of [
+        [2, session], [3, fork],
+      ] as const)
+        sameLogits(`token ${i}`, await from.decode(idsOf(key, 10)[i]!), expected.get(from)![i]!);
     }
     session.reset();
     assert.equal([session.position, fork.position], [0, 50]);
@@ -149,7 +172,11 @@ for (const { build, threads } of runs) {
     }, { build, threads });
     await withModel(async (model) => {
       const sessions = Array.from({ length: 5 }, () => model.session());
-      await Promise.all(sessions.map(async (session, s) => sameLogits(`session ${s}`, await session.prefill(idsOf(s, 3 + 60 * s)), alone[s]![0]!)));
+      await Promise.all(
+        sessions.map(async (session, s) =>
+          sameLogits(`session ${s}`, await session.prefill(idsOf(s, 3 + 60 * s)), alone[s]![0]!),
+        ),
+      );
       for (let i = 0; i < 12; i++) {
         // in every order, so that who is parked changes
         for (let n = 0; n < 5; n++) {
@@ -169,9 +196,14 @@ for (const { build, threads } of runs) {
           together.push(session.fork());
         }
         for (let step = 0; step < 4; step++) {
-          const ids = Int32Array.from({ length: count }, (_, s) => (7 * s + 5 * step) % VOCAB), logits = await model.decodeBatch(together, ids);
+          const ids = Int32Array.from({ length: count }, (_, s) => (7 * s + 5 * step) % VOCAB);
+          const logits = await model.decodeBatch(together, ids);
           assert.is(logits.length, count * VOCAB);
-          for (let s = 0; s < count; s++) sameLogits(`session ${s} of ${count}, ${slots} slots`, logits.subarray(s * VOCAB, (s + 1) * VOCAB), await singles[s]!.decode(ids[s]!));
+          for (let s = 0; s < count; s++)
+            sameLogits(
+              `session ${s} of ${count}, ${slots} slots`, logits.subarray(s * VOCAB, (s + 1) * VOCAB),
+              await singles[s]!.decode(ids[s]!),
+            );
         }
         // the timelines themselves are the same, too
         for (let s = 0; s < count; s++) {
@@ -189,8 +221,13 @@ test("decodeBatch: what does not fit is refused, and nothing is read", () =>
     await a.prefill([1]);
     await b.prefill([2]);
     for (const [sessions, ids, message] of [
-      [[a, b], [1], /^1 ids for 2 sessions, expected one each$/], [[a], [1, 2], /^2 ids for 1 sessions/], [[], [1], /^1 ids for 0 sessions/], [[a, a], [1, 2], /^a session is there twice: /],
-      [[a, b, a], [1, 2, 3], /^a session is there twice: /], [[a, b], [1, 61], /^token id 61 at index 1/], [[a, b], [NaN, 1], /^token id NaN at index 0/],
+      [[a, b], [1], /^1 ids for 2 sessions, expected one each$/],
+      [[a], [1, 2], /^2 ids for 1 sessions/],
+      [[], [1], /^1 ids for 0 sessions/],
+      [[a, a], [1, 2], /^a session is there twice: /],
+      [[a, b, a], [1, 2, 3], /^a session is there twice: /],
+      [[a, b], [1, 61], /^token id 61 at index 1/],
+      [[a, b], [NaN, 1], /^token id NaN at index 0/],
       [[a, other.session()], [1, 2], /^the session is of another model: use the model that made it$/],
     ] as const) {
       await rejects(() => model.decodeBatch(sessions, ids), message, RangeError);
@@ -234,9 +271,12 @@ for (const threads of [1, 2]) {
     model.dispose();
     const disposed = /^the model has been disposed: load it again$/;
     for (const use of [
-      () => running.next(), () => model.session(), () => model.session(bytes), () => session.prefill([1]), () => session.prefill([]), () => session.decode(1), () => session.logits([1]),
-      () => session.save(), () => session.fork(), () => session.generate([1]).next(), () => model.decodeBatch([session], [1]), () => model.memory(),
-    ]) await rejects(use, disposed);
+      () => running.next(), () => model.session(), () => model.session(bytes), () => session.prefill([1]),
+      () => session.prefill([]), () => session.decode(1), () => session.logits([1]), () => session.save(),
+      () => session.fork(), () => session.generate([1]).next(), () => model.decodeBatch([session], [1]),
+      () => model.memory(),
+    ])
+      await rejects(use, disposed);
     session.reset();
     await rejects(() => session.decode(1), disposed);
   });

@@ -15,7 +15,8 @@ import { runScript, tinyConfig, tinyFile, withFolder } from "./tiny.ts";
 const books = fileURLToPath(new URL("../../models/pretrained/slab-lm-books", import.meta.url));
 const PROMPT = "It was a dark evening, and the old house";
 
-const open = (options: LoadOptions = {}, changes: Partial<TinyLmConfig> = {}, seed = ""): Promise<Model> => load(tinyLm(changes, seed), { threads: 1, ...options });
+const open = (options: LoadOptions = {}, changes: Partial<TinyLmConfig> = {}, seed = ""): Promise<Model> =>
+  load(tinyLm(changes, seed), { threads: 1, ...options });
 
 async function withModel(use: (model: Model) => unknown, ...from: Parameters<typeof open>): Promise<void> {
   const model = await open(...from);
@@ -64,25 +65,29 @@ const pairs: [LoadOptions, LoadOptions][] = [
 ];
 
 for (const [here, there] of pairs) {
-  test(`a session goes on in another process with the same tokens: ${JSON.stringify(here)} to ${JSON.stringify(there)}`, async () => {
-    const model = await load(books, here), session = model.session();
-    for await (const _ of session.generate(PROMPT, { maxTokens: 30, seed: 3 }));
-    const bytes = session.save();
-    assert.ok(bytes.length < 1e6, `the snapshot has ${bytes.length} bytes`);
-    assert.is(bytes.length, HEADER_BYTES + session.stateBytes);
-    const ids: number[] = [];
-    for (const how of [{ temperature: 0 }, { temperature: 1, topP: 0.9, seed: 7 }]) {
-      const fork = session.fork();
-      for await (const { id } of fork.generate([], { maxTokens: 20, ...how })) ids.push(id);
-    }
-    const want = { ids, position: session.position, logits: [...(await session.prefill([]))].slice(0, 64) };
-    model.dispose();
-    await withFolder({ "session.bin": bytes }, async (folder) => {
-      const { code, text } = await runScript(continuation(there, join(folder, "session.bin")));
-      assert.is(code, 0);
-      assert.equal(JSON.parse(text), want);
-    });
-  });
+  test(
+    `a session goes on in another process with the same tokens: ${JSON.stringify(here)} to `
+      + `${JSON.stringify(there)}`,
+    async () => {
+      const model = await load(books, here), session = model.session();
+      for await (const _ of session.generate(PROMPT, { maxTokens: 30, seed: 3 }));
+      const bytes = session.save();
+      assert.ok(bytes.length < 1e6, `the snapshot has ${bytes.length} bytes`);
+      assert.is(bytes.length, HEADER_BYTES + session.stateBytes);
+      const ids: number[] = [];
+      for (const how of [{ temperature: 0 }, { temperature: 1, topP: 0.9, seed: 7 }]) {
+        const fork = session.fork();
+        for await (const { id } of fork.generate([], { maxTokens: 20, ...how })) ids.push(id);
+      }
+      const want = { ids, position: session.position, logits: [...(await session.prefill([]))].slice(0, 64) };
+      model.dispose();
+      await withFolder({ "session.bin": bytes }, async (folder) => {
+        const { code, text } = await runScript(continuation(there, join(folder, "session.bin")));
+        assert.is(code, 0);
+        assert.equal(JSON.parse(text), want);
+      });
+    },
+  );
 }
 
 test("restore leaves the bytes alone, and takes them from anywhere", () =>
@@ -104,12 +109,18 @@ test("restore leaves the bytes alone, and takes them from anywhere", () =>
     assert.equal(await first.decode(9), await model.session().decode(9));
   }));
 
-/** Every one of `bad` is refused; the sessions there go on as if nothing had been tried. One slot: each refusal takes it from them. */
-async function refusesAll(bad: Iterable<readonly [unknown, RegExp, Function]>, changes: Partial<TinyLmConfig> = {}): Promise<void> {
+/**
+ * Every one of `bad` is refused; the sessions there go on as if nothing had been tried. One slot: each refusal takes it
+ * from them.
+ */
+async function refusesAll(
+  bad: Iterable<readonly [unknown, RegExp, Function]>, changes: Partial<TinyLmConfig> = {},
+): Promise<void> {
   await withModel(async (model) => {
     const [one, two] = [await started(model), await started(model, [4, 5, 6])], total = model.memory().total;
     const [bytes, first, second] = [one.save(), await one.fork().decode(1), await two.fork().decode(2)];
-    for (const [snapshot, message, Kind] of bad) await rejects(() => model.session(snapshot as Uint8Array), message, Kind);
+    for (const [snapshot, message, Kind] of bad)
+      await rejects(() => model.session(snapshot as Uint8Array), message, Kind);
     assert.equal([one.position, two.position, model.memory().total], [70, 3, total]);
     assert.equal(await model.session(bytes).decode(1), first);
     assert.equal([await one.decode(1), await two.decode(2)], [first, second]);
@@ -124,10 +135,21 @@ const savedBy = async (changes: Partial<TinyLmConfig> = {}, seed = ""): Promise<
 
 test("a snapshot that is cut off, or longer, is refused", async () => {
   const bytes = await savedBy();
-  const lengths = [...Array(130).keys(), ...Array.from({ length: 100 }, (_, i) => 130 + Math.floor(((bytes.length - 131) * i) / 99))];
+  const lengths = [
+    ...Array(130).keys(), ...Array.from({ length: 100 }, (_, i) => 130 + Math.floor(((bytes.length - 131) * i) / 99)),
+  ];
   const longer = new Uint8Array(bytes.length + 16);
   longer.set(bytes);
-  await refusesAll([...lengths.map((length) => [bytes.subarray(0, length), /^the snapshot has \d+ bytes, expected .*: use the bytes that session\.save\(\) returned/, RangeError] as const), [longer, /^the snapshot has \d+ bytes, expected/, RangeError]]);
+  await refusesAll([
+    ...lengths.map(
+      (length) =>
+        [
+          bytes.subarray(0, length),
+          /^the snapshot has \d+ bytes, expected .*: use the bytes that session\.save\(\) returned/, RangeError,
+        ] as const,
+    ),
+    [longer, /^the snapshot has \d+ bytes, expected/, RangeError],
+  ]);
 });
 
 test("every flipped bit of the header is noticed", async () => {
@@ -135,16 +157,23 @@ test("every flipped bit of the header is noticed", async () => {
   await refusesAll(Array.from({ length: 8 * HEADER_BYTES }, (_, bit) => {
     const damaged = bytes.slice();
     damaged[bit >> 3]! ^= 1 << (bit & 7);
-    return [damaged, bit < 64 ? /^these bytes are not a session's snapshot: use/ : /^the snapshot's header is damaged: use/, RangeError] as const;
+    return [
+      damaged, bit < 64 ? /^these bytes are not a session's snapshot: use/ : /^the snapshot's header is damaged: use/,
+      RangeError,
+    ] as const;
   }));
 });
 
 test("flipped bits of the state are noticed", async () => {
   const bytes = await savedBy(), bits = 8 * (bytes.length - HEADER_BYTES);
   await refusesAll(Array.from({ length: 400 }, (_, i) => {
-    const bit = 8 * HEADER_BYTES + (i < 50 ? i : i < 100 ? bits - 1 - (i - 50) : Math.imul(i, 0x9e3779b1) >>> 0) % bits, damaged = bytes.slice();
+    const bit = 8 * HEADER_BYTES + (i < 50 ? i : i < 100 ? bits - 1 - (i - 50) : Math.imul(i, 0x9e3779b1) >>> 0) % bits;
+    const damaged = bytes.slice();
     damaged[bit >> 3]! ^= 1 << (bit & 7);
-    return [damaged, bit < 8 * HEADER_BYTES ? /the snapshot|these bytes/ : /^the snapshot's state is damaged: use the bytes/, RangeError] as const;
+    return [
+      damaged, bit < 8 * HEADER_BYTES ? /the snapshot|these bytes/ : /^the snapshot's state is damaged: use the bytes/,
+      RangeError,
+    ] as const;
   }));
 });
 
@@ -161,22 +190,38 @@ test("a snapshot of another model is refused", async () => {
   const foreign: Uint8Array[] = [await savedBy({}, "other weights ")];
   // of another size of state, and of the same
   for (const changes of [
-    { num_hidden_layers: 3 }, { num_attention_heads: 1, decay: [1] }, { conv_kernel: 3 }, { vocab_size: 60 }, { vocab_size: 62 }, { intermediate_size: 48 }, { tie_word_embeddings: false },
-    { decay: [1, 0.9375, 0.75] }, { decay: [1, 1, 1] }, { norm_eps: 1e-6 },
-  ]) foreign.push(await savedBy(changes));
-  await refusesAll(foreign.map((bytes) => [bytes, /^the snapshot is of another model: restore it with the model that saved it$/, RangeError] as const));
+    { num_hidden_layers: 3 }, { num_attention_heads: 1, decay: [1] }, { conv_kernel: 3 }, { vocab_size: 60 },
+    { vocab_size: 62 }, { intermediate_size: 48 }, { tie_word_embeddings: false }, { decay: [1, 0.9375, 0.75] },
+    { decay: [1, 1, 1] }, { norm_eps: 1e-6 },
+  ])
+    foreign.push(await savedBy(changes));
+  await refusesAll(
+    foreign.map(
+      (bytes) =>
+        [bytes, /^the snapshot is of another model: restore it with the model that saved it$/, RangeError] as const,
+    ),
+  );
 });
 
 test("another version, and a header of nonsense that adds up, are refused", async () => {
   const bytes = await savedBy();
   await refusesAll([
-    [forged(bytes, (h) => h.setUint32(8, VERSION + 1, true)), /^the snapshot has version 2, this release reads 1: update slab-wasm$/, RangeError],
-    [forged(bytes, (h) => h.setUint32(8, 0, true)), /^the snapshot has version 0, this release reads 1: save it again$/, RangeError],
+    [
+      forged(bytes, (h) => h.setUint32(8, VERSION + 1, true)),
+      /^the snapshot has version 2, this release reads 1: update slab-wasm$/, RangeError,
+    ],
+    [
+      forged(bytes, (h) => h.setUint32(8, 0, true)),
+      /^the snapshot has version 0, this release reads 1: save it again$/, RangeError,
+    ],
     [forged(bytes, (h) => h.setUint32(12, 128, true)), /^the snapshot has version 1/, RangeError],
     [forged(bytes, (h) => h.setUint32(16, 1, true)), /another model/, RangeError],
     [forged(bytes, (h) => h.setUint32(20, 64, true)), /another model/, RangeError],
     [forged(bytes, (h) => h.setUint32(32, 1, true)), /state is damaged/, RangeError],
-    ...[NaN, Infinity, -1, 0.5, 2 ** 53].map((position) => [forged(bytes, (h) => h.setFloat64(24, position, true)), /^the snapshot's position is /, RangeError] as const),
+    ...[NaN, Infinity, -1, 0.5, 2 ** 53].map(
+      (position) =>
+        [forged(bytes, (h) => h.setFloat64(24, position, true)), /^the snapshot's position is /, RangeError] as const,
+    ),
   ]);
 });
 
@@ -200,14 +245,22 @@ test("an ArrayBuffer of the bytes will do, as a Blob gives it", () =>
 test("image models have no sessions, language models no images", async () => {
   await withModel(async (model) => {
     const pixels = new Float32Array(3 * 32 * 32);
-    for (const use of [() => model.forward(pixels), () => model.classify({ data: new Uint8Array(3), width: 1, height: 1 }), () => model.activation("embed", pixels)]) {
-      await rejects(use, /^\w+\(\) is for image models, this is a language model \(slab_lm\): use session\(\)$/, TypeError);
+    for (const use of [
+      () => model.forward(pixels), () => model.classify({ data: new Uint8Array(3), width: 1, height: 1 }),
+      () => model.activation("embed", pixels),
+    ]) {
+      await rejects(
+        use, /^\w+\(\) is for image models, this is a language model \(slab_lm\): use session\(\)$/, TypeError,
+      );
     }
     await model.session().decode(1);
   });
   const images = await load({ config: tinyConfig, weights: tinyFile }, { threads: 1 });
   for (const use of [() => images.session(), () => images.decodeBatch([], []), () => images.tokenizer]) {
-    await rejects(use, /^\w+ is for language models, this is an image model \(slab_deit\): use classify\(\) or forward\(\)$/, TypeError);
+    await rejects(
+      use, /^\w+ is for language models, this is an image model \(slab_deit\): use classify\(\) or forward\(\)$/,
+      TypeError,
+    );
   }
   images.dispose();
 });

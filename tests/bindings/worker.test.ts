@@ -1,4 +1,5 @@
-// slab-wasm/worker gives what load() gives, and ends well when the worker does not. The package as built: a worker starts from a file of it.
+// slab-wasm/worker gives what load() gives, and ends well when the worker does not. The package as built: a worker
+// starts from a file of it.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -18,7 +19,10 @@ import { runScript, tinyConfig, tinyFile, tinyFolder, tinyPixels, withFolder, wr
 const language: ModelParts = { config: tinyLmConfig, weights: safetensorsBytes(writeEntries(lmEntries(tinyLmConfig))) };
 const vision: ModelParts = { config: tinyConfig, weights: tinyFile };
 
-async function using(source: string | URL | ModelParts, use: (model: WorkerModel, twin: local.Model) => Promise<void>, options: LoadOptions = { threads: 1 }): Promise<void> {
+async function using(
+  source: string | URL | ModelParts, use: (model: WorkerModel, twin: local.Model) => Promise<void>,
+  options: LoadOptions = { threads: 1 },
+): Promise<void> {
   const twin = await local.load(source, options), model = await load(source, options);
   try {
     await use(model, twin);
@@ -91,7 +95,9 @@ test("a tokenizer whose pattern takes an engine of its own", async () => {
 
 test("wasm: a module, bytes, an address or an answer", async () => {
   const bytes = binaries.get("simd")!.slice();
-  for (const wasm of [new WebAssembly.Module(bytes), bytes, new URL("../../wasm/slab-simd.wasm", import.meta.url), new Response(bytes)]) {
+  for (const wasm of [
+    new WebAssembly.Module(bytes), bytes, new URL("../../wasm/slab-simd.wasm", import.meta.url), new Response(bytes),
+  ]) {
     const model = await load(vision, { wasm });
     assert.is(model.caps.build, "simd");
     model.dispose();
@@ -129,12 +135,14 @@ test("generate: the same tokens, returned value, breaks and aborts", () =>
       assert.equal(await tokens.next(), { done: true, value: { finish: "length" } });
     }
 
-    for (const each of [session, other]) for await (const _ of each.generate([9], { seed: 5 })) if (each.position >= 20) break;
+    for (const each of [session, other])
+      for await (const _ of each.generate([9], { seed: 5 })) if (each.position >= 20) break;
     assert.equal(await session.save(), other.save());
 
     const stop = new AbortController(), reason = new Error("enough");
     await rejects(async () => {
-      for await (const _ of session.generate([], { seed: 5, maxTokens: 1e6, signal: stop.signal })) if (session.position > 30) stop.abort(reason);
+      for await (const _ of session.generate([], { seed: 5, maxTokens: 1e6, signal: stop.signal }))
+        if (session.position > 30) stop.abort(reason);
     }, /^enough$/);
     assert.ok(session.position > 30 && session.position < 40);
     await session.decode(1);
@@ -238,16 +246,23 @@ test("errors keep their kind and message", () =>
     await rejects(() => model.forward(tinyPixels), /is for image models/, TypeError);
     await rejects(() => load({ config: {}, weights: tinyFile }), /model_type/);
     await rejects(() => load("/nowhere"), /there is no folder "\/nowhere"/, RangeError);
-    await rejects(() => load(tinyLm()), /^weights is Checkpoint, which cannot go to a worker: give the bytes/, TypeError);
+    await rejects(
+      () => load(tinyLm()), /^weights is Checkpoint, which cannot go to a worker: give the bytes/, TypeError,
+    );
     await rejects(() => load(vision, { signal: AbortSignal.abort(new Error("no")) }), /^no$/);
     const stop = new AbortController();
-    await rejects(() => load(vision, { signal: stop.signal, onProgress: () => stop.abort(new Error("changed my mind")) }), /^changed my mind$/);
+    await rejects(
+      () => load(vision, { signal: stop.signal, onProgress: () => stop.abort(new Error("changed my mind")) }),
+      /^changed my mind$/,
+    );
     await rejects(() => load(vision, { onProgress: () => { throw new Error("my own"); } }), /^my own$/);
   }));
 
 test("dispose: what is under way and what comes after fails, with the same words as a Model", async () => {
   const model = await load(language), session = await model.session();
-  const running = rejects(() => collect(session.generate([1], { maxTokens: 1e6 })), /^the model has been disposed: load it again$/);
+  const running = rejects(
+    () => collect(session.generate([1], { maxTokens: 1e6 })), /^the model has been disposed: load it again$/,
+  );
   await session.decode(1);
   model.dispose();
   model.dispose();
@@ -256,7 +271,10 @@ test("dispose: what is under way and what comes after fails, with the same words
 });
 
 test("a worker that is killed: everything fails with the reason, nothing hangs", async () => {
-  const threads = process.getBuiltinModule("node:worker_threads") as { Worker: typeof import("node:worker_threads").Worker }, { Worker } = threads;
+  const threads = process.getBuiltinModule("node:worker_threads") as {
+    Worker: typeof import("node:worker_threads").Worker;
+  };
+  const { Worker } = threads;
   let worker: InstanceType<typeof Worker> | undefined;
   threads.Worker = class extends Worker {
     constructor(...args: ConstructorParameters<typeof Worker>) {

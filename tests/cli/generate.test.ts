@@ -18,7 +18,9 @@ async function good(...args: Parameters<typeof slab>): Promise<string> {
 
 test("text goes to stdout without the prompt; the same seed gives the same text", async () => {
   const args = ["generate", PROMPT, "--max-tokens", "20", "--seed", "7"];
-  const [once, again, other, echoed] = await Promise.all([good(args), good(args), good([...args.slice(0, -1), "8"]), good([...args, "--echo"])]);
+  const [once, again, other, echoed] = await Promise.all([
+    good(args), good(args), good([...args.slice(0, -1), "8"]), good([...args, "--echo"]),
+  ]);
   assert.match(once!, /^\S* [^]{20,}\n$/);
   assert.is(again, once);
   assert.is.not(other, once);
@@ -26,32 +28,52 @@ test("text goes to stdout without the prompt; the same seed gives the same text"
 });
 
 test("text is shown as it comes", async () => {
-  const child = spawn(process.execPath, [join(root, "dist", "js", "node", "slab.js"), "generate", PROMPT, "--max-tokens", "40", "--seed", "7"], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(
+    process.execPath,
+    [join(root, "dist", "js", "node", "slab.js"), "generate", PROMPT, "--max-tokens", "40", "--seed", "7"],
+    { stdio: ["ignore", "pipe", "inherit"] },
+  );
   let pieces = 0;
   for await (const _ of child.stdout) pieces++;
   assert.ok(pieces > 3, `${pieces} pieces`);
 });
 
 test("--json: one document that tells the seed; - is standard input, its last newline left out", async () => {
-  const options = ["--max-tokens", "12", "--temperature", "0.7", "--top-k", "40", "--top-p", "0.9", "--repetition-penalty", "1.1", "--deterministic"];
-  const document = JSON.parse(await good(["generate", "-", "--json", "--threads", "1", ...options], { input: `${PROMPT}\n` }));
-  assert.equal(Object.keys(document), ["model", "build", "threads", "deterministic", "runtime", "dtype", "prompt", "text", "ids", "finish", "seed", "stats"]);
+  const options = [
+    "--max-tokens", "12", "--temperature", "0.7", "--top-k", "40", "--top-p", "0.9", "--repetition-penalty", "1.1",
+    "--deterministic",
+  ];
+  const document = JSON.parse(
+    await good(["generate", "-", "--json", "--threads", "1", ...options], { input: `${PROMPT}\n` }),
+  );
+  assert.equal(Object.keys(document), [
+    "model", "build", "threads", "deterministic", "runtime", "dtype", "prompt", "text", "ids", "finish", "seed",
+    "stats",
+  ]);
   assert.equal([document.build, document.threads, document.deterministic, document.prompt], ["simd", 1, true, PROMPT]);
   // whatever the seed is, the text may end by itself
   assert.ok(document.ids.length === 12 ? document.finish === "length" : document.finish === "eos");
   const { stats } = document;
   assert.is(stats.position, stats.prefillTokens + document.ids.length);
-  assert.ok(stats.prefillTokensPerSecond > 0 && stats.decodeTokensPerSecond > 0 && stats.tokenMs.p50 <= stats.tokenMs.p99);
+  assert.ok(
+    stats.prefillTokensPerSecond > 0 && stats.decodeTokensPerSecond > 0 && stats.tokenMs.p50 <= stats.tokenMs.p99,
+  );
   assert.ok(stats.stateBytes < 1e6 && stats.peakMemoryBytes > stats.wasmBytes);
   // the text again, from the seed told and with other threads
-  assert.is(await good(["generate", PROMPT, "--seed", String(document.seed), "--threads", "2", ...options]), `${document.text}\n`);
+  assert.is(
+    await good(["generate", PROMPT, "--seed", String(document.seed), "--threads", "2", ...options]),
+    `${document.text}\n`,
+  );
 });
 
 test("--stats go to stderr", async () => {
   const { code, stdout, stderr } = await slab(["generate", PROMPT, "--max-tokens", "8", "--seed", "7", "--stats"]);
   assert.is(code, 0);
   assert.is(stdout, await good(["generate", PROMPT, "--max-tokens", "8", "--seed", "7"]));
-  assert.match(stderr, /^prefill +9 tokens in .* tokens\/s.*\ndecode +7 tokens, \d+ tokens\/s: .* \(p50\), .* \(p99\)\nstate +545\.0 KiB.*; 17 so far\nmemory +.*\nbuild +.*\nseed +7\n$/);
+  assert.match(
+    stderr,
+    /^prefill +9 tokens in .* tokens\/s.*\ndecode +7 tokens, \d+ tokens\/s: .* \(p50\), .* \(p99\)\nstate +545\.0 KiB.*; 17 so far\nmemory +.*\nbuild +.*\nseed +7\n$/,
+  );
 });
 
 test("--save, then --resume, is one long run", async () => {
@@ -59,7 +81,8 @@ test("--save, then --resume, is one long run", async () => {
     const file = join(at, "story");
     const greedy = ["--temperature", "0"];
     const [whole, first] = await Promise.all([
-      good(["generate", PROMPT, "--max-tokens", "24", "--top-k", "1"]), good(["generate", PROMPT, "--max-tokens", "9", ...greedy, "--save", file]),
+      good(["generate", PROMPT, "--max-tokens", "24", "--top-k", "1"]),
+      good(["generate", PROMPT, "--max-tokens", "9", ...greedy, "--save", file]),
     ]);
     // over itself
     const second = await good(["generate", "", "--resume", file, "--max-tokens", "8", ...greedy, "--save", file]);
@@ -140,12 +163,18 @@ test("--stop ends the answer before its text; --max-tokens 0 reads only", async 
   const { text } = JSON.parse(await good(args));
   const words: string[] = text.split(" ");
   const [late, early] = [words[9]!, words[4]!];
-  const [stopped, none, fresh] = (await Promise.all([
-    good([...args, "--stop", ` ${late}`, "--stop", ` ${early}`]), good([...args, "--max-tokens", "0"]), good(["generate", "", "--max-tokens", "5", "--json"]),
-  ])).map((document) => JSON.parse(document!));
+  const [stopped, none, fresh] = (
+    await Promise.all([
+      good([...args, "--stop", ` ${late}`, "--stop", ` ${early}`]), good([...args, "--max-tokens", "0"]),
+      good(["generate", "", "--max-tokens", "5", "--json"]),
+    ])
+  ).map((document) => JSON.parse(document!));
   assert.is(stopped.finish, "stop");
   assert.is(stopped.text, text.slice(0, Math.min(text.indexOf(` ${early}`), text.indexOf(` ${late}`))));
-  assert.equal([none.text, none.ids, none.finish, none.stats.prefillTokens, none.stats.decodeTokensPerSecond], ["", [], "length", 9, null]);
+  assert.equal(
+    [none.text, none.ids, none.finish, none.stats.prefillTokens, none.stats.decodeTokensPerSecond],
+    ["", [], "length", 9, null],
+  );
   // a new text, from the token that begins one
   assert.is(fresh.stats.prefillTokens, 1);
 });
@@ -167,11 +196,17 @@ const wrong: [args: string[], line: RegExp][] = [
   [["x", "--seed", "1.5"], /^slab: --seed is "1.5", expected a whole number$/],
   [["x", "--max-tokens", "many"], /^slab: --max-tokens is "many", expected a whole number/],
   [["x", "--stop", ""], /^slab: --stop is empty/],
-  [["x", "--model", "slab-deit-cifar10"], /^slab: slab_deit,.* is an image model: slab generate takes language models; use slab classify$/],
+  [
+    ["x", "--model", "slab-deit-cifar10"],
+    /^slab: slab_deit,.* is an image model: slab generate takes language models; use slab classify$/,
+  ],
   [["x", "--model", "no-such-folder"], /^slab: there is no folder "no-such-folder"/],
   [["x", "--save", join("no-such-folder", "x")], /^slab: cannot write --save .* \(no such file\)/],
   [["x", "--save", "models"], /^slab: cannot write --save "models" \(it is a folder\)/],
-  [["x", "--resume", "no-such-file"], /^slab: cannot read --resume "no-such-file" \(no such file\): give a file that --save wrote$/],
+  [
+    ["x", "--resume", "no-such-file"],
+    /^slab: cannot read --resume "no-such-file" \(no such file\): give a file that --save wrote$/,
+  ],
 ];
 
 async function refused(args: readonly string[], line: RegExp, input?: Uint8Array): Promise<void> {
@@ -182,7 +217,8 @@ async function refused(args: readonly string[], line: RegExp, input?: Uint8Array
 }
 
 test("what is wrong: one line, exit code 1", async () => {
-  for (let i = 0; i < wrong.length; i += 3) await Promise.all(wrong.slice(i, i + 3).map(([args, line]) => refused(args, line)));
+  for (let i = 0; i < wrong.length; i += 3)
+    await Promise.all(wrong.slice(i, i + 3).map(([args, line]) => refused(args, line)));
   await refused(["-"], /^slab: the prompt on standard input is no UTF-8 text/, Uint8Array.of(0x61, 0xff));
 });
 
@@ -197,16 +233,24 @@ test("a model without its tokenizer, and snapshots that are no good, are refused
     const damaged = Buffer.from(snapshot);
     damaged[5000]! ^= 1;
     const cases: [Uint8Array, RegExp][] = [
-      [snapshot.subarray(0, -100), /: the snapshot has \d+ bytes, expected \d+: /], [snapshot.subarray(0, 20), /: the snapshot has 20 bytes, /],
-      [damaged, /: the snapshot's state is damaged: /], [Buffer.from("once upon a time ".repeat(9)), /: these bytes are not a session's snapshot: /],
+      [snapshot.subarray(0, -100), /: the snapshot has \d+ bytes, expected \d+: /],
+      [snapshot.subarray(0, 20), /: the snapshot has 20 bytes, /],
+      [damaged, /: the snapshot's state is damaged: /],
+      [Buffer.from("once upon a time ".repeat(9)), /: these bytes are not a session's snapshot: /],
     ];
     await Promise.all(cases.map(([bytes, line], i) => {
       writeFileSync(`${bad}${i}`, bytes);
       return refused(["x", "--resume", `${bad}${i}`, "--save", file, "--threads", "1"], line);
     }));
     // of a model with the same weights, one layer less
-    writeFileSync(config, JSON.stringify({ ...JSON.parse(readFileSync(join(folder, "config.json"), "utf8")), num_hidden_layers: 7 }));
-    await refused(["x", "--resume", file, "--config", config], /^slab: --resume ".*": the snapshot is of another model: restore it with the model that saved it$/);
+    writeFileSync(
+      config,
+      JSON.stringify({ ...JSON.parse(readFileSync(join(folder, "config.json"), "utf8")), num_hidden_layers: 7 }),
+    );
+    await refused(
+      ["x", "--resume", file, "--config", config],
+      /^slab: --resume ".*": the snapshot is of another model: restore it with the model that saved it$/,
+    );
     // what was refused has not been written over
     assert.ok(readFileSync(file).equals(snapshot));
   });
@@ -215,26 +259,37 @@ test("a model without its tokenizer, and snapshots that are no good, are refused
 test("a reader that goes away is no error, and the session is saved", async () => {
   await inFolder(async (at) => {
     const file = join(at, "session");
-    assert.equal(await slab(["generate", PROMPT, "--max-tokens", "100000", "--save", file], { deaf: true }), { code: 0, stdout: "", stderr: "" });
+    assert.equal(await slab(["generate", PROMPT, "--max-tokens", "100000", "--save", file], { deaf: true }), {
+      code: 0, stdout: "", stderr: "",
+    });
     assert.equal(readdirSync(at), ["session"]);
-    assert.is(JSON.parse(await good(["generate", "--resume", file, "--max-tokens", "0", "--json"])).stats.prefillTokens, 0);
+    assert.is(
+      JSON.parse(await good(["generate", "--resume", file, "--max-tokens", "0", "--json"])).stats.prefillTokens, 0,
+    );
   });
 });
 
 test("Ctrl-C ends the text with a newline, saves the session, and the exit code is 130", async () => {
   await inFolder(async (at) => {
     const file = join(at, "session");
-    const child = spawn(process.execPath, [join(root, "dist", "js", "node", "slab.js"), "generate", PROMPT, "--max-tokens", "100000", "--temperature", "0", "--save", file]);
+    const child = spawn(process.execPath, [
+      join(root, "dist", "js", "node", "slab.js"), "generate", PROMPT, "--max-tokens", "100000", "--temperature", "0",
+      "--save", file,
+    ]);
     let stdout = "", stderr = "";
     child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
       if (stdout === "") child.kill("SIGINT");
       stdout += text;
     });
-    const [code, signal] = await new Promise<[number | null, string | null]>((resolve) => child.on("close", (...ended) => resolve(ended)));
+    const [code, signal] = await new Promise<[number | null, string | null]>((resolve) =>
+      child.on("close", (...ended) => resolve(ended)),
+    );
     assert.equal([code, signal, stderr], [130, null, ""]);
     assert.ok(stdout.endsWith("\n") && existsSync(file) && !existsSync(`${file}.tmp`));
-    const { text, stats } = JSON.parse(await good(["generate", "--resume", file, "--max-tokens", "5", "--temperature", "0", "--json"]));
+    const { text, stats } = JSON.parse(
+      await good(["generate", "--resume", file, "--max-tokens", "5", "--temperature", "0", "--json"]),
+    );
     const whole = await good(["generate", PROMPT, "--max-tokens", String(stats.position - 9), "--temperature", "0"]);
     assert.is(`${stdout.slice(0, -1)}${text}\n`, whole);
   });

@@ -116,9 +116,13 @@ const BUILDS = [
   {
     name: "Vite, models", needs: ["vite"],
     async run() {
-      const { build } = await import(pathToFileURL(require.resolve("vite")).href.replace(/index\.cjs$/, "dist/node/index.js"));
+      const { build } = await import(
+        pathToFileURL(require.resolve("vite")).href.replace(/index\.cjs$/, "dist/node/index.js")
+      );
       const rollupOptions = { input: join(project, "models.html") };
-      await build({ root: project, base: "./", logLevel: "warn", build: { outDir: "vite-models", target: "es2022", rollupOptions } });
+      await build({
+        root: project, base: "./", logLevel: "warn", build: { outDir: "vite-models", target: "es2022", rollupOptions },
+      });
       await visit("vite-models", {}, "models.html");
     },
   },

@@ -1,4 +1,5 @@
-// Files that are cut off, damaged, of another version, or made by someone who means harm: one line on stderr and exit code 1, never a trap.
+// Files that are cut off, damaged, of another version, or made by someone who means harm: one line on stderr and exit
+// code 1, never a trap.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as format from "../../assembly/slab-file.ts";
@@ -15,7 +16,8 @@ function assertRefused({ code, stdout, stderr }: Ran, message: RegExp): void {
 }
 
 for (const [name, { bytes, side }] of Object.entries(files)) {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), field = (offset: number): number => view.getUint32(offset, true);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const field = (offset: number): number => view.getUint32(offset, true);
 
   test(`${name}: as it is, it runs`, () => {
     const { code, stderr } = run(forged(bytes, []), side);
@@ -23,23 +25,36 @@ for (const [name, { bytes, side }] of Object.entries(files)) {
   });
 
   test(`${name}: cut off anywhere`, () => {
-    for (const length of [0, 1, 4, 8, 16, 64, 255, 256, 257, 1024, bytes.length >> 1, bytes.length - 64, bytes.length - 1]) {
-      assertRefused(run(bytes.subarray(0, length), side), length < 256 ? /too short for a model's file/ : /cut off or damaged, copy it again/);
+    for (const length of [
+      0, 1, 4, 8, 16, 64, 255, 256, 257, 1024, bytes.length >> 1, bytes.length - 64, bytes.length - 1,
+    ]) {
+      assertRefused(
+        run(bytes.subarray(0, length), side),
+        length < 256 ? /too short for a model's file/ : /cut off or damaged, copy it again/,
+      );
     }
     assertRefused(run(Buffer.concat([bytes, Buffer.alloc(64)]), side), /cut off or damaged/);
   });
 
   test(`${name}: any flipped bit`, () => {
-    const places = [...Array(32).keys(), ...Array.from({ length: 20 }, (_, i) => 32 + Math.floor((i * (bytes.length - 32)) / 20))];
+    const places = [
+      ...Array(32).keys(), ...Array.from({ length: 20 }, (_, i) => 32 + Math.floor((i * (bytes.length - 32)) / 20)),
+    ];
     for (const [i, place] of places.entries()) {
       const damaged = bytes.slice();
       damaged[place]! ^= 1 << (i % 8);
-      assertRefused(run(damaged, side), place < 8 ? /is no model's file/ : place < 12 ? /has version \d+, this program reads / : /damaged/);
+      assertRefused(
+        run(damaged, side),
+        place < 8 ? /is no model's file/ : place < 12 ? /has version \d+, this program reads / : /damaged/,
+      );
     }
   });
 
   test(`${name}: another version`, () =>
-    assertRefused(run(forged(bytes, [[format.VERSION, format.FILE_VERSION - 1]]), side), /has version 2, this program reads 3: use the slab-wasi\.wasm of the same release/));
+    assertRefused(
+      run(forged(bytes, [[format.VERSION, format.FILE_VERSION - 1]]), side),
+      /has version 2, this program reads 3: use the slab-wasi\.wasm of the same release/,
+    ));
 
   test(`${name}: more memory than there is, or than there is reason for`, () => {
     const own = field(format.PRIVATE_SCRATCH_BYTES), more = (n: number): Uint8Array =>

@@ -1,5 +1,6 @@
-// Ops over tokens of timelines: embeddings, recurrences, causal convolution, attention over a cache. Rows in, rows out: each knows from
-// its pass which of its forms to take, and keeps what it carries from token to token in the pass's state, under a name.
+// Ops over tokens of timelines: embeddings, recurrences, causal convolution, attention over a cache. Rows in, rows out:
+// each knows from its pass which of its forms to take, and keeps what it carries from token to token in the pass's
+// state, under a name.
 import { CACHE_PAGE, PANEL } from "../../../assembly/header.ts";
 import { DECAY_KEY, DECAY_NONE, DECAY_SCALAR, DECAY_VALUE, NORMALISE, READ_BEFORE } from "../../../assembly/opcodes.ts";
 import { alignUp } from "../align.ts";
@@ -10,7 +11,10 @@ import type { StateLayout } from "../state.ts";
 import type { Plan, Tensor } from "../plan.ts";
 import { rawTable } from "../weights.ts";
 
-/** What the session layer fills before a run: i32, one row a timeline; of a sequence, one for all its tokens but the ids. */
+/**
+ * What the session layer fills before a run: i32, one row a timeline; of a sequence, one for all its tokens but the
+ * ids.
+ */
 export interface Timelines {
   readonly ids: Tensor;
   /** Addresses of their states. */
@@ -19,7 +23,10 @@ export interface Timelines {
   readonly positions: Tensor;
 }
 
-/** One of a network's programs while it is recorded: its rows are successive tokens of one timeline, or the next token of each of several. */
+/**
+ * One of a network's programs while it is recorded: its rows are successive tokens of one timeline, or the next token
+ * of each of several.
+ */
 export interface Pass {
   readonly plan: Plan;
   readonly state: StateLayout;
@@ -29,16 +36,25 @@ export interface Pass {
 }
 
 /** Rows of an embedding table kept in the checkpoint's own number format: ids i32 [rows] → [rows, dim]. */
-export function embedTokens(plan: Plan, ids: Tensor, table: TensorRef, dim: number, out = plan.rows("embedding", ids.rows, dim)): Tensor {
+export function embedTokens(
+  plan: Plan, ids: Tensor, table: TensorRef, dim: number, out = plan.rows("embedding", ids.rows, dim),
+): Tensor {
   const raw = rawTable(table);
   plan.rawTables.set(table.name, table.dtype);
-  const like = plan.tensor(table.name, "weights", table.shape[0]!, dim, table.byteLength / table.shape[0]!, 0, table.byteLength);
+  const like = plan.tensor(
+    table.name, "weights", table.shape[0]!, dim, table.byteLength / table.shape[0]!, 0, table.byteLength,
+  );
   const tensor = plan.once(table.name, like, raw.weight);
-  plan.op(kernels.embed, { out, ids, table: tensor, format: raw.format, dim }, { units: plan.liveRows(out), grain: rowGrain(out.rows) });
+  plan.op(
+    kernels.embed, { out, ids, table: tensor, format: raw.format, dim },
+    { units: plan.liveRows(out), grain: rowGrain(out.rows) },
+  );
   return out;
 }
 
-/** What a state fades by at every token: a factor in (0, 1] for each head, or each key or value channel of each head. */
+/**
+ * What a state fades by at every token: a factor in (0, 1] for each head, or each key or value channel of each head.
+ */
 export interface Decay {
   readonly per: "head" | "key" | "value";
   /** f32 [rows, heads or channels], or one row where it is the same for every token. */
@@ -66,16 +82,19 @@ export interface Recurrence {
 const DECAYS = { head: DECAY_SCALAR, key: DECAY_KEY, value: DECAY_VALUE };
 
 /**
- * The additive recurrence S ← D∘S + k vᵀ, o = qᵀS, one S [keyDim, valueDim] a head: [rows, heads·valueDim]. Token by token, by chunks,
- * or by chunks with decays of channels, as the pass wants.
+ * The additive recurrence S ← D∘S + k vᵀ, o = qᵀS, one S [keyDim, valueDim] a head: [rows, heads·valueDim]. Token by
+ * token, by chunks, or by chunks with decays of channels, as the pass wants.
  * @param name  of its part of the state
  */
 export function recurrence(
-  pass: Pass, { heads, keyHeads = heads, q, k, v, decay, readBefore = false, bonus, normalise }: Recurrence, name: string,
+  pass: Pass,
+  { heads, keyHeads = heads, q, k, v, decay, readBefore = false, bonus, normalise }: Recurrence,
+  name: string,
 ): Tensor {
   const { plan, sequence, timelines: { states } } = pass, keyDim = q.columns / heads, valueDim = v.columns / keyHeads;
   const out = plan.rows("recurrent", q.rows, heads * valueDim);
-  const stride = alignUp(keyDim, 4), part = pass.state.part(name, heads * stride * (valueDim + (normalise === undefined ? 0 : 1)) * 4);
+  const stride = alignUp(keyDim, 4);
+  const part = pass.state.part(name, heads * stride * (valueDim + (normalise === undefined ? 0 : 1)) * 4);
   const shared = {
     out, q, k, v, states, stateOffset: () => part.offset, keyDim, valueDim,
     decay: decay?.factors, decayRow: decay && decay.factors.rows > 1 ? decay.factors.rowBytes : 0,
@@ -104,11 +123,16 @@ export function recurrence(
  * @param name  of its part of the state
  */
 export function causalConv(pass: Pass, out: Tensor, x: Tensor, taps: Tensor, name: string): void {
-  const { plan, sequence, timelines: { states } } = pass, part = pass.state.part(name, (taps.rows - 1) * alignUp(out.columns, PANEL) * 4);
-  plan.op(kernels.causalConv, {
-    out, x, w: taps, states, stateOffset: () => part.offset, rows: plan.liveRows(out), channels: out.columns, taps: taps.rows,
-    sequence: sequence ? 1 : 0,
-  }, { units: Math.ceil(out.columns / PANEL), flops: 2 * out.rows * out.columns * taps.rows });
+  const { plan, sequence, timelines: { states } } = pass;
+  const part = pass.state.part(name, (taps.rows - 1) * alignUp(out.columns, PANEL) * 4);
+  plan.op(
+    kernels.causalConv,
+    {
+      out, x, w: taps, states, stateOffset: () => part.offset, rows: plan.liveRows(out), channels: out.columns,
+      taps: taps.rows, sequence: sequence ? 1 : 0,
+    },
+    { units: Math.ceil(out.columns / PANEL), flops: 2 * out.rows * out.columns * taps.rows },
+  );
 }
 
 export interface CachedAttention {
@@ -129,13 +153,17 @@ export interface CachedAttention {
  * Causal softmax attention over a cache, to which k and v go first: [rows, heads·headDim].
  * @param name  of its cache
  */
-export function cachedAttention(pass: Pass, { heads, q, k, v, keyHeads = heads, window, angles }: CachedAttention, name: string): Tensor {
+export function cachedAttention(
+  pass: Pass, { heads, q, k, v, keyHeads = heads, window, angles }: CachedAttention, name: string,
+): Tensor {
   const { plan, sequence, timelines: { states, positions }, state: { context } } = pass, headDim = q.columns / heads;
   const out = plan.rows("attention", q.rows, q.columns);
-  const cache = pass.state.cache(name, keyHeads * (headDim + headWidth(headDim)) * CACHE_PAGE * 4, window), rows = plan.liveRows(q), units = plan.liveRows(q, heads);
+  const cache = pass.state.cache(name, keyHeads * (headDim + headWidth(headDim)) * CACHE_PAGE * 4, window);
+  const rows = plan.liveRows(q);
+  const units = plan.liveRows(q, heads);
   const at = {
-    states, positions, cacheOffset: () => cache.offset, pageBytes: () => cache.pageBytes, rows, heads, headDim, sequence: sequence ? 1 : 0,
-    sharing: heads / keyHeads, ring: () => cache.ring,
+    states, positions, cacheOffset: () => cache.offset, pageBytes: () => cache.pageBytes, rows, heads, headDim,
+    sequence: sequence ? 1 : 0, sharing: heads / keyHeads, ring: () => cache.ring,
   };
   plan.op(kernels.cacheTokens, { q, k, v, angles, ...at, rotary: angles?.columns ?? 0 }, {
     units: sequence ? heads : units, flops: 6 * q.rows * q.columns, grain: sequence ? 1 : heads,

@@ -8,10 +8,14 @@ async function main(samples) {
   const model = await load(models["slab-deit-cifar10"]);
   const teller = await loadInWorker(models["slab-lm-stories"]);
   let story = "";
-  for await (const { text } of (await teller.session()).generate("Once upon a time", { maxTokens: 4, temperature: 0 })) {
+  for await (const { text } of (await teller.session()).generate("Once upon a time", {
+    maxTokens: 4, temperature: 0,
+  })) {
     story += text;
   }
-  return { labels: [(await model.classify(picture, { topK: 1 }))[0].label, story.startsWith(", there was") ? "cat" : story] };
+  return {
+    labels: [(await model.classify(picture, { topK: 1 }))[0].label, story.startsWith(", there was") ? "cat" : story],
+  };
 }
 
 const samples = new URL("/isolated/models/samples", location.href).href;
