@@ -318,9 +318,9 @@ function showStats(model: Model, session: Session, timing: Timing, seed: number)
   const line = (name: string, text: string): void => void process.stderr.write(`${name.padEnd(9)}${text}\n`);
   line(
     "prefill",
-    `${plural(timing.prefillTokens, "token")} in `
-      + `${milliseconds(timing.prefillMs)}${timing.prefillTokens > 0 ? `, ${stats.prefillTokensPerSecond.toFixed(0)} tokens/s` : ""}, `
-      + "up to the first new token",
+    `${plural(timing.prefillTokens, "token")} in ${milliseconds(timing.prefillMs)}`
+      + (timing.prefillTokens > 0 ? `, ${stats.prefillTokensPerSecond.toFixed(0)} tokens/s` : "")
+      + ", up to the first new token",
   );
   if (timing.decodeMs.length > 0)
     line(

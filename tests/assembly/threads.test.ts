@@ -71,7 +71,8 @@ async function start(build: Build, threads: number, { shape = tiny, finest = tru
 /** Keeps `count` cores busy until the returned function is called. */
 async function burn(count: number): Promise<() => Promise<void>> {
   const flags = new Int32Array(new SharedArrayBuffer(8));
-  const code = `const f = require("node:worker_threads").workerData; Atomics.add(f, 0, 1); while (!Atomics.load(f, 1));`;
+  const code = `const f = require("node:worker_threads").workerData;
+    Atomics.add(f, 0, 1); while (!Atomics.load(f, 1));`;
   const workers = Array.from(
     { length: count }, () => new Worker(code, { eval: true, execArgv: [], workerData: flags }),
   );
@@ -84,7 +85,7 @@ async function burn(count: number): Promise<() => Promise<void>> {
 
 for (const build of threaded) {
   for (const threads of [1, 2, 3]) {
-    test(`300 shared runs in the smallest chunks give the bits of one thread: ${build}, threads=${threads}`, async () => {
+    test(`300 shared runs in the smallest chunks have one thread's bits: ${build}, threads=${threads}`, async () => {
       const { plan, repeat, everyoneHelped, stop } = await start(build, threads);
       assert.ok(plan.ops.length >= 40);
       await everyoneHelped();

@@ -53,9 +53,10 @@ test("a small model that is asked again at once, and never waits, has its thread
   }));
 
 test("a process that may not start threads runs on one, and says why", () => {
+  const folder = fileURLToPath(new URL("../../models/pretrained/slab-deit-cifar10", import.meta.url));
   const script = `
     const { load } = await import(${JSON.stringify(new URL("../../dist/js/node/index.js", import.meta.url).href)});
-    const model = await load(${JSON.stringify(fileURLToPath(new URL("../../models/pretrained/slab-deit-cifar10", import.meta.url)))});
+    const model = await load(${JSON.stringify(folder)});
     for (let i = 0; i < 3; i++) await model.forward(new Float32Array(3 * 32 * 32));
     console.log(JSON.stringify(model.caps));`;
   const flag = Number.parseInt(process.versions.node) < 24 ? "--experimental-permission" : "--permission";
@@ -204,7 +205,7 @@ const throws = (call: () => void): Promise<void> => rejects(async () => call(), 
 for (const build of ["simd-threads", "relaxed-threads"] as const) {
   if (!builds.includes(build)) continue;
 
-  test(`a thread that is gone with a chunk: the run ends with an error, and the model says so from then on: ${build}`, async () => {
+  test(`a thread gone with a chunk: the run ends with an error, the model says so ever after: ${build}`, async () => {
     let gone = true;
     const runtime = await product(build, (claims) => {
       // takes a chunk as a thread would, and never does it

@@ -161,7 +161,7 @@ test("reset: as new, with nothing left of the past", () =>
   }));
 
 for (const { build, threads } of runs) {
-  test(`more sessions than slots: five taking turns equal each alone, bit for bit: ${build}, threads=${threads}`, async () => {
+  test(`more sessions than slots: five in turns equal each alone: ${build}, threads=${threads}`, async () => {
     const alone: Float32Array[][] = [];
     await withModel(async (model) => {
       for (let s = 0; s < 5; s++) {

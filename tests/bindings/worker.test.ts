@@ -51,7 +51,7 @@ test("images: the same logits, labels and facts, with threads of its own", () =>
     assert.ok((await model.profile({ rounds: 1 })).totalMs > 0);
   }, { threads: 2 }));
 
-test("sources: a folder, a Blob, a stream, buffers, an address; a stream is read, bytes are left with their owner", () =>
+test("sources: a folder, a Blob, a stream, buffers, an address; streams are read, bytes stay their owner's", () =>
   withFolder(tinyFolder, async (folder) => {
     const address = pathToFileURL(`${folder}/model.safetensors`);
     const weights = [new Blob([tinyFile]), new Blob([tinyFile]).stream(), tinyFile, tinyFile.buffer, address];

@@ -1,4 +1,5 @@
-// The training scripts, where PyTorch is: a few steps on the CPU, and the exported folders against slab-wasm. SLAB_PYTHON names another python3.
+// The training scripts, where PyTorch is: a few steps on the CPU, and the exported folders against slab-wasm.
+// SLAB_PYTHON names another python3.
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,21 +12,38 @@ const root = fileURLToPath(new URL("../..", import.meta.url)), python = process.
 
 /** What python says, or why it could not. */
 function run(args: readonly string[]): { code: number | null; text: string } {
-  const { status, stdout, stderr, error } = spawnSync(python, ["-B", ...args], { cwd: root, encoding: "utf8", timeout: 240_000 });
+  const { status, stdout, stderr, error } = spawnSync(python, ["-B", ...args], {
+    cwd: root, encoding: "utf8", timeout: 240_000,
+  });
   return { code: status, text: error ? error.message : `${stdout}${stderr}`.trim() };
 }
 
 const modules = run(["-c", "import torch, safetensors, tokenizers, numpy, PIL"]);
-const missing = modules.code !== 0 ? `${python} says: ${modules.text.split("\n").at(-1)}; install models/train/requirements.txt, or name another python by SLAB_PYTHON` : existsSync(join(root, "dist/js/node/index.js")) ? "" : "dist/ is missing: run npm run build";
+const missing =
+  modules.code !== 0
+    ? `${python} says: ${modules.text.split("\n").at(-1)}; install models/train/requirements.txt, or name `
+      + "another python by SLAB_PYTHON"
+    : existsSync(join(root, "dist/js/node/index.js"))
+      ? ""
+      : "dist/ is missing: run npm run build";
 if (missing) console.log(`skipped: training needs PyTorch, and ${missing}`);
 const trainTest = missing ? test.skip : test;
 
 interface Parity {
-  readonly runs: readonly { readonly run: string; readonly rows: number; readonly error: number; readonly same_best: number; readonly ok: boolean }[];
+  readonly runs: readonly {
+    readonly run: string;
+    readonly rows: number;
+    readonly error: number;
+    readonly same_best: number;
+    readonly ok: boolean;
+  }[];
 }
 
 /** Trains into a folder of its own, then compares. */
-function trained(script: string, data: (folder: string) => string, options: readonly string[], use: (folder: string, parity: Parity) => void): void {
+function trained(
+  script: string, data: (folder: string) => string, options: readonly string[],
+  use: (folder: string, parity: Parity) => void,
+): void {
   const folder = mkdtempSync(join(tmpdir(), "slab-train-")), out = join(folder, "out");
   try {
     const training = run([`models/train/${script}`, data(folder), out, "--device", "cpu", "--seed", "1", ...options]);
@@ -39,7 +57,8 @@ function trained(script: string, data: (folder: string) => string, options: read
 }
 
 trainTest("a classifier trained on folders of pictures has PyTorch's logits here", () => {
-  const samples = join(root, "models/samples"), pictures = readdirSync(samples).filter((file) => /\.(png|jpg|webp)$/.test(file));
+  const samples = join(root, "models/samples");
+  const pictures = readdirSync(samples).filter((file) => /\.(png|jpg|webp)$/.test(file));
   const sorted = (folder: string): string => {
     for (const file of pictures) {
       const label = join(folder, "pictures", file.slice(0, -extname(file).length));
@@ -48,23 +67,35 @@ trainTest("a classifier trained on folders of pictures has PyTorch's logits here
     }
     return join(folder, "pictures");
   };
-  trained("train_vision.py", sorted, ["--size", "16", "--patch", "4", "--dim", "24", "--depth", "2", "--heads", "3", "--epochs", "4", "--batch", "4"], (out, { runs }) => {
-    assert.equal(readdirSync(out).sort(), ["config.json", "model.safetensors", "training.json"]);
-    const config = JSON.parse(readFileSync(join(out, "config.json"), "utf8")) as { id2label: Record<string, string> };
-    assert.equal(Object.values(config.id2label), pictures.map((file) => file.slice(0, -extname(file).length)).sort());
-    assert.equal(runs.map(({ rows, ok }) => [rows, ok]), [[2, true], [2, true]]);
-  });
+  trained(
+    "train_vision.py",
+    sorted,
+    ["--size", "16", "--patch", "4", "--dim", "24", "--depth", "2", "--heads", "3", "--epochs", "4", "--batch", "4"],
+    (out, { runs }) => {
+      assert.equal(readdirSync(out).sort(), ["config.json", "model.safetensors", "training.json"]);
+      const config = JSON.parse(readFileSync(join(out, "config.json"), "utf8")) as { id2label: Record<string, string> };
+      assert.equal(Object.values(config.id2label), pictures.map((file) => file.slice(0, -extname(file).length)).sort());
+      assert.equal(runs.map(({ rows, ok }) => [rows, ok]), [[2, true], [2, true]]);
+    },
+  );
 });
 
 for (const type of ["slab_lm", "slab_llama"]) {
   trainTest(`a ${type} trained on a text has PyTorch's logits here, at once and token by token`, () =>
-    trained("train_language.py", () => join(root, "README.md"), [
-      "--type", type, "--vocab", "300", "--dim", "24", "--depth", "2", "--heads", "3", "--hidden", "40", "--length", "40", "--batch", "4", "--steps", "4",
-    ], (out, { runs }) => {
-      assert.equal(readdirSync(out).sort(), ["config.json", "model.safetensors", "tokenizer.json", "training.json"]);
-      assert.is(runs.length, 4);
-      for (const { ok, rows, same_best: best } of runs) assert.ok(ok && rows >= 40 && best === rows);
-    }));
+    trained(
+      "train_language.py",
+      () => join(root, "README.md"),
+      [
+        "--type", type, "--vocab", "300", "--dim", "24", "--depth", "2", "--heads", "3", "--hidden", "40", "--length",
+        "40", "--batch", "4", "--steps", "4",
+      ],
+      (out, { runs }) => {
+        assert.equal(readdirSync(out).sort(), ["config.json", "model.safetensors", "tokenizer.json", "training.json"]);
+        assert.is(runs.length, 4);
+        for (const { ok, rows, same_best: best } of runs) assert.ok(ok && rows >= 40 && best === rows);
+      },
+    ),
+  );
 }
 
 trainTest("a text is trained on for as long as was asked, even where that is less than a step", () => {
@@ -114,7 +145,9 @@ trainTest("what is wrong with an argument is one line", () => {
 });
 
 trainTest("parity: a difference beyond the tolerance, and a folder without a model, are failures", () => {
-  const { code, text } = run(["models/train/check_parity.py", "models/pretrained/slab-deit-cifar10", "--tolerance", "1e-12"]);
+  const { code, text } = run([
+    "models/train/check_parity.py", "models/pretrained/slab-deit-cifar10", "--tolerance", "1e-12",
+  ]);
   assert.is(code, 1, text);
   assert.match(text, /TOO LARGE/);
   const absent = run(["models/train/check_parity.py", "models/samples"]);

@@ -89,7 +89,8 @@ once("the tarball of models: under 12 MB, found by name, in every build, also by
     }
     const program = `
       const { load } = await import("slab-wasm"), model = await load("slab-deit-cifar10");
-      const [best] = await model.classify(await require("node:fs/promises").readFile("node_modules/slab-wasm-models/samples/cat.png"));
+      const cat = require("node:fs").readFileSync("node_modules/slab-wasm-models/samples/cat.png");
+      const [best] = await model.classify(cat);
       console.log(best.label);`;
     const ran = spawnSync(process.execPath, ["--input-type=commonjs", "-e", `(async () => {${program}})()`], {
       cwd: folder, encoding: "utf8",

@@ -35,8 +35,10 @@ test("the writer: widest first, then by name, aligned, exact bytes", () => {
     { name: "e", dtype: "U8", shape: [1], data: new Uint8Array([11]) },
   ], { format: "pt" });
   const json =
-    '{"__metadata__":{"format":"pt"},"d":{"dtype":"I64","shape":[1],"data_offsets":[0,8]},"a":{"dtype":"F32","shape":[],"data_offsets":[8,12]},'
-    + '"c":{"dtype":"F32","shape":[1],"data_offsets":[12,16]},"b":{"dtype":"F16","shape":[1],"data_offsets":[16,18]},"e":{"dtype":"U8","shape":[1],"data_offsets":[18,19]}}';
+    '{"__metadata__":{"format":"pt"},"d":{"dtype":"I64","shape":[1],"data_offsets":[0,8]},'
+    + '"a":{"dtype":"F32","shape":[],"data_offsets":[8,12]},'
+    + '"c":{"dtype":"F32","shape":[1],"data_offsets":[12,16]},'
+    + '"b":{"dtype":"F16","shape":[1],"data_offsets":[16,18]},"e":{"dtype":"U8","shape":[1],"data_offsets":[18,19]}}';
   const padded = json.padEnd(Math.ceil(json.length / 8) * 8);
   assert.is(new DataView(file.buffer).getBigUint64(0, true), BigInt(padded.length));
   assert.is(new TextDecoder().decode(file.subarray(8, 8 + padded.length)), padded);
