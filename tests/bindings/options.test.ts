@@ -50,7 +50,7 @@ const LOAD: readonly [name: string, remedy: string][] = [
   [
     "revision",
     "it has threads, deterministic, dtype, config, sessions, context, signal, "
-      + "onProgress, onDownload, cache, wasm, build",
+      + "onProgress, onDownload, headers, fetch, cache, wasm, build",
   ],
 ];
 
