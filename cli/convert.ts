@@ -25,8 +25,7 @@ config.json beside model.safetensors, or a name of slab list; OUT is a new folde
 
 ${HELP_OF.dtype}
   --layout KIND     of int8: relaxed or plain, the builds that will load it; default: this host's
-  --unpacked        the network's tensors as they are, for any --dtype later and for other programs; with --dtype int8
-                    each row of a matrix rounded to seven bits and a scale: a small file for every build and dtype
+  --unpacked        the tensors as they are, for any --dtype later; with --dtype int8 in seven bits a weight, for the same
   --config NAME     a preset of slab list, or the path of a config.json, instead of what is there or recognised
   --dict NAME       of a PyTorch file with several: the dict of tensors to take, e.g. state_dict_ema
   --labels FILE     names of the classes, one a line, for config.json
@@ -48,7 +47,8 @@ export async function run(args: readonly string[]): Promise<void> {
   const { layout, unpacked } = values;
   if (layout !== undefined && layout !== "relaxed" && layout !== "plain") throw new RangeError(`--layout is ${JSON.stringify(layout)}, expected relaxed or plain`);
   if (unpacked && (layout !== undefined || !["int8", undefined].includes(values.dtype as string | undefined))) {
-    throw new RangeError("--unpacked keeps tensors as they are, or rounds them with --dtype int8: leave out --layout and any other --dtype");
+    throw new RangeError("--unpacked keeps tensors as they are, or rounds them with --dtype int8: "
+      + "leave out --layout and any other --dtype");
   }
   const options = await loadOptions(parsed);
   const file = join(target, "model.safetensors");
@@ -85,7 +85,9 @@ export async function run(args: readonly string[]): Promise<void> {
         ...(recognised ? { recognised: { preset: recognised.preset ?? null, config: recognised.config, assumed: recognised.assumed } } : {}), ...(dict === undefined ? {} : { dict }),
       });
     }
-    const weights = packed ? `weights ${packed.dtype}, ${bytes(size)}, ${plural(packed.norms, "norm")} folded in` : `tensors ${values.dtype ? "rounded to int8" : "as they were"}, ${bytes(size)}`;
+    const weights = packed
+      ? `weights ${packed.dtype}, ${bytes(size)}, ${plural(packed.norms, "norm")} folded in`
+      : `tensors ${values.dtype ? "rounded to int8" : "as they were"}, ${bytes(size)}`;
     out(`${printable(target)}: ${files.map(printable).join(", ")}; ${weights}`);
   } finally {
     progress.clear();
@@ -105,14 +107,16 @@ export function describe(given: string, { config, recognised, checkpoint: { meta
 
 /** The tensors that the network reads, as safetensors in `target`. */
 export async function writeUnpacked(
-  { checkpoint, config }: OpenedModel, target: string, onProgress: (done: number, total: number) => void, write = writeTensors,
+  { checkpoint, config }: OpenedModel, target: string, onProgress: (done: number, total: number) => void,
+  write = writeTensors,
 ): Promise<number> {
   if (packedOf(checkpoint)) throw new RangeError(`${checkpoint.name} is packed already, its tensors are folded: give the original checkpoint`);
   // asks for every tensor by name and shape, and reads none
   build(new Plan({ type: "f32", relaxed: false }), checkpoint, config);
   const unasked = new Set(checkpoint.unasked());
   await mkdir(target, { recursive: true });
-  return write(join(target, "model.safetensors"), checkpoint, checkpoint.names().filter((name) => !unasked.has(name)), onProgress);
+  const names = checkpoint.names().filter((name) => !unasked.has(name));
+  return write(join(target, "model.safetensors"), checkpoint, names, onProgress);
 }
 
 /** What is beside a language model's weights. */

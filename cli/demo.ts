@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// npm start: classifies the sample pictures and writes a paragraph with the trained models of the clone, or of slab-wasm-models, and says what that took.
+// npm start: classifies the sample pictures and writes a paragraph with the trained models of the clone, and says what
+// that took.
 import { readdir, readFile } from "node:fs/promises";
 import { extname, join } from "node:path";
 import type { Model } from "../bindings/index.ts";

@@ -53,7 +53,9 @@ export async function run(args: readonly string[]): Promise<void> {
   const head = ["dim", "depth", "heads", "input", "attention", "parameters", "work"];
   for (const line of table(["preset", ...head], presets.map(({ name, config }) => [name, ...cells(config)]))) out(line);
   out("");
-  if (folders.length === 0) return out("no trained models here: npm i slab-wasm-models installs two, slab pull downloads the paper's");
+  if (folders.length === 0) {
+    return out("no trained models here: npm i slab-wasm-models installs two, slab pull downloads the paper's");
+  }
   const rows = models.map(({ name, folder, bytes: size, config }) => [printable(name), ...cells(config), bytes(size), printable(shorter(folder))]);
   for (const line of table(["model", ...head, "file", "folder"], rows)) out(line);
   for (const { name, error } of unknown) out(`${printable(name)} cannot be loaded: ${printable(error)}`);

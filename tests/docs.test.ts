@@ -1,5 +1,6 @@
 // The documentation against what it is about: links and anchors lead somewhere, programs parse, those marked `run` run
-// in a clone, those marked `run installed` where npm has installed the packages, and lists of options and methods have every name of their types and no other.
+// in a clone, those marked `run installed` where npm has installed the packages, and lists of options and methods have
+// every name of their types and no other.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -79,7 +80,8 @@ for (const page of [...front, ...manual]) {
   scripts.filter(({ info }) => info.includes("run")).forEach(({ info, code }, i) => {
     const place = info.includes("installed") ? "where both packages are installed" : "in a clone";
     test(`${page}: program ${i + 1} runs ${place}`, () => {
-      const options = { cwd: info.includes("installed") ? installed() : root, input: code, encoding: "utf8", timeout: 60_000 } as const;
+      const cwd = info.includes("installed") ? installed() : root;
+      const options = { cwd, input: code, encoding: "utf8", timeout: 60_000 } as const;
       const { status, stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-"], options);
       assert.equal([status, stderr], [0, ""]);
       assert.ok(stdout.length > 0, "it printed nothing");

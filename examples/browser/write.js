@@ -52,7 +52,8 @@ export async function startWriting() {
     if (points.length > 400) points = points.filter((_, i) => i % 2 === 0);
     times = [];
     plot();
-    status.say(`Token ${session.position}: ${median.toFixed(2)} ms, ${(1000 / median).toFixed(0)} tokens/s; state ${(session.stateBytes / 1024).toFixed(0)} KiB.`);
+    const speed = `${median.toFixed(2)} ms, ${(1000 / median).toFixed(0)} tokens/s`;
+    status.say(`Token ${session.position}: ${speed}; state ${(session.stateBytes / 1024).toFixed(0)} KiB.`);
   }
 
   /** Goes on for so many tokens: how many came, and whether the model ended its story before. */

@@ -2,7 +2,8 @@
 import { load } from "slab-wasm";
 
 const models = new URL("../../models/pretrained/", import.meta.url);
-const vision = await load(new URL("slab-deit-cifar10", models)), language = await load(new URL("slab-lm-stories", models));
+const vision = await load(new URL("slab-deit-cifar10", models));
+const language = await load(new URL("slab-lm-stories", models));
 
 /** The continuation of a text, as it comes; it ends when the reader goes away. */
 async function* story(prompt: string): AsyncGenerator<string> {

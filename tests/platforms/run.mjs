@@ -29,7 +29,8 @@ async function main() {
   const write = (/** @type {object} */ more) => writeFileSync(fixture, JSON.stringify({ pixels: [...syntheticInput(golden.input_key, 3 * 32 * 32)], logits: golden.logits, ...more }));
   write({});
   const [own, packaged] = ["slab-wasm", "slab-wasm-models"].map((name) => join(project, "node_modules", name));
-  writeFileSync(join(project, "ten.mjs"), /```js run[^\n]*\n([^]*?)```/.exec(readFileSync(join(root, "README.md"), "utf8"))?.[1] ?? "");
+  const readme = readFileSync(join(root, "README.md"), "utf8");
+  writeFileSync(join(project, "ten.mjs"), /```js run[^\n]*\n([^]*?)```/.exec(readme)?.[1] ?? "");
   const server = await serve({ "package": own, packaged, models, "hosts": join(project, "hosts"), "fixture.json": fixture, "page.html": join(here, "hosts/page.html") });
   const place = { project, fixture, models, origin: server.origin };
   /** @type {Entry[]} */
