@@ -182,7 +182,10 @@ export function inState(offset: usize, bytes: u64): bool {
   return offset <= stateBytes && bytes <= <u64>(stateBytes - offset);
 }
 
-/** A cache of keys and values that has room for the context, or `ring` pages; `own` bytes of each, page 0 `offset` bytes into a state. */
+/**
+ * A cache of keys and values that has room for the context, or `ring` pages; `own` bytes of each, page 0
+ * `offset` bytes into a state.
+ */
 export function cacheInState(offset: usize, pageBytes: usize, own: u64, ring: i32): bool {
   const pages = ring ? <u64>ring : (<u64>context + CACHE_PAGE - 1) / CACHE_PAGE;
   return pages > 0 && pages <= <u64>MOST && inState(offset, woven(<i32>pages, pageBytes, own));

@@ -1,4 +1,5 @@
-// What the WebAssembly module exports: the executor, the packing of weights, and every kernel, for tests and benchmarks.
+// What the WebAssembly module exports: the executor, the packing of weights, and every kernel,
+// for tests and benchmarks.
 export { initialise, relaxedSimd } from "./simd";
 export { packPanel, packPanels, unpackTable } from "./kernels/pack";
 export { runPlan } from "./plan";

@@ -1,5 +1,5 @@
-// The shape of an op record, and what kernels' arguments may be. Plain constants, imported by bindings/ too. The ops' own numbers stand
-// in the tags over their kernels.
+// The shape of an op record, and what kernels' arguments may be. Plain constants, imported by bindings/ too. The ops'
+// own numbers stand in the tags over their kernels.
 // Record: i32 opcode, i32 units, i32 units per chunk, then the kernel's arguments after (begin, end), in order.
 
 export const OP_BYTES = 104;
@@ -38,7 +38,10 @@ export const DECAY_VALUE = 3;
 export const NORMALISE = 1;
 export const READ_BEFORE = 2;
 
-/** Instructions of map, operation | leaf << 8: first those with a leaf, or the stack, on their right side, then those with one side. */
+/**
+ * Instructions of map, operation | leaf << 8: first those with a leaf, or the stack, on their right side,
+ * then those with one side.
+ */
 export const MAP_PUSH = 1;
 export const MAP_ADD = 2;
 export const MAP_SUB = 3;

@@ -20,10 +20,14 @@ export function peakRead(from: usize, bytes: usize, out: usize): void {
   let p0 = from, p1 = from + stream, p2 = p1 + stream, p3 = p2 + stream;
   let s0 = i32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
   for (let lines = stream >> 6; lines > 0; --lines) {
-    s0 = v128.xor(s0, v128.load(p0)); s1 = v128.xor(s1, v128.load(p1)); s2 = v128.xor(s2, v128.load(p2)); s3 = v128.xor(s3, v128.load(p3));
-    s0 = v128.xor(s0, v128.load(p0, 16)); s1 = v128.xor(s1, v128.load(p1, 16)); s2 = v128.xor(s2, v128.load(p2, 16)); s3 = v128.xor(s3, v128.load(p3, 16));
-    s0 = v128.xor(s0, v128.load(p0, 32)); s1 = v128.xor(s1, v128.load(p1, 32)); s2 = v128.xor(s2, v128.load(p2, 32)); s3 = v128.xor(s3, v128.load(p3, 32));
-    s0 = v128.xor(s0, v128.load(p0, 48)); s1 = v128.xor(s1, v128.load(p1, 48)); s2 = v128.xor(s2, v128.load(p2, 48)); s3 = v128.xor(s3, v128.load(p3, 48));
+    s0 = v128.xor(s0, v128.load(p0)); s1 = v128.xor(s1, v128.load(p1));
+    s2 = v128.xor(s2, v128.load(p2)); s3 = v128.xor(s3, v128.load(p3));
+    s0 = v128.xor(s0, v128.load(p0, 16)); s1 = v128.xor(s1, v128.load(p1, 16));
+    s2 = v128.xor(s2, v128.load(p2, 16)); s3 = v128.xor(s3, v128.load(p3, 16));
+    s0 = v128.xor(s0, v128.load(p0, 32)); s1 = v128.xor(s1, v128.load(p1, 32));
+    s2 = v128.xor(s2, v128.load(p2, 32)); s3 = v128.xor(s3, v128.load(p3, 32));
+    s0 = v128.xor(s0, v128.load(p0, 48)); s1 = v128.xor(s1, v128.load(p1, 48));
+    s2 = v128.xor(s2, v128.load(p2, 48)); s3 = v128.xor(s3, v128.load(p3, 48));
     p0 += 64; p1 += 64; p2 += 64; p3 += 64;
   }
   v128.store(out, v128.xor(v128.xor(s0, s1), v128.xor(s2, s3)));

@@ -1,6 +1,7 @@
-// The executor. A plan is a flat list of op records; a run walks it, op after op. Each op's work is cut into chunks that
-// threads take by compare-and-swap; whoever finishes the last chunk opens the next op. No thread waits for another that holds no
-// work, so a thread that is late, or that another process has pushed off its core, costs nothing but its help.
+// The executor. A plan is a flat list of op records; a run walks it, op after op. Each op's work is cut into
+// chunks that threads take by compare-and-swap; whoever finishes the last chunk opens the next op. No thread
+// waits for another that holds no work, so a thread that is late, or that another process has pushed off its
+// core, costs nothing but its help.
 import { CLAIM, DONE, PATIENCE, RUN_EPOCH, RUN_LENGTH, RUN_PLAN, SLEEPERS, STOPPED } from "./header";
 import { runOp } from "./dispatch";
 import { OP_BYTES } from "./opcodes";
@@ -22,7 +23,10 @@ function wholeChunks(units: i32, grain: i32): i32 {
   return max(0, (units + grain - 1) / grain - 2);
 }
 
-/** Units of each of the last chunks: half a grain or less, so that nobody waits long for the very last. An op of two grains or fewer has no others. */
+/**
+ * Units of each of the last chunks: half a grain or less, so that nobody waits long for the very last. An op of two
+ * grains or fewer has no others.
+ */
 // @ts-ignore: decorator
 @inline
 function lastGrain(units: i32, grain: i32): i32 {
@@ -31,11 +35,17 @@ function lastGrain(units: i32, grain: i32): i32 {
 }
 
 function chunks(record: usize): i32 {
-  const units = load<i32>(record, 4), grain = load<i32>(record, 8), whole = wholeChunks(units, grain), last = lastGrain(units, grain);
+  const units = load<i32>(record, 4);
+  const grain = load<i32>(record, 8);
+  const whole = wholeChunks(units, grain);
+  const last = lastGrain(units, grain);
   return whole + (units - whole * grain + last - 1) / last;
 }
 
-/** Opens `length` ops from `plan` for all threads. The caller then takes part as thread 0, which returns when all is done. */
+/**
+ * Opens `length` ops from `plan` for all threads. The caller then takes part as thread 0, which
+ * returns when all is done.
+ */
 export function openRun(plan: usize, length: i32): void {
   const epoch = <i32>(atomic.load<i64>(CLAIM) >> 32);
   store<usize>(RUN_PLAN, plan);
@@ -72,7 +82,9 @@ export function takePart(thread: i32): i32 {
       const index = epoch - load<i32>(RUN_EPOCH);
       const record = load<usize>(RUN_PLAN) + <usize>index * OP_BYTES;
       const units = load<i32>(record, 4), grain = load<i32>(record, 8), total = chunks(record);
-      const chunk = total - left, whole = wholeChunks(units, grain), size = chunk < whole ? grain : lastGrain(units, grain);
+      const chunk = total - left;
+      const whole = wholeChunks(units, grain);
+      const size = chunk < whole ? grain : lastGrain(units, grain);
       const begin = chunk < whole ? chunk * grain : whole * grain + (chunk - whole) * size;
       runOp(record, begin, min(begin + size, units), thread);
       if (atomic.add<i32>(DONE, 1) + 1 == total) {

@@ -1,5 +1,6 @@
 // What several kernels share: multiply-add, horizontal sums, exp, GELU, SiLU.
-// V8 rebuilds a splatted constant at every use inside a loop, so constants live in the memory header and are loaded before loops.
+// V8 rebuilds a splatted constant at every use inside a loop, so constants live in the memory header and
+// are loaded before loops.
 import { CONSTANTS } from "./header";
 
 /** a·b + c: fused in the relaxed builds, rounded twice in the others. */
@@ -10,7 +11,10 @@ export function madd(a: v128, b: v128, c: v128): v128 {
   else return f32x4.add(f32x4.mul(a, b), c);
 }
 
-/** The first half of madd(a, b, c), for a loop that begins a second product before it adds the first: what addProduct takes. */
+/**
+ * The first half of madd(a, b, c), for a loop that begins a second product before it adds the
+ * first: what addProduct takes.
+ */
 // @ts-ignore: decorator
 @inline
 export function product(a: v128, b: v128): v128 {
@@ -31,7 +35,10 @@ export function addProduct(p: v128, b: v128, c: v128): v128 {
 @inline
 export const BYTE_DOT: bool = ASC_FEATURE_RELAXED_SIMD;
 
-/** Products of the bytes of a, signed, and b, 0 … 127, added in pairs: exact while no pair is beyond i16. Only where BYTE_DOT. */
+/**
+ * Products of the bytes of a, signed, and b, 0 … 127, added in pairs: exact while no pair is beyond
+ * i16. Only where BYTE_DOT.
+ */
 // @ts-ignore: decorator
 @inline
 export function bytePairs(a: v128, b: v128): v128 {
@@ -135,12 +142,16 @@ export function gelu(x: v128): v128 {
   return f32x4.mul(x, f32x4.add(constantAt(0), f32x4.div(f32x4.mul(c, p), q)));
 }
 
-/** GELU of eight neighbours in each of two rows, in place, with the bits of gelu(): constants are loaded once for four vectors. */
+/**
+ * GELU of eight neighbours in each of two rows, in place, with the bits of gelu(): constants are
+ * loaded once for four vectors.
+ */
 // @ts-ignore: decorator
 @inline
 export function geluTwoRows(at: usize, bt: usize): void {
   let k = constantAt(1);
-  let c0 = f32x4.pmin(v128.load(at), k), c1 = f32x4.pmin(v128.load(at, 16), k), c2 = f32x4.pmin(v128.load(bt), k), c3 = f32x4.pmin(v128.load(bt, 16), k);
+  let c0 = f32x4.pmin(v128.load(at), k), c1 = f32x4.pmin(v128.load(at, 16), k);
+  let c2 = f32x4.pmin(v128.load(bt), k), c3 = f32x4.pmin(v128.load(bt, 16), k);
   k = constantAt(2); c0 = f32x4.pmax(c0, k); c1 = f32x4.pmax(c1, k); c2 = f32x4.pmax(c2, k); c3 = f32x4.pmax(c3, k);
   const u0 = f32x4.mul(c0, c0), u1 = f32x4.mul(c1, c1), u2 = f32x4.mul(c2, c2), u3 = f32x4.mul(c3, c3);
   let b = constantAt(8);
@@ -182,12 +193,20 @@ export function exp4(x: v128): v128 {
   return i32x4.add(p, i32x4.shl(shifted, 23));
 }
 
-/** Eight floats in place, x → e^(x − peak), none above peak; returns the sum of the two halves. Twice exp4 with each constant loaded once. */
+/**
+ * Eight floats in place, x → e^(x − peak), none above peak; returns the sum of the two halves. Twice exp4 with
+ * each constant loaded once.
+ */
 // @ts-ignore: decorator
 @inline
 export function exp8(at: usize, peak: v128): v128 {
-  const least = constantAt(25), log2e = constantAt(16), round = constantAt(17), high = constantAt(18), low = constantAt(19);
-  const x0 = f32x4.pmax(f32x4.sub(v128.load(at), peak), least), x1 = f32x4.pmax(f32x4.sub(v128.load(at, 16), peak), least);
+  const least = constantAt(25);
+  const log2e = constantAt(16);
+  const round = constantAt(17);
+  const high = constantAt(18);
+  const low = constantAt(19);
+  const x0 = f32x4.pmax(f32x4.sub(v128.load(at), peak), least);
+  const x1 = f32x4.pmax(f32x4.sub(v128.load(at, 16), peak), least);
   const s0 = f32x4.add(f32x4.mul(x0, log2e), round), s1 = f32x4.add(f32x4.mul(x1, log2e), round);
   const n0 = f32x4.sub(s0, round), n1 = f32x4.sub(s1, round);
   const r0 = madd(n0, low, madd(n0, high, x0)), r1 = madd(n1, low, madd(n1, high, x1));

@@ -1,5 +1,6 @@
-// A model in one file: header, tables, plan, packed weights. The file is a piece of memory: where it is read to is fixed, so every address
-// in it is right as it stands. Plain numbers, imported by bindings/ too. All fields are little-endian 32-bit words unless said otherwise.
+// A model in one file: header, tables, plan, packed weights. The file is a piece of memory: where it is read to is
+// fixed, so every address in it is right as it stands. Plain numbers, imported by bindings/ too. All fields are
+// little-endian 32-bit words unless said otherwise.
 
 /** Where the file lies in memory. Below: constants of the kernels, the program's own data, its arguments. */
 export const FILE_BASE = 131072;
@@ -39,7 +40,10 @@ export const INPUTS = 52;
 export const SCRATCH = 56;
 export const PRIVATE_SCRATCH = 60;
 export const PRIVATE_SCRATCH_BYTES = 64;
-/** Address and number of live fields, three words each: program, address, factor. Before a run with r rows the word there becomes r · factor. */
+/**
+ * Address and number of live fields, three words each: program, address, factor. Before a run with r rows the word
+ * there becomes r · factor.
+ */
 export const LIVE = 68;
 export const LIVE_COUNT = 72;
 export const LIVE_WORDS = 3;
@@ -70,7 +74,10 @@ export const MEAN = 144;
 export const STD = 156;
 
 // of a language model
-/** i32 [prefill capacity], i32 [1] twice; i32 [decode capacity] thrice: token ids, addresses of states, positions. In memory in this order. */
+/**
+ * i32 [prefill capacity], i32 [1] twice; i32 [decode capacity] thrice: token ids, addresses of states, positions.
+ * In memory in this order.
+ */
 export const PREFILL_IDS = 168;
 export const PREFILL_STATE = 172;
 export const PREFILL_POSITION = 176;

@@ -1,4 +1,5 @@
-// What element-wise formulas cost: the gates of one RWKV-7 layer of 768 channels, as maps, for a token and for a prompt's rows.
+// What element-wise formulas cost: the gates of one RWKV-7 layer of 768 channels, as maps, for a token
+// and for a prompt's rows.
 import { readFileSync } from "node:fs";
 import { THREAD_SCRATCH, TILE_ROWS } from "../assembly/header.ts";
 import { instantiate } from "../bindings/run/kernels.ts";
@@ -21,9 +22,13 @@ export interface GateResult {
   readonly nanosecondsPerNumber: number;
 }
 
-/** Token shift of six branches, tanh of the decay's low rank, decay, value, gates, key, the MLP's squared ReLU: 12 formulas a layer. */
+/**
+ * Token shift of six branches, tanh of the decay's low rank, decay, value, gates, key, the MLP's squared
+ * ReLU: 12 formulas a layer.
+ */
 function record(plan: Plan, rows: number): void {
-  const many = (name: string, columns = DIM): Tensor => plan.rows(name, rows, columns), one = (name: string): Tensor => plan.rows(name, 1, DIM);
+  const many = (name: string, columns = DIM): Tensor => plan.rows(name, rows, columns);
+  const one = (name: string): Tensor => plan.rows(name, 1, DIM);
   const x = many("x"), shifted = many("shifted");
   for (const branch of ["r", "w", "k", "v", "a", "g"]) map(plan, lerp(x, shifted, one(`x_${branch}`)));
   map(plan, tanh(many("w rank", 64)));

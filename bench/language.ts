@@ -1,5 +1,5 @@
-// SLAB-LM: decode against the memory bandwidth and the peer, prefill against the arithmetic peak, many sessions in one step, and the
-// time of a token from the beginning of a text to far into it.
+// SLAB-LM: decode against the memory bandwidth and the peer, prefill against the arithmetic peak, many sessions in one
+// step, and the time of a token from the beginning of a text to far into it.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { load } from "../bindings/index.ts";
@@ -9,7 +9,8 @@ import { timeInTurn } from "./measure.ts";
 import { openStepPeer } from "./peers.ts";
 
 const folder = fileURLToPath(new URL("../models/pretrained/slab-lm-books", import.meta.url));
-const texts = ["../README.md", "../LICENSE", "../bindings/plan.ts", "../assembly/kernels/matmul.ts"].map((path) => readFileSync(new URL(path, import.meta.url), "utf8")).join("\n");
+const texts = ["../README.md", "../LICENSE", "../bindings/plan/plan.ts", "../assembly/kernels/matmul.ts"]
+  .map((path) => readFileSync(new URL(path, import.meta.url), "utf8")).join("\n");
 
 export interface DecodeResult {
   readonly build: string;
@@ -32,7 +33,8 @@ export function weightsPerToken({ plan }: Model): number {
   const decode = plan.programs.find((p) => p.name === "decode")!;
   for (const op of plan.ops.slice(decode.first, decode.last)) {
     for (const arg of op.args) {
-      if (typeof arg !== "object" || !("region" in arg) || arg.region !== "weights" || op.name === "embed" || tensors.has(arg)) continue;
+      if (typeof arg !== "object" || !("region" in arg) || arg.region !== "weights" || op.name === "embed"
+        || tensors.has(arg)) continue;
       tensors.add(arg);
       bytes += arg.bytes;
     }
@@ -54,20 +56,29 @@ export async function benchDecode(budgetMs: number, kinds: readonly ("simd" | "r
   const results: DecodeResult[] = [];
   const peer = await openStepPeer("slab_lm_step");
   for (const kind of kinds) {
-    const variants = ([[1, "f32"], [2, "f32"], [1, "int8"], [1, "int4"]] as const).map(([threads, dtype]) => ({ key: `${dtype} ${threads}`, threads, dtype }));
-    const models = await Promise.all(variants.map(({ threads, dtype }) => load(folder, { threads, dtype, build: threads > 1 ? `${kind}-threads` : kind, sessions: 1 })));
+    const variants = ([[1, "f32"], [2, "f32"], [1, "int8"], [1, "int4"]] as const).map(
+      ([threads, dtype]) => ({ key: `${dtype} ${threads}`, threads, dtype }),
+    );
+    const models = await Promise.all(variants.map(({ threads, dtype }) => load(
+      folder, { threads, dtype, build: threads > 1 ? `${kind}-threads` : kind, sessions: 1 },
+    )));
     const sessions = await Promise.all(models.map((model) => sessionAt(model, 100)));
     const peak = loadPeak(kind);
     const times = await timeInTurn({
-      read: () => peak.read(), ...Object.fromEntries(variants.map(({ key }, i) => [key, () => sessions[i]!.decode(17)])), ...(peer ? { peer: () => peer.run() } : {}),
+      read: () => peak.read(),
+      ...Object.fromEntries(variants.map(({ key }, i) => [key, () => sessions[i]!.decode(17)])),
+      ...(peer ? { peer: () => peer.run() } : {}),
     }, budgetMs);
     const bandwidth = peak.bytes / times.read!.bestMs / 1e6;
     for (const [i, { key, dtype }] of variants.entries()) {
       const model = models[i]!, { bestMs, medianMs } = times[key]!;
       const rate = (weightsPerToken(model) + 2 * model.plan.state!.bytes) / bestMs / 1e6;
       results.push({
-        build: model.caps.build, dtype, overF32: times["f32 1"]!.bestMs / bestMs, threads: model.caps.threads, bestMs, medianMs, gigabytesPerSecond: rate, fraction: rate / bandwidth,
-        ...(peer ? { peer: { name: peer.name, ratio: times.peer!.bestMs / bestMs, medianRatio: times.peer!.medianMs / medianMs } } : {}),
+        build: model.caps.build, dtype, overF32: times["f32 1"]!.bestMs / bestMs, threads: model.caps.threads, bestMs,
+        medianMs, gigabytesPerSecond: rate, fraction: rate / bandwidth,
+        ...(peer ? { peer: {
+          name: peer.name, ratio: times.peer!.bestMs / bestMs, medianRatio: times.peer!.medianMs / medianMs,
+        } } : {}),
       });
       model.dispose();
     }
@@ -85,16 +96,25 @@ export interface PrefillResult {
 }
 
 /** Prefill of `tokens` tokens on one thread, against the multiply-add peak of the same turn. */
-export async function benchPrefill(budgetMs: number, kinds: readonly ("simd" | "relaxed")[], tokens = 512): Promise<PrefillResult[]> {
+export async function benchPrefill(
+  budgetMs: number, kinds: readonly ("simd" | "relaxed")[], tokens = 512,
+): Promise<PrefillResult[]> {
   const results: PrefillResult[] = [];
   for (const kind of kinds) {
     const model = await load(folder, { threads: 1, build: kind, sessions: 1 });
     const ids = model.tokenizer!.encode(texts).subarray(0, tokens), peak = loadPeak(kind), session = model.session();
     const program = model.plan.programs.find((p) => p.name === "prefill")!;
-    const flopsPerToken = model.plan.ops.slice(program.first, program.last).reduce((sum, op) => sum + op.flops, 0) / program.capacity!;
-    const times = await timeInTurn({ peak: () => peak.compute(), prefill: () => { session.reset(); return session.prefill(ids); } }, budgetMs);
+    const flopsPerToken = model.plan.ops.slice(program.first, program.last).reduce(
+      (sum, op) => sum + op.flops, 0,
+    ) / program.capacity!;
+    const times = await timeInTurn(
+      { peak: () => peak.compute(), prefill: () => { session.reset(); return session.prefill(ids); } }, budgetMs,
+    );
     const gflops = (flopsPerToken * tokens) / times.prefill!.bestMs / 1e6;
-    results.push({ build: model.caps.build, tokens, tokensPerSecond: (tokens / times.prefill!.bestMs) * 1000, gflops, fraction: gflops / (peak.flops / times.peak!.bestMs / 1e6) });
+    results.push({
+      build: model.caps.build, tokens, tokensPerSecond: (tokens / times.prefill!.bestMs) * 1000, gflops,
+      fraction: gflops / (peak.flops / times.peak!.bestMs / 1e6),
+    });
     model.dispose();
   }
   return results;
@@ -115,7 +135,10 @@ export async function benchBatch(budgetMs: number): Promise<BatchResult[]> {
     const model = await load(folder, { threads, sessions: 16 });
     const sessions = await Promise.all(Array.from({ length: 16 }, () => sessionAt(model, 20)));
     const times = await timeInTurn(
-      Object.fromEntries(sizes.map((n) => [String(n), () => model.decodeBatch(sessions.slice(0, n), Array.from({ length: n }, (_, i) => 100 + i))])), budgetMs,
+      Object.fromEntries(sizes.map(
+        (n) => [String(n), () => model.decodeBatch(sessions.slice(0, n), Array.from({ length: n }, (_, i) => 100 + i))],
+      )),
+      budgetMs,
     );
     model.dispose();
     const rate = (n: number): number => (n / times[String(n)]!.bestMs) * 1000;
@@ -153,11 +176,18 @@ export async function benchPositions(budgetMs: number, positions: readonly numbe
   const model = await load(folder, { threads: 1, sessions: positions.length });
   const sessions: Session[] = [];
   for (const position of positions) {
-    sessions.push(await sessionAt(model, position, (p) => process.stderr.write(`\r  reading to token ${p} of ${position}   `)));
+    sessions.push(
+      await sessionAt(model, position, (p) => process.stderr.write(`\r  reading to token ${p} of ${position}   `)),
+    );
   }
   process.stderr.write("\n");
-  const times = await timeInTurn(Object.fromEntries(sessions.map((session, i) => [String(i), () => session.decode(17)])), budgetMs);
+  const times = await timeInTurn(
+    Object.fromEntries(sessions.map((session, i) => [String(i), () => session.decode(17)])), budgetMs,
+  );
   const memoryBytes = model.memory().total, { bytes: stateBytes } = model.plan.state!;
   model.dispose();
-  return positions.map((position, i) => ({ position, medianMs: times[String(i)]!.medianMs, ratio: times[String(i)]!.medianMs / times["0"]!.medianMs, memoryBytes, stateBytes }));
+  return positions.map((position, i) => ({
+    position, medianMs: times[String(i)]!.medianMs, ratio: times[String(i)]!.medianMs / times["0"]!.medianMs,
+    memoryBytes, stateBytes,
+  }));
 }

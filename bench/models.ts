@@ -1,5 +1,5 @@
-// Whole image models: ms a picture at one and two threads, GFLOP/s, the fraction of the multiply-add peak, and the ratio to
-// onnxruntime-web on the same network, all in one run.
+// Whole image models: ms a picture at one and two threads, GFLOP/s, the fraction of the multiply-add peak, and the
+// ratio to onnxruntime-web on the same network, all in one run.
 import { load } from "../bindings/index.ts";
 import type { Model, WeightType } from "../bindings/index.ts";
 import { Plan } from "../bindings/plan/plan.ts";
@@ -26,12 +26,15 @@ export interface ModelResult {
   /** Of one thread's f32 peak, times the threads: above 1 where bytes are multiplied. */
   readonly fraction: number;
   /** How many times faster than the faster peer, by best and by median; undefined without a peer. */
-  readonly peer?: { readonly name: string; readonly bestMs: number; readonly ratio: number; readonly medianRatio: number };
+  readonly peer?: {
+    readonly name: string; readonly bestMs: number; readonly ratio: number; readonly medianRatio: number;
+  };
 }
 
 /** What the paper's repository says of its networks: ImageNet-1K top-1 in percent, throughput on an unnamed GPU. */
 export const PAPER: Readonly<Record<string, { readonly top1: number; readonly gpuImagesPerSecond?: number }>> = {
-  deit_t_prepbn: { top1: 73.6 }, slab_deit_t: { top1: 74.3 }, slab_deit_s: { top1: 80.0 }, pvt_t_prepbn: { top1: 76.0 }, slab_pvt_t: { top1: 76.5 },
+  deit_t_prepbn: { top1: 73.6 }, slab_deit_t: { top1: 74.3 }, slab_deit_s: { top1: 80.0 }, pvt_t_prepbn: { top1: 76.0 },
+  slab_pvt_t: { top1: 76.5 },
   swin_t_prepbn: { top1: 81.4 }, slab_swin_t: { top1: 81.8, gpuImagesPerSecond: 690 }, slab_cswin_t: { top1: 82.8 },
 };
 
@@ -50,7 +53,9 @@ const MODELS = [
 /** The first of a model's peers is the network itself, as ONNX, where we can write it. */
 async function writeNetwork(config: string): Promise<Uint8Array> {
   const { network, architecture } = parseConfig(config);
-  const writers = { slab_deit: slabDeitNetwork, slab_pvt: slabPvtNetwork, slab_swin: slabSwinNetwork, slab_cswin: slabCswinNetwork };
+  const writers = {
+    slab_deit: slabDeitNetwork, slab_pvt: slabPvtNetwork, slab_swin: slabSwinNetwork, slab_cswin: slabCswinNetwork,
+  };
   if (!(architecture in writers)) throw new RangeError(`${config} is not written as ONNX here`);
   return (await writers[architecture as keyof typeof writers](randomCheckpoint(config), network as never)).encode();
 }
@@ -69,7 +74,10 @@ export async function benchModels(budgetMs: number, models: number, relaxed: boo
     const variants: { key: string; kind: "relaxed" | "simd"; dtype: WeightType; model: Model }[] = [];
     for (const kind of relaxed ? (["relaxed", "simd"] as const) : (["simd"] as const)) {
       for (const [threads, dtype] of [[1, "f32"], [2, "f32"], [1, "int8"]] as const) {
-        const model = await load({ config, weights: randomCheckpoint(config) }, { threads, dtype, build: threads > 1 ? `${kind}-threads` : kind });
+        const model = await load(
+          { config, weights: randomCheckpoint(config) },
+          { threads, dtype, build: threads > 1 ? `${kind}-threads` : kind },
+        );
         variants.push({ key: `${kind} ${threads} ${dtype}`, kind, dtype, model });
       }
     }
@@ -78,7 +86,10 @@ export async function benchModels(budgetMs: number, models: number, relaxed: boo
     const { imageSize } = network;
     const pixels = new Float32Array(3 * imageSize * imageSize).fill(0.3);
     const peers = (await Promise.all(peerNames.map((name) =>
-      openPeer(name, { input: pixels, shape: [1, 3, imageSize, imageSize] }, name.endsWith("_folded") ? () => writeNetwork(config) : undefined)))).filter((p) => p !== undefined);
+      openPeer(
+        name, { input: pixels, shape: [1, 3, imageSize, imageSize] },
+        name.endsWith("_folded") ? () => writeNetwork(config) : undefined,
+      )))).filter((p) => p !== undefined);
     const peak = loadPeak(relaxed ? "relaxed" : "simd"), plain = loadPeak("simd");
     await new Promise((resolve) => setTimeout(resolve, 200));
     const times = await timeInTurn({
@@ -86,14 +97,19 @@ export async function benchModels(budgetMs: number, models: number, relaxed: boo
       ...Object.fromEntries(variants.map(({ key, model }) => [key, () => model.forward(pixels)])),
       ...Object.fromEntries(peers.map((p) => [p.name, () => p.run()])),
     }, budgetMs);
-    const peer = peers.toSorted((a, b) => times[a.name]!.bestMs - times[b.name]!.bestMs)[0], theirs = peer && times[peer.name];
+    const peer = peers.toSorted((a, b) => times[a.name]!.bestMs - times[b.name]!.bestMs)[0];
+    const theirs = peer && times[peer.name];
     for (const { key, kind, dtype, model } of variants) {
       const { bestMs, medianMs } = times[key]!;
       const [limit, flopsOfPeak] = key.startsWith("relaxed") ? [times.peak!, peak.flops] : [times.plain!, plain.flops];
       results.push({
-        model: config, build: model.caps.build, dtype, overF32: times[`${kind} 1 f32`]!.bestMs / bestMs, threads: model.caps.threads, bestMs, medianMs, gflops: flops / bestMs / 1e6,
+        model: config, build: model.caps.build, dtype, overF32: times[`${kind} 1 f32`]!.bestMs / bestMs,
+        threads: model.caps.threads, bestMs, medianMs, gflops: flops / bestMs / 1e6,
         fraction: flops / bestMs / (flopsOfPeak / limit.bestMs) / model.caps.threads,
-        ...(theirs ? { peer: { name: peer.name, bestMs: theirs.bestMs, ratio: theirs.bestMs / bestMs, medianRatio: theirs.medianMs / medianMs } } : {}),
+        ...(theirs ? { peer: {
+          name: peer.name, bestMs: theirs.bestMs, ratio: theirs.bestMs / bestMs,
+          medianRatio: theirs.medianMs / medianMs,
+        } } : {}),
       });
       model.dispose();
     }

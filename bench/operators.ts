@@ -14,7 +14,9 @@ import { linearOf } from "../bindings/plan/weights.ts";
 import { timeInTurn } from "./measure.ts";
 import { missingPeers, onnxRuntime } from "./peers.ts";
 import type { PeerOperator } from "./peers/operators.ts";
-import { onnxInt4Products, onnxInt8Products, onnxLinearAttention, onnxProduct, openTensorFlow } from "./peers/operators.ts";
+import {
+  onnxInt4Products, onnxInt8Products, onnxLinearAttention, onnxProduct, openTensorFlow,
+} from "./peers/operators.ts";
 import { OPERATORS } from "./targets.ts";
 
 type Build = "simd" | "relaxed";
@@ -65,9 +67,15 @@ const transpose = (values: Float32Array, rows: number, columns: number): Float32
   Float32Array.from(values, (_, i) => values[(i % rows) * columns + Math.floor(i / rows)]!);
 
 /** One op (with what it needs before it) in a plan of its own, its input set. */
-async function inPlan(build: Build, type: WeightType, x: Float32Array, rows: number, record: (plan: Plan, x: Tensor) => Tensor): Promise<Ours> {
-  const plan = new Plan({ type, relaxed: build === "relaxed" }), input = plan.rows("x", rows, x.length / rows), output = record(plan, input);
-  const { kernels, planAddress, memory } = await materialise(plan, [input, output], chooseBuild(platform, { threads: 1, build }), platform);
+async function inPlan(
+  build: Build, type: WeightType, x: Float32Array, rows: number, record: (plan: Plan, x: Tensor) => Tensor,
+): Promise<Ours> {
+  const plan = new Plan({ type, relaxed: build === "relaxed" });
+  const input = plan.rows("x", rows, x.length / rows);
+  const output = record(plan, input);
+  const { kernels, planAddress, memory } = await materialise(
+    plan, [input, output], chooseBuild(platform, { threads: 1, build })!, platform,
+  );
   new Float32Array(memory.buffer, input.address, x.length).set(x);
   const run = (): void => kernels.runPlan(planAddress, plan.ops.length);
   return {
@@ -80,15 +88,20 @@ async function inPlan(build: Build, type: WeightType, x: Float32Array, rows: num
 }
 
 /** x [m, k] · Wᵀ, W [n, k]. */
-const product = (build: Build, type: WeightType, x: Float32Array, w: Float32Array, m: number, k: number, n: number): Promise<Ours> =>
-  inPlan(build, type, x, m, (plan, input) => plan.linear(input, linearOf(memoryCheckpoint({ "w.weight": { shape: [n, k], data: w } }), "w", k, n, { bias: false })));
+const product = (
+  build: Build, type: WeightType, x: Float32Array, w: Float32Array, m: number, k: number, n: number,
+): Promise<Ours> =>
+  inPlan(build, type, x, m, (plan, input) => plan.linear(
+    input, linearOf(memoryCheckpoint({ "w.weight": { shape: [n, k], data: w } }), "w", k, n, { bias: false }),
+  ));
 
 const HEADS = 8, HEAD_DIM = 64, STEPS = 16;
 
 /** The recurrence S ← S + k vᵀ, o = qᵀS: steps of one token, or `tokens` by chunks. */
 function recurrence(build: Build, [q, k, v]: readonly [Float32Array, Float32Array, Float32Array], steps: number): Ours {
   const dim = HEADS * HEAD_DIM, tokens = q.length / dim, row = dim * 4;
-  const memory = new WebAssembly.Memory({ initial: 256, maximum: 256 }), module = new WebAssembly.Module(readFileSync(new URL(`../wasm/slab-${build}.wasm`, import.meta.url)));
+  const memory = new WebAssembly.Memory({ initial: 256, maximum: 256 });
+  const module = new WebAssembly.Module(readFileSync(new URL(`../wasm/slab-${build}.wasm`, import.meta.url)));
   const kernels = instantiate(module, memory) as unknown as Record<string, (...args: number[]) => void>;
   kernels.initialise!();
   const floats = new Float32Array(memory.buffer), words = new Int32Array(memory.buffer);
@@ -99,16 +112,27 @@ function recurrence(build: Build, [q, k, v]: readonly [Float32Array, Float32Arra
     floats.set(values, at / 4);
     return at;
   };
-  const stateBytes = HEADS * HEAD_DIM * HEAD_DIM * 4, scratch = reserve(4 * (HEAD_DIM * HEAD_DIM + 64 * HEAD_DIM) + 1664);
+  const stateBytes = HEADS * HEAD_DIM * HEAD_DIM * 4;
+  const scratch = reserve(4 * (HEAD_DIM * HEAD_DIM + 64 * HEAD_DIM) + 1664);
   words[TILE_ROWS / 4] = platform.tileRows(build === "relaxed");
   words[THREAD_SCRATCH / 4] = scratch;
   const state = reserve(stateBytes), states = reserve(4), out = reserve(tokens * row), qa = put(q), ka = put(k);
   words[states / 4] = state;
   // chunks take v in head panels [heads][headDim/8][tokens][8]
-  const va = put(steps ? v : Float32Array.from(v, (_, i) => v[(Math.floor(i / 8) % tokens) * dim + Math.floor(i / 8 / tokens) * 8 + (i % 8)]!));
+  const va = put(steps ? v : Float32Array.from(v, (_, i) =>
+    v[(Math.floor(i / 8) % tokens) * dim + Math.floor(i / 8 / tokens) * 8 + (i % 8)]!));
   const run = steps
-    ? () => { for (let i = 0; i < steps; i++) kernels.recurrentStep!(0, HEADS, out, row, qa, row, ka, row, va, row, states, 0, HEADS, HEAD_DIM, HEAD_DIM, DECAY_NONE, 0, 0, 0, 0, 0, 1, scratch); }
-    : () => kernels.recurrentChunks!(0, HEADS, out, row, qa, row, ka, row, va, row, tokens, states, 0, HEAD_DIM, HEAD_DIM, 0, 0, 0, 0, 1, scratch);
+    ? () => {
+      for (let i = 0; i < steps; i++) {
+        kernels.recurrentStep!(
+          0, HEADS, out, row, qa, row, ka, row, va, row, states, 0, HEADS, HEAD_DIM, HEAD_DIM, DECAY_NONE, 0, 0, 0, 0,
+          0, 1, scratch,
+        );
+      }
+    }
+    : () => kernels.recurrentChunks!(
+      0, HEADS, out, row, qa, row, ka, row, va, row, tokens, states, 0, HEAD_DIM, HEAD_DIM, 0, 0, 0, 0, 1, scratch,
+    );
   return {
     run,
     result() {
@@ -124,38 +148,74 @@ async function comparisons(): Promise<Comparison[]> {
   const list: Comparison[] = [], ort = await onnxRuntime(), tf = await openTensorFlow();
   if (!tf) missingPeers.push("tfjs-backend-wasm: not installed (npm install --prefix bench/peers)");
   for (const [m, k, n] of [[196, 384, 384], [512, 512, 512]] as const) {
-    const shape = `${m}×${k}×${n}`, x = numbers(m * k, 1), wq = Int8Array.from(numbers(n * k, 2), (v) => Math.round(v * 127));
+    const shape = `${m}×${k}×${n}`;
+    const x = numbers(m * k, 1);
+    const wq = Int8Array.from(numbers(n * k, 2), (v) => Math.round(v * 127));
     const turned = Float32Array.from(wq, (v) => v / 127), w = transpose(turned, k, n);
     if (ort) {
       list.push(
-        { key: `int8 product ${shape}`, operator: `int8 product ${shape}, activations quantised too`, within: 0.02, ours: (build) => product(build, "int8", x, w, m, k, n), peers: () => onnxInt8Products(ort, x, wq, [m, k, n]) },
-        { key: `product ${shape}, onnxruntime`, operator: `product ${shape}`, within: 1e-5, ours: (build) => product(build, "f32", x, w, m, k, n), peers: async () => [await onnxProduct(ort, x, turned, [m, k, n])] },
+        {
+          key: `int8 product ${shape}`, operator: `int8 product ${shape}, activations quantised too`, within: 0.02,
+          ours: (build) => product(build, "int8", x, w, m, k, n), peers: () => onnxInt8Products(ort, x, wq, [m, k, n]),
+        },
+        {
+          key: `product ${shape}, onnxruntime`, operator: `product ${shape}`, within: 1e-5,
+          ours: (build) => product(build, "f32", x, w, m, k, n),
+          peers: async () => [await onnxProduct(ort, x, turned, [m, k, n])],
+        },
       );
     }
-    if (tf) list.push({ key: `product ${shape}, tfjs`, operator: `product ${shape}`, within: 1e-5, ours: (build) => product(build, "f32", x, w, m, k, n), peers: async () => [tf.product(x, turned, [m, k, n])] });
+    if (tf) {
+      list.push({
+        key: `product ${shape}, tfjs`, operator: `product ${shape}`, within: 1e-5,
+        ours: (build) => product(build, "f32", x, w, m, k, n), peers: async () => [tf.product(x, turned, [m, k, n])],
+      });
+    }
   }
   if (ort) {
-    const [k, n] = [1024, 1024], x = numbers(k, 3), codes = Uint8Array.from(numbers(n * k, 4), (v) => Math.floor((v + 1) * 8)), scales = numbers((n * k) / 32, 5).map((v) => 0.1 + 0.05 * v);
+    const [k, n] = [1024, 1024];
+    const x = numbers(k, 3);
+    const codes = Uint8Array.from(numbers(n * k, 4), (v) => Math.floor((v + 1) * 8));
+    const scales = numbers((n * k) / 32, 5).map((v) => 0.1 + 0.05 * v);
     const w = Float32Array.from(codes, (code, i) => (code - 8) * scales[Math.floor(i / 32)]!);
-    list.push({ key: "int4 product 1×1024×1024", operator: "int4 product 1×1024×1024, blocks of 32", within: 0.02, ours: (build) => product(build, "int4", x, w, 1, k, n), peers: () => onnxInt4Products(ort, x, codes, scales, [k, n]) });
-    const qkv = (tokens: number) => [6, 7, 8].map((seed) => numbers(tokens * HEADS * HEAD_DIM, seed)) as [Float32Array, Float32Array, Float32Array];
+    list.push({
+      key: "int4 product 1×1024×1024", operator: "int4 product 1×1024×1024, blocks of 32", within: 0.02,
+      ours: (build) => product(build, "int4", x, w, 1, k, n),
+      peers: () => onnxInt4Products(ort, x, codes, scales, [k, n]),
+    });
+    const qkv = (tokens: number) =>
+      [6, 7, 8].map((seed) => numbers(tokens * HEADS * HEAD_DIM, seed)) as [Float32Array, Float32Array, Float32Array];
     const heads = `${HEADS} heads of ${HEAD_DIM}×${HEAD_DIM}`;
     list.push(
-      { key: "linear attention step", operator: `linear attention, one step, ${heads}`, within: 1e-5, ours: async (build) => recurrence(build, qkv(1), 1), peers: async () => [await onnxLinearAttention(ort, qkv(1), HEADS, HEAD_DIM)] },
       {
-        key: "linear attention step within a network", operator: `the same, ${STEPS} steps in one network: no state goes in or out`, times: STEPS, within: 1e-5,
-        ours: async (build) => recurrence(build, qkv(1), STEPS), peers: async () => [await onnxLinearAttention(ort, qkv(1), HEADS, HEAD_DIM, STEPS)],
+        key: "linear attention step", operator: `linear attention, one step, ${heads}`, within: 1e-5,
+        ours: async (build) => recurrence(build, qkv(1), 1),
+        peers: async () => [await onnxLinearAttention(ort, qkv(1), HEADS, HEAD_DIM)],
       },
-      { key: "linear attention prefill", operator: `linear attention, 512 tokens, ${heads}`, within: 1e-5, ours: async (build) => recurrence(build, qkv(512), 0), peers: async () => [await onnxLinearAttention(ort, qkv(512), HEADS, HEAD_DIM)] },
+      {
+        key: "linear attention step within a network",
+        operator: `the same, ${STEPS} steps in one network: no state goes in or out`, times: STEPS, within: 1e-5,
+        ours: async (build) => recurrence(build, qkv(1), STEPS),
+        peers: async () => [await onnxLinearAttention(ort, qkv(1), HEADS, HEAD_DIM, STEPS)],
+      },
+      {
+        key: "linear attention prefill", operator: `linear attention, 512 tokens, ${heads}`, within: 1e-5,
+        ours: async (build) => recurrence(build, qkv(512), 0),
+        peers: async () => [await onnxLinearAttention(ort, qkv(512), HEADS, HEAD_DIM)],
+      },
     );
   }
   if (tf) {
     const [side, channels] = [56, 96], map = numbers(side * side * channels, 9);
     for (const size of [3, 5] as const) {
-      const taps = numbers(size * size * channels, 10), own = { name: "taps", read: async () => transpose(taps, size * size, channels) };
+      const taps = numbers(size * size * channels, 10);
+      const own = { name: "taps", read: async () => transpose(taps, size * size, channels) };
       list.push({
-        key: `depthwise ${size}×${size}`, operator: `depthwise ${size}×${size}, ${side}×${side}×${channels}`, within: 1e-5,
-        ours: (build) => inPlan(build, "f32", map, side * side, (plan, input) => depthwiseConvChannels(plan, input, own, size, side, side)),
+        key: `depthwise ${size}×${size}`, operator: `depthwise ${size}×${size}, ${side}×${side}×${channels}`,
+        within: 1e-5,
+        ours: (build) => inPlan(
+          build, "f32", map, side * side, (plan, input) => depthwiseConvChannels(plan, input, own, size, side, side),
+        ),
         peers: async () => [tf.depthwise(map, taps, side, channels, size)],
       });
     }
@@ -181,24 +241,45 @@ async function fastest(peers: readonly PeerOperator[], budgetMs: number): Promis
 export async function benchOperators(budgetMs: number, builds: readonly Build[]): Promise<OperatorResult[]> {
   const results: OperatorResult[] = [];
   for (const { key, operator, times: repeats = 1, within, ours: make, peers: open } of await comparisons()) {
-    const ours = await Promise.all(builds.map(async (build) => [build, await make(build)] as const)), peers = await open();
-    const outputs = (await Promise.all(peers.map((peer) => peer.result()))).filter((values) => !Number.isNaN(values[0]!));
+    const ours = await Promise.all(builds.map(async (build) => [build, await make(build)] as const));
+    const peers = await open();
+    const outputs = (await Promise.all(peers.map((peer) => peer.result())))
+      .filter((values) => !Number.isNaN(values[0]!));
     const differences = new Map(ours.map(([build, { result }]) => {
       const got = result(), difference = Math.max(...outputs.map((want) => differenceOf(got, want)));
-      if (!(difference <= within)) throw new Error(`${operator}, ${build}: ours and ${peers[0]!.name} are ${difference} apart, expected at most ${within}: they do not compute the same`);
+      if (!(difference <= within)) {
+        throw new Error(
+          `${operator}, ${build}: ours and ${peers[0]!.name} are ${difference} apart, expected at most `
+            + `${within}: they do not compute the same`,
+        );
+      }
       return [build, difference];
     }));
     const peer = await fastest(peers, budgetMs / 2);
-    // a shared machine is disturbed for seconds at a time: operators that targets are stated for get longer to meet a quiet one
+    // a shared machine is disturbed for seconds at a time: operators that targets are stated for get
+    // longer to meet a quiet one
     const budget = key in OPERATORS ? 3 * budgetMs : budgetMs;
-    const times = await timeInTurn({ ...Object.fromEntries(ours.map(([build, { run }]) => [build, run])), peer: () => peer.run(), empty: () => peer.empty() }, budget);
+    const times = await timeInTurn(
+      {
+        ...Object.fromEntries(ours.map(([build, { run }]) => [build, run])), peer: () => peer.run(),
+        empty: () => peer.empty(),
+      },
+      budget,
+    );
     for (const [build] of ours) {
       const { bestMs, medianMs } = times[build]!, best = bestMs / repeats, median = medianMs / repeats;
-      const peerMs = (times.peer!.bestMs - times.empty!.bestMs) / peer.times, peerMedian = (times.peer!.medianMs - times.empty!.medianMs) / peer.times;
-      results.push({ key, operator, build, bestMs: best, medianMs: median, peer: peer.name, peerMs, ratio: peerMs / best, medianRatio: peerMedian / median, difference: differences.get(build)! });
+      const peerMs = (times.peer!.bestMs - times.empty!.bestMs) / peer.times;
+      const peerMedian = (times.peer!.medianMs - times.empty!.medianMs) / peer.times;
+      results.push({
+        key, operator, build, bestMs: best, medianMs: median, peer: peer.name, peerMs, ratio: peerMs / best,
+        medianRatio: peerMedian / median, difference: differences.get(build)!,
+      });
     }
     for (const each of peers) await each.close();
-    process.stderr.write(`  ${operator}: ${results.slice(-ours.length).map(({ build, ratio }) => `${build} ${ratio.toFixed(2)}×`).join(", ")}\n`);
+    process.stderr.write(
+      `  ${operator}: `
+        + `${results.slice(-ours.length).map(({ build, ratio }) => `${build} ${ratio.toFixed(2)}×`).join(", ")}\n`,
+    );
   }
   return results;
 }

@@ -1,4 +1,5 @@
-// The peers that results are compared with, from bench/peers/ (its own package.json). Missing ones are reported, never guessed.
+// The peers that results are compared with, from bench/peers/ (its own package.json). Missing ones are
+// reported, never guessed.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -23,7 +24,10 @@ export function setPeerDirectory(path: string): void {
 
 function networkFile(name: string): Uint8Array | undefined {
   if (!directory) return undefined;
-  const plain = `${directory}/${name}.onnx`, packed = `${plain}.xz`, cache = here("peers/cache"), unpacked = `${cache}/${name}.onnx`;
+  const plain = `${directory}/${name}.onnx`;
+  const packed = `${plain}.xz`;
+  const cache = here("peers/cache");
+  const unpacked = `${cache}/${name}.onnx`;
   if (existsSync(plain)) return readFileSync(plain);
   if (!existsSync(unpacked)) {
     if (!existsSync(packed)) return undefined;
@@ -55,15 +59,26 @@ export async function onnxRuntime() {
 /** @param write  makes the network when its file is not at hand */
 async function openNetwork(name: string, write?: () => Promise<Uint8Array>) {
   const stored = networkFile(name), model = stored ?? (await write?.());
-  if (!model) return void missingPeers.push(`onnxruntime-web on ${name}: no ${name}.onnx(.xz) in ${directory ? "the peers' folder" : "any folder: give --peers DIR"}`);
+  if (!model) {
+    return void missingPeers.push(
+      `onnxruntime-web on ${name}: no ${name}.onnx(.xz) in `
+        + `${directory ? "the peers' folder" : "any folder: give --peers DIR"}`,
+    );
+  }
   const ort = await onnxRuntime();
   if (!ort) return undefined;
-  const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
-  return { ort, session, title: `onnxruntime-web ${ort.env.versions.web ?? ""} ${name}${stored ? "" : ", written here"}` };
+  const session = await ort.InferenceSession.create(
+    model, { executionProviders: ["wasm"], graphOptimizationLevel: "all" },
+  );
+  return {
+    ort, session, title: `onnxruntime-web ${ort.env.versions.web ?? ""} ${name}${stored ? "" : ", written here"}`,
+  };
 }
 
 /** onnxruntime-web (WebAssembly, one thread) on an image network of the peers' folder, or on one that `write` makes. */
-export async function openPeer(name: string, { input, shape }: { input: Float32Array; shape: number[] }, write?: () => Promise<Uint8Array>): Promise<Peer | undefined> {
+export async function openPeer(
+  name: string, { input, shape }: { input: Float32Array; shape: number[] }, write?: () => Promise<Uint8Array>,
+): Promise<Peer | undefined> {
   const network = await openNetwork(name, write);
   if (!network) return undefined;
   const { ort, session, title } = network;
@@ -71,7 +86,10 @@ export async function openPeer(name: string, { input, shape }: { input: Float32A
   return { name: title, run: () => session.run(feeds), close: () => session.release() };
 }
 
-/** The same on one decoding step of a language network: a token and its states in, logits and states out, which go in again. */
+/**
+ * The same on one decoding step of a language network: a token and its states in, logits and
+ * states out, which go in again.
+ */
 export async function openStepPeer(name: string): Promise<Peer | undefined> {
   const network = await openNetwork(name);
   if (!network) return undefined;
@@ -79,7 +97,9 @@ export async function openStepPeer(name: string): Promise<Peer | undefined> {
   const feeds: Record<string, unknown> = {};
   for (const { name: input, type, shape } of session.inputMetadata) {
     const count = shape.reduce((a: number, b: number) => a * b, 1);
-    feeds[input] = new ort.Tensor(type, type === "int64" ? new BigInt64Array(count).fill(17n) : new Float32Array(count), shape);
+    feeds[input] = new ort.Tensor(
+      type, type === "int64" ? new BigInt64Array(count).fill(17n) : new Float32Array(count), shape,
+    );
   }
   const states = session.inputNames.slice(1) as string[], results = session.outputNames.slice(1) as string[];
   return {

@@ -1,4 +1,5 @@
-// What quantised weights change, by the command that users have: labels on pictures, and perplexity on the story of models/samples.
+// What quantised weights change, by the command that users have: labels on pictures, and perplexity on the
+// story of models/samples.
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
@@ -16,7 +17,9 @@ export interface QualityResult {
 const path = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 
 function quality(...args: string[]) {
-  const { stdout, status, stderr } = spawnSync(process.execPath, [path("../dist/js/node/slab.js"), "quality", ...args, "--json"], { encoding: "utf8" });
+  const { stdout, status, stderr } = spawnSync(
+    process.execPath, [path("../dist/js/node/slab.js"), "quality", ...args, "--json"], { encoding: "utf8" },
+  );
   if (status !== 0) throw new Error(`slab quality ${args.join(" ")} failed: ${stderr}`);
   return JSON.parse(stdout) as { pictures: number; tokens: number; agreement: number; difference: number };
 }
@@ -25,7 +28,9 @@ function quality(...args: string[]) {
  * @param from  a folder of pictures for the CIFAR model
  * @param most  pictures of it, and tokens of the story
  */
-export function benchQuality(from: string, { pictures, tokens }: { pictures: number; tokens: number }): QualityResult[] {
+export function benchQuality(
+  from: string, { pictures, tokens }: { pictures: number; tokens: number },
+): QualityResult[] {
   const image = quality("slab-deit-cifar10", "--dtype", "int8", "--images", from, "--limit", String(pictures));
   return [
     { model: "slab-deit-cifar10", dtype: "int8", count: image.pictures, agreement: image.agreement },

@@ -2,7 +2,8 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 
 export const percent = (fraction: number): string => `${(fraction * 100).toFixed(0)} %`;
-export const ms = (time: number): string => (time < 1 ? `${(time * 1000).toPrecision(time < 0.01 ? 2 : 3)} µs` : `${time.toFixed(2)} ms`);
+export const ms = (time: number): string =>
+  (time < 1 ? `${(time * 1000).toPrecision(time < 0.01 ? 2 : 3)} µs` : `${time.toFixed(2)} ms`);
 export const times = (ratio: number | undefined): string => (ratio === undefined ? "–" : `${ratio.toFixed(2)}×`);
 export const kib = (bytes: number): string => (bytes ? `${(bytes / 1024).toFixed(1)} KiB` : "–");
 

@@ -1,5 +1,5 @@
-// Cold start: import to the first result of the CIFAR model, and a peer's on the same network, in fresh processes, beyond what an empty
-// process takes.
+// Cold start: import to the first result of the CIFAR model, and a peer's on the same network, in fresh processes,
+// beyond what an empty process takes.
 import { spawnSync } from "node:child_process";
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -41,7 +41,10 @@ const model = await load(process.argv[2], JSON.parse(process.argv[3]));
 const t2 = now();
 await model.forward(new Float32Array(3 * 32 * 32).fill(0.1));
 const t3 = now(), used = process.cpuUsage(cpu);
-console.log(JSON.stringify({ build: model.caps.build, importMs: t1 - t0, loadMs: t2 - t1, firstMs: t3 - t2, totalMs: t3 - t0, cpuMs: (used.user + used.system) / 1000 }));
+console.log(JSON.stringify({
+  build: model.caps.build, importMs: t1 - t0, loadMs: t2 - t1, firstMs: t3 - t2, totalMs: t3 - t0,
+  cpuMs: (used.user + used.system) / 1000,
+}));
 `;
 
 /** The peer's: import to its first session on the same network, and to its first result. */
@@ -52,11 +55,17 @@ ort.env.wasm.numThreads = 1;
 ort.env.wasm.wasmPaths = process.argv[3];
 ort.env.logLevel = "error";
 const t1 = now();
-const session = await ort.InferenceSession.create(process.getBuiltinModule("fs").readFileSync(process.argv[2]), { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
+const session = await ort.InferenceSession.create(
+  process.getBuiltinModule("fs").readFileSync(process.argv[2]),
+  { executionProviders: ["wasm"], graphOptimizationLevel: "all" },
+);
 const t2 = now();
 await session.run({ image: new ort.Tensor("float32", new Float32Array(3 * 32 * 32).fill(0.1), [1, 3, 32, 32]) });
 const t3 = now(), used = process.cpuUsage(cpu);
-console.log(JSON.stringify({ build: "onnxruntime-web", importMs: t1 - t0, loadMs: t2 - t1, firstMs: t3 - t2, totalMs: t3 - t0, cpuMs: (used.user + used.system) / 1000 }));
+console.log(JSON.stringify({
+  build: "onnxruntime-web", importMs: t1 - t0, loadMs: t2 - t1, firstMs: t3 - t2, totalMs: t3 - t0,
+  cpuMs: (used.user + used.system) / 1000,
+}));
 process.exit(0);
 `;
 
@@ -69,14 +78,16 @@ interface Start {
 }
 
 /**
- * The median process of `runs`, by total time: the checkpoint as it is on one and two threads, packed, and the peer on the same network,
- * taking turns.
+ * The median process of `runs`, by total time: the checkpoint as it is on one and two threads, packed, and the peer on
+ * the same network, taking turns.
  */
 export async function benchStartup(runs: number): Promise<StartupResult[]> {
   const entry = new URL("../dist/js/node/index.js", import.meta.url).href;
   const original = fileURLToPath(new URL("../models/pretrained/slab-deit-cifar10", import.meta.url));
   const folder = mkdtempSync(join(tmpdir(), "slab-bench-"));
-  const ours = (checkpoint: string, from: string, options: object): Start => ({ checkpoint, script: SCRIPT, args: [entry, from, JSON.stringify(options)] });
+  const ours = (checkpoint: string, from: string, options: object): Start => ({
+    checkpoint, script: SCRIPT, args: [entry, from, JSON.stringify(options)],
+  });
   const starts = [ours("as trained, F16", original, { threads: 1 }), ours("as trained, F16", original, { threads: 2 })];
   try {
     for (const dtype of ["f32", "int8"] satisfies WeightType[]) {
@@ -98,13 +109,16 @@ export async function benchStartup(runs: number): Promise<StartupResult[]> {
     const results = starts.map((): Process[] => []);
     for (let run = 0; run < runs; run++) {
       for (const [i, { checkpoint, script, args }] of starts.entries()) {
-        const { stdout, status, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", script, ...args], { encoding: "utf8" });
+        const { stdout, status, stderr } = spawnSync(
+          process.execPath, ["--input-type=module", "-e", script, ...args], { encoding: "utf8" },
+        );
         if (status !== 0) throw new Error(`the start-up process of ${checkpoint} failed: ${stderr}`);
         results[i]!.push({ ...(JSON.parse(stdout) as Process), checkpoint });
       }
     }
     return results.map((of) => ({
-      ...of.sort((a, b) => a.totalMs - b.totalMs)[of.length >> 1]!, bestTotalMs: of[0]!.totalMs, bestReadyMs: Math.min(...of.map((one) => one.importMs + one.loadMs)),
+      ...of.sort((a, b) => a.totalMs - b.totalMs)[of.length >> 1]!, bestTotalMs: of[0]!.totalMs,
+      bestReadyMs: Math.min(...of.map((one) => one.importMs + one.loadMs)),
     }));
   } finally {
     rmSync(folder, { recursive: true });

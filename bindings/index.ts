@@ -10,7 +10,7 @@ export type * from "./api.ts";
 export { Model } from "./tasks/model.ts";
 export { Session } from "./tasks/session.ts";
 
-/** What tasks-later.ts leaves open is done here. */
+/** What tasks/later.ts leaves open is done here. */
 const TASKS: Readonly<Record<string, (networks: never) => Architecture>> = { backbone, imageModel, languageModel };
 type Later = { readonly task: string; readonly networks: never };
 const made = (one: Architecture | Later): Architecture => ("task" in one ? TASKS[one.task]!(one.networks) : one);

@@ -1,9 +1,9 @@
 // slab bench: how fast a model runs here, and with --profile where the time goes, against the machine's limits of the same run.
 import { existsSync } from "node:fs";
 import type { Model, OpProfile, Profile } from "../bindings/index.ts";
-import { load } from "../bindings/index.ts";
 import { isBackbone, isLanguageModel } from "../bindings/config/config.ts";
 import { PRESETS } from "../models/all.ts";
+import { loadModel } from "./load-model.ts";
 import { HELP_OF, loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
 import { randomCheckpoint } from "./random-checkpoint.ts";
 import { help, milliseconds, out, outJson, percent, printable, Progress, quantile, table } from "./report.ts";
@@ -12,7 +12,8 @@ export const summary = "how fast a model runs here, op by op";
 
 const HELP = `slab bench MODEL [options]: ${summary}
 
-MODEL is a folder or URL of config.json beside model.safetensors, or a name of slab list; a preset runs with random weights.
+MODEL is a folder or URL of config.json beside model.safetensors, or a name of slab list; a preset runs with random
+weights.
 
   --profile         every kind of op: time, GFLOP/s, GB/s, its bound and the fraction of the limit, on one thread
   --ops             with --profile, every single op
@@ -97,13 +98,17 @@ export async function run(args: readonly string[]): Promise<void> {
   const progress = new Progress(values);
   progress.show("loading the model");
   const random = Object.hasOwn(PRESETS, given) && !existsSync(given);
-  using model = await load(random ? { config: given, weights: randomCheckpoint(given) } : modelSource(given), { sessions: 2, ...(await loadOptions(parsed)) });
+  const source = random ? { config: given, weights: randomCheckpoint(given) } : modelSource(given);
+  using model = await loadModel(source, await loadOptions(parsed), 2);
   progress.show("running");
   const results = await timings(model, rounds);
   const profiles: Record<string, Profile> = {};
   if (values.profile) {
-    const programs = isLanguageModel(model.config) ? (["decode", "prefill"] as const) : (["decode"] as const);
-    for (const program of programs) profiles[isLanguageModel(model.config) ? program : "forward"] = await model.profile({ program, rounds });
+    if (!isLanguageModel(model.config)) profiles.forward = await model.profile({ rounds });
+    else {
+      profiles.decode = await model.profile({ program: "decode", rounds });
+      profiles.prefill = await model.profile({ program: "prefill", rounds });
+    }
   }
   progress.clear();
   if (values.json) return outJson({ model: given, ...(random ? { weights: "random" } : {}), dtype: model.plan.type, caps: model.caps, timings: results, ...(values.profile ? { profiles } : {}) });

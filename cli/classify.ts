@@ -40,17 +40,25 @@ export async function run(args: readonly string[]): Promise<void> {
   const parsed = parse("classify", { ...MODEL_OPTIONS, model: { type: "string" }, top: { type: "string" } }, args);
   const { values, positionals } = parsed;
   if (values.help) return help(HELP);
-  if (positionals.length === 0) throw new RangeError("no picture was given: name files or a folder, or - for standard input, e.g. slab classify cat.jpg");
+  if (positionals.length === 0)
+    throw new RangeError(
+      "no picture was given: name files or a folder, or - for standard input, e.g. slab classify cat.jpg",
+    );
   const topK = wholeNumber("top", values.top, 1, 1e9) ?? 5;
   const options = await loadOptions(parsed);
   const progress = new Progress(values);
   using model = await load(modelSource(values.model), { ...options, ...progress.loading() });
   progress.clear();
   if (isLanguageModel(model.config)) {
-    throw new TypeError(`${printable(model.config.name)} is a language model: slab classify takes image models; use slab generate`);
+    throw new TypeError(
+      `${printable(model.config.name)} is a language model: slab classify takes image models; use slab generate`,
+    );
   }
   if (isBackbone(model.config)) {
-    throw new TypeError(`${printable(model.config.name)} is a backbone, which has no labels: slab classify takes image models; see model.features()`);
+    throw new TypeError(
+      `${printable(model.config.name)} is a backbone, which has no labels: slab classify takes image models; `
+        + "see model.features()",
+    );
   }
   const items = (await Promise.all(positionals.map(expand))).flat();
   const row = rows(items.map(({ path }) => path), model.config.image.labels);
@@ -114,7 +122,12 @@ export async function expand(path: string): Promise<Item[]> {
   }
   const found = await below(path);
   if (found.length > 0) return found;
-  return [{ path, fault: new RangeError(`the folder holds no picture: expected files that end in ${[...PICTURES].join(", ")}`) }];
+  return [
+    {
+      path,
+      fault: new RangeError(`the folder holds no picture: expected files that end in ${[...PICTURES].join(", ")}`),
+    },
+  ];
 }
 
 async function below(folder: string): Promise<Item[]> {
@@ -150,4 +163,5 @@ export async function read({ path, fault }: Item): Promise<Uint8Array> {
   }
 }
 
-const unreadable = (error: unknown): Error => new Error(`it cannot be read (${fileFault(error)}): check the path`, { cause: error });
+const unreadable = (error: unknown): Error =>
+  new Error(`it cannot be read (${fileFault(error)}): check the path`, { cause: error });

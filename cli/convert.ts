@@ -20,8 +20,9 @@ export const summary = "a checkpoint packed or quantised, to load without that w
 
 const HELP = `slab convert MODEL OUT [options]: ${summary}
 
-MODEL is a PyTorch or safetensors file (.pth, .pt, .bin, .safetensors), whose network is recognised from its tensors, or a folder or URL of
-config.json beside model.safetensors, or a name of slab list; OUT is a new folder for config.json and model.safetensors.
+MODEL is a PyTorch or safetensors file (.pth, .pt, .bin, .safetensors), whose network is recognised from its tensors,
+or a folder or URL of config.json beside model.safetensors, or a name of slab list; OUT is a new folder for
+config.json and model.safetensors.
 
 ${HELP_OF.dtype}
   --layout KIND     of int8: relaxed or plain, the builds that will load it; default: this host's
@@ -110,7 +111,8 @@ export async function writeUnpacked(
   { checkpoint, config }: OpenedModel, target: string, onProgress: (done: number, total: number) => void,
   write = writeTensors,
 ): Promise<number> {
-  if (packedOf(checkpoint)) throw new RangeError(`${checkpoint.name} is packed already, its tensors are folded: give the original checkpoint`);
+  if (await packedOf(checkpoint))
+    throw new RangeError(`${checkpoint.name} is packed already, its tensors are folded: give the original checkpoint`);
   // asks for every tensor by name and shape, and reads none
   build(new Plan({ type: "f32", relaxed: false }), checkpoint, config);
   const unasked = new Set(checkpoint.unasked());
@@ -135,7 +137,8 @@ export async function writeRest(opened: OpenedModel, config: unknown, target: st
 /** What someone who uses the result should know. */
 export async function warningsOf({ checkpoint }: OpenedModel): Promise<string[]> {
   const warnings: string[] = [], { name } = checkpoint;
-  const rest = packedOf(checkpoint) ? [] : leftOver(checkpoint.names()), unasked = new Set(checkpoint.unasked()), unread = rest.filter((tensor) => unasked.has(tensor));
+  const rest = (await packedOf(checkpoint)) ? [] : leftOver(checkpoint.names());
+  const unasked = new Set(checkpoint.unasked()), unread = rest.filter((tensor) => unasked.has(tensor));
   if (unread.length > 0) warnings.push(`${name} has ${plural(unread.length, "tensor")} that this network does not read, such as ${unread.slice(0, 3).join(", ")}: is it of another kind?`);
   const left = await unfinished(checkpoint);
   if (left) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// npm start: classifies the sample pictures and writes a paragraph with the trained models of the clone, and says what
-// that took.
+// npm start: classifies the sample pictures and writes a paragraph with the trained models of the clone, or of
+// slab-wasm-models, and says what that took.
 import { readdir, readFile } from "node:fs/promises";
 import { extname, join } from "node:path";
 import type { Model } from "../bindings/index.ts";
@@ -18,7 +18,10 @@ async function loaded(name: string): Promise<Model> {
   const model = await load(source);
   const time = performance.now() - start;
   const norms = new Set(model.plan.folds.map(({ norm }) => norm)).size;
-  out(`${name}: ${plural(norms, "norm")} folded away at load; loaded in ${milliseconds(time)}, ${bytes(model.memory().total)} of memory`);
+  out(
+    `${name}: ${plural(norms, "norm")} folded away at load; loaded in ${milliseconds(time)}, `
+      + `${bytes(model.memory().total)} of memory`,
+  );
   return model;
 }
 
@@ -40,10 +43,18 @@ async function classify(model: Model): Promise<void> {
     allTimes.push(quantile(times, 0.5));
     labels.forEach(({ label, score }, i) => {
       const [first, last] = i === 0 ? [name, milliseconds(quantile(times, 0.5))] : ["", ""];
-      out(`${printable(first).padEnd(width)}  ${printable(label).padEnd(12)} ${bar(score, BAR)} ${percent(score).padStart(6)}  ${last}`.trimEnd());
+      out(
+        (
+          `${printable(first).padEnd(width)}  ${printable(label).padEnd(12)} ${bar(score, BAR)} `
+          + `${percent(score).padStart(6)}  ${last}`
+        ).trimEnd(),
+      );
     });
   }
-  out(`${milliseconds(quantile(allTimes, 0.5))} a picture, decoding included (the median of ${RUNS} runs of each, after the first)\n`);
+  out(
+    `${milliseconds(quantile(allTimes, 0.5))} a picture, decoding included (the median of ${RUNS} runs of `
+      + `each, after the first)\n`,
+  );
 }
 
 async function write(model: Model): Promise<void> {
@@ -56,9 +67,15 @@ async function write(model: Model): Promise<void> {
     process.stdout.write(text);
     last = performance.now();
   }
-  const [first = NaN, ...decoding] = times, total = decoding.reduce((a, b) => a + b, 0), read = session.position - times.length;
-  out(`\nprefill ${((1000 * read) / first).toFixed(0)} tokens/s (${plural(read, "token")}, up to the first new one), decode ${((1000 * decoding.length) / total).toFixed(0)} tokens/s`
-    + ` (${milliseconds(quantile(decoding, 0.5))} a token), ${bytes(session.stateBytes)} of state whatever the length\n`);
+  const [first = NaN, ...decoding] = times;
+  const total = decoding.reduce((a, b) => a + b, 0);
+  const read = session.position - times.length;
+  out(
+    `\nprefill ${((1000 * read) / first).toFixed(0)} tokens/s (${plural(read, "token")}, up to the first new `
+      + `one), decode ${((1000 * decoding.length) / total).toFixed(0)} tokens/s`
+      + ` (${milliseconds(quantile(decoding, 0.5))} a token), ${bytes(session.stateBytes)} of state whatever the `
+      + `length\n`,
+  );
 }
 
 async function demo(): Promise<void> {

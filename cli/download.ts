@@ -36,7 +36,10 @@ interface Version {
   readonly total?: number;
 }
 
-/** Downloads `url` to `file`, which appears once it is whole; until then `file`.part grows, and a later call goes on from there. */
+/**
+ * Downloads `url` to `file`, which appears once it is whole; until then `file`.part grows, and a later call goes on
+ * from there.
+ */
 export async function download(url: string, file: string, options: DownloadOptions = {}): Promise<Downloaded> {
   await mkdir(dirname(file), { recursive: true });
   const release = await claim(`${file}.lock`);
@@ -56,7 +59,8 @@ async function claim(lock: string): Promise<() => Promise<void>> {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
       const owner = Number(await readFile(lock, "utf8").catch(() => ""));
-      if (!again || (owner > 0 && isRunning(owner))) throw new Error(`process ${owner} is downloading this file already: wait for it, or remove ${lock}`);
+      if (!again || (owner > 0 && isRunning(owner)))
+        throw new Error(`process ${owner} is downloading this file already: wait for it, or remove ${lock}`);
       await rm(lock, { force: true });
     }
   }
@@ -71,9 +75,18 @@ function isRunning(id: number): boolean {
   }
 }
 
-async function fetchInto(url: string, file: string, { onProgress, onNote, tries = 5, waitMs = 500, stallMs = 60_000 }: DownloadOptions): Promise<Downloaded> {
+async function fetchInto(
+  url: string,
+  file: string,
+  { onProgress, onNote, tries = 5, waitMs = 500, stallMs = 60_000 }: DownloadOptions,
+): Promise<Downloaded> {
   const fetch = await fetcher(), part = `${file}.part`, versionFile = `${part}.json`, host = new URL(url).host;
-  let version = await readVersion(versionFile), have = 0, hash = createHash("sha256"), received = 0, failed = 0, wait = waitMs;
+  let version = await readVersion(versionFile);
+  let have = 0;
+  let hash = createHash("sha256");
+  let received = 0;
+  let failed = 0;
+  let wait = waitMs;
   if (version?.url === url) ({ have, hash } = await measured(part));
   else await discard();
 
@@ -112,21 +125,28 @@ async function fetchInto(url: string, file: string, { onProgress, onNote, tries 
 
   /** Checks an answer and makes ready for its bytes; returns how many the whole file has. */
   async function begin(response: Response): Promise<number | undefined> {
-    const { status } = response, range = /^bytes (?:(\d+)-(\d+)|\*)\/(\d+)$/.exec(response.headers.get("content-range") ?? "");
+    const { status } = response;
+    const range = /^bytes (?:(\d+)-(\d+)|\*)\/(\d+)$/.exec(response.headers.get("content-range") ?? "");
     if (status === 416 && have > 0) {
       if (range && Number(range[3]) === have) return have;
       await discard();
       throw new Cut(`${host} has no more of the file than there is here already: it changed`);
     }
     if (status === 429 || status >= 500) throw new Cut(`${host} answered ${status}`);
-    if (!response.ok) throw new Error(`${url} cannot be downloaded: the server answered ${status}: check the name, or give another place with --from`);
+    if (!response.ok)
+      throw new Error(
+        `${url} cannot be downloaded: the server answered ${status}: check the name, or give another place with --from`,
+      );
     if (/^text\/html\b/i.test(response.headers.get("content-type") ?? "")) {
-      throw new Error(`${url} is a web page, no checkpoint: check the address, and whether a proxy or a login stands between`);
+      throw new Error(
+        `${url} is a web page, no checkpoint: check the address, and whether a proxy or a login stands between`,
+      );
     }
     const tag = strongTag(response);
     if (status === 206) {
       const [, from, , total] = range ?? [], same = version?.total === undefined || Number(total) === version.total;
-      if (have > 0 && Number(from) === have && same && (!version?.tag || !tag || tag === version.tag)) return Number(total);
+      if (have > 0 && Number(from) === have && same && (!version?.tag || !tag || tag === version.tag))
+        return Number(total);
       await discard();
       throw new Cut(`${host} sent another part than was asked for`);
     }
@@ -134,7 +154,8 @@ async function fetchInto(url: string, file: string, { onProgress, onNote, tries 
       onNote?.(`${host} cannot go on from byte ${have}, so it begins anew`);
       await discard();
     }
-    const length = Number(response.headers.get("content-length") ?? NaN), total = Number.isSafeInteger(length) && !response.headers.get("content-encoding") ? length : undefined;
+    const length = Number(response.headers.get("content-length") ?? NaN);
+    const total = Number.isSafeInteger(length) && !response.headers.get("content-encoding") ? length : undefined;
     version = { url, ...(tag === undefined ? {} : { tag }), ...(total === undefined ? {} : { total }) };
     await writeFile(versionFile, JSON.stringify(version));
     return total;
@@ -152,12 +173,14 @@ async function fetchInto(url: string, file: string, { onProgress, onNote, tries 
         // bytes that came make up for tries that failed
         [failed, wait] = [0, waitMs];
         onProgress?.(have, total);
-        if (total !== undefined && have > total) throw new RangeError(`${url} sent more than the ${total} bytes that it announced: try again`);
+        if (total !== undefined && have > total)
+          throw new RangeError(`${url} sent more than the ${total} bytes that it announced: try again`);
       }
     } finally {
       await handle.close();
     }
-    if (total !== undefined && have < total) throw new Cut(`${host} cut the connection after ${have} of ${total} bytes`);
+    if (total !== undefined && have < total)
+      throw new Cut(`${host} cut the connection after ${have} of ${total} bytes`);
   }
 
   for (;;) {
@@ -167,7 +190,8 @@ async function fetchInto(url: string, file: string, { onProgress, onNote, tries 
     } catch (error) {
       if (!(error instanceof Cut)) throw error;
       // waiting brings no network back
-      if (++failed >= tries || (received === 0 && isUnreachable(error))) throw givenUp(url, error, have, version?.total);
+      if (++failed >= tries || (received === 0 && isUnreachable(error)))
+        throw givenUp(url, error, have, version?.total);
       onNote?.(`${error.message}; trying again`);
       await new Promise((resolve) => setTimeout(resolve, wait));
       wait *= 2;
@@ -219,24 +243,39 @@ async function fetcher(): Promise<Fetch> {
   return ((url: string, init: object) => undici.fetch(url, { ...init, dispatcher })) as unknown as Fetch;
 }
 
-const isNetwork = (error: unknown): boolean => error instanceof TypeError || typeof (error as NodeJS.ErrnoException | undefined)?.code === "string" && /^(E(CONN|AI_|PIPE|TIMEDOUT|NET|HOST|NOTFOUND)|UND_ERR)/.test((error as NodeJS.ErrnoException).code!);
+const isNetwork = (error: unknown): boolean =>
+  error instanceof TypeError
+  || (typeof (error as NodeJS.ErrnoException | undefined)?.code === "string"
+    && /^(E(CONN|AI_|PIPE|TIMEDOUT|NET|HOST|NOTFOUND)|UND_ERR)/.test((error as NodeJS.ErrnoException).code!));
 
 function reasonOf(error: unknown): string {
   const { message, code } = ((error as Error).cause ?? error) as NodeJS.ErrnoException;
   return message || code || "the connection failed";
 }
 
+const UNREACHABLE = new Set([
+  "ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ENETUNREACH", "EHOSTUNREACH", "ENETDOWN", "ETIMEDOUT",
+  "UND_ERR_CONNECT_TIMEOUT",
+]);
+
 /** Whether there was no server to talk to. */
 function isUnreachable({ cause }: Cut): boolean {
   const { code } = ((cause as Error | undefined)?.cause ?? cause ?? {}) as NodeJS.ErrnoException;
-  return /^(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ENETUNREACH|EHOSTUNREACH|ENETDOWN|ETIMEDOUT|UND_ERR_CONNECT_TIMEOUT)$/.test(code ?? "");
+  return UNREACHABLE.has(code ?? "");
 }
 
 function givenUp(url: string, error: Cut, have: number, total: number | undefined): Error {
   const { host } = new URL(url);
   if (isUnreachable(error)) {
-    return new Error(`cannot reach ${host} (${error.message}): this machine seems to be offline; behind a proxy set HTTPS_PROXY, or fetch ${url} elsewhere and run slab convert on the file`, { cause: error });
+    return new Error(
+      `cannot reach ${host} (${error.message}): this machine seems to be offline; behind a proxy set `
+        + `HTTPS_PROXY, or fetch ${url} elsewhere and run slab convert on the file`,
+      { cause: error },
+    );
   }
-  const got = have > 0 ? `; ${size(have)}${total ? ` of ${size(total)}` : ""} are kept, run it again to go on from there` : ": try again later";
+  const got =
+    have > 0
+      ? `; ${size(have)}${total ? ` of ${size(total)}` : ""} are kept, run it again to go on from there`
+      : ": try again later";
   return new Error(`${url} could not be downloaded: ${error.message}${got}`, { cause: error });
 }

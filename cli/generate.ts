@@ -1,38 +1,40 @@
 // slab generate: continues a text with a language model, shown as it comes.
-import { accessSync, constants, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { readFile } from "node:fs/promises";
-import { dirname } from "node:path";
 import { addAbortSignal } from "node:stream";
 import { quote } from "../bindings/checkpoint/names.ts";
 import type { GenerateOptions, Model, Session } from "../bindings/index.ts";
-import { load } from "../bindings/index.ts";
 import { isLanguageModel } from "../bindings/config/config.ts";
+import { loadModel } from "./load-model.ts";
 import type { Parsed } from "./options.ts";
-import { decimal, fileFault, LANGUAGE_MODEL, loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
-import { bytes, complain, help, milliseconds, out, outJson, plural, printable, Progress, quantile } from "./report.ts";
-import { waitFor } from "./report.ts";
+import { decimal, LANGUAGE_MODEL, loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
+import { bytes, complain, help, milliseconds, out, outJson, plural, printable, Progress, quantile, waitFor } from "./report.ts";
+import { checkWritable, readSession, writeSession } from "./session-file.ts";
 
 export const summary = "a text continued by a language model";
 
 const HELP = `slab generate PROMPT [options]: ${summary}
 
-PROMPT is one argument, or - for standard input (a newline at its end is left out). The text is shown as it comes, without the prompt.
+PROMPT is one argument, or - for standard input (a newline at its end is left out). The text is shown as it comes,
+without the prompt.
 Ctrl-C stops after the token at hand; the exit code is then 130.
 
-  --model FOLDER|URL        config.json and tokenizer.json beside model.safetensors, or a name of slab list; default: slab-lm-stories
+  --model FOLDER|URL        config.json and tokenizer.json beside model.safetensors, or a name of slab list; default:
+                            slab-lm-stories
   --max-tokens N            most tokens to generate; default 256. 0: only reads the prompt, for --save
   --temperature T           0: always the most likely token; default 0.8
   --top-k N                 only the N most likely tokens
   --top-p P                 only the most likely tokens that together reach the probability P
+  --min-p P                 only tokens at least P times as likely as the most likely one
   --repetition-penalty R    above 1: tokens of the prompt and of the answer become less likely
   --seed N                  decides every draw; default: a random one, which --json and --stats tell
   --stop TEXT               ends the answer before TEXT; may be given several times
-  --save FILE               writes the session at the end, also after Ctrl-C
+  --save FILE               writes the session and its text at the end, also after Ctrl-C: a new file, or over a session
   --resume FILE             goes on with a saved session of the same model: PROMPT is added to it and may be left out
+  --show                    with --resume: shows the text so far and the prompt, too
   --echo                    shows the prompt too
   --stats                   speed and memory, to stderr
   --dtype TYPE              how weights are kept: f32 (default), int8 or int4
-  --config NAME             a preset of slab list, or the path of a config.json, for a folder without one (or instead of it)
+  --config NAME             a preset of slab list, or the path of a config.json, for a folder without one (or instead
+                            of it)
   --context N             most tokens of a LLaMA session; default: its positions, at most 2048
   --threads N               default: one for every core
   --deterministic           the same bits on every runtime and for any number of threads
@@ -46,9 +48,10 @@ const INTERRUPTED = 130;
 
 export async function run(args: readonly string[]): Promise<void> {
   const parsed = parse("generate", {
-    ...MODEL_OPTIONS, model: { type: "string" }, "max-tokens": { type: "string" }, temperature: { type: "string" }, "top-k": { type: "string" }, "top-p": { type: "string" },
+    ...MODEL_OPTIONS, model: { type: "string" }, "max-tokens": { type: "string" }, temperature: { type: "string" },
+    "top-k": { type: "string" }, "top-p": { type: "string" }, "min-p": { type: "string" },
     "repetition-penalty": { type: "string" }, seed: { type: "string" }, stop: { type: "string", multiple: true }, save: { type: "string" }, resume: { type: "string" },
-    echo: { type: "boolean" }, context: { type: "string" }, stats: { type: "boolean" },
+    echo: { type: "boolean" }, show: { type: "boolean" }, context: { type: "string" }, stats: { type: "boolean" },
   }, args);
   const { values } = parsed;
   if (values.help) return help(HELP);
@@ -70,26 +73,32 @@ async function generate(parsed: Parsed, signal: AbortSignal): Promise<void> {
   const { values } = parsed;
   const sampling = samplingOptions(parsed), save = fileName(values.save), resume = fileName(values.resume);
   if (save !== undefined) checkWritable(save);
+  if (values.show && resume === undefined) {
+    throw new RangeError("--show is for the text of a saved session: give --resume FILE with it");
+  }
   const source = modelSource(values.model, LANGUAGE_MODEL);
   const options = await loadOptions(parsed);
-  const snapshot = resume === undefined ? undefined : await readSession(resume);
+  const saved = resume === undefined ? undefined : await readSession(resume);
+  if (values.show && saved?.text === undefined) {
+    const why = "keeps no text, as it was saved by an earlier release";
+    throw new RangeError(`--resume ${quote(resume!)} ${why}: leave out --show`);
+  }
   const prompt = await promptOf(parsed, signal);
 
   const progress = new Progress(values);
-  using model = await load(source, {
-    ...options, sessions: 1, signal, ...progress.loading(),
-  }).finally(() => progress.clear());
+  using model = await loadModel(source, { ...options, signal, ...progress.loading() }, 1).finally(() => progress.clear());
   if (!isLanguageModel(model.config)) {
     throw new TypeError(`${printable(model.config.name)} is an image model: slab generate takes language models; use slab classify`);
   }
   if (!model.tokenizer) throw new RangeError(`${quote(source)} has no tokenizer.json, which turns text into tokens: put the model's own beside its config.json`);
-  const session = snapshot ? restored(model, snapshot, resume!) : model.session();
+  const session = saved ? restored(model, saved.bytes, resume!) : model.session();
+  const story = new Story(model, session, saved ? saved.text : "", prompt);
 
   let unsaved = save !== undefined;
   const keep = (): void => {
     if (!unsaved) return;
     unsaved = false;
-    writeSession(session, save!);
+    writeSession(save!, session.save(), story.text);
   };
   // a reader that goes away ends the process: the session is kept all the same
   const onExit = (): void => {
@@ -102,15 +111,55 @@ async function generate(parsed: Parsed, signal: AbortSignal): Promise<void> {
   };
   process.on("exit", onExit);
   try {
-    const { timing, ...answer } = await write(model, session, prompt, { ...sampling, signal }, values);
+    const { timing, ...answer } = await write(story, { ...sampling, signal }, values);
     keep();
-    if (values.json) outJson({ ...about(model), prompt, ...answer, seed: sampling.seed, stats: measured(model, session, timing) });
+    const before = values.show ? { before: story.before } : {};
+    if (values.json) {
+      const stats = measured(model, session, timing);
+      outJson({ ...about(model), ...before, prompt, ...answer, seed: sampling.seed, stats });
+    }
     if (values.stats) showStats(model, session, timing, sampling.seed);
   } catch (error) {
     unsaved = false;
     throw error;
   } finally {
     process.off("exit", onExit);
+  }
+}
+
+/** What a session has read and said, in words. */
+class Story {
+  readonly session: Session;
+  readonly prompt: string;
+  /** The prompt's tokens. */
+  readonly promptIds: Int32Array;
+  /** The answer's tokens. */
+  readonly ids: number[] = [];
+  /** The text of the session as it was resumed; undefined where nobody knows it. */
+  readonly before: string | undefined;
+  readonly eos: number | undefined;
+  readonly #tokenizer: NonNullable<Model["tokenizer"]>;
+  readonly #from: number;
+
+  constructor(model: Model, session: Session, before: string | undefined, prompt: string) {
+    [this.session, this.before, this.prompt, this.#tokenizer] = [session, before, prompt, model.tokenizer!];
+    this.#from = session.position;
+    this.promptIds = this.#tokenizer.encode(prompt, { special: this.#from === 0 });
+    this.eos = isLanguageModel(model.config) ? model.config.eos : undefined;
+  }
+
+  /** Tokens of the prompt that were read. */
+  get promptTokens(): number {
+    return this.session.position - this.#from - this.ids.length;
+  }
+
+  /** All that the session has read: also of an answer that --stop has cut, the whole. */
+  get text(): string | undefined {
+    if (this.before === undefined) return undefined;
+    // Ctrl-C may have come in the middle of the prompt
+    const { promptIds, promptTokens } = this, whole = promptTokens >= promptIds.length;
+    const read = whole ? this.prompt : this.#tokenizer.decode(promptIds.subarray(0, promptTokens));
+    return this.before + read + this.#tokenizer.decode(this.ids);
   }
 }
 
@@ -129,39 +178,38 @@ interface Answer {
 }
 
 /** Generates, shows the text as it comes unless it goes into a document, and stops at Ctrl-C. */
-async function write(model: Model, session: Session, prompt: string, options: GenerateOptions, { json, echo }: Parsed["values"]): Promise<Answer> {
-  const ids: number[] = [], timing: Timing = { prefillTokens: 0, prefillMs: 0, decodeMs: [] };
-  const eos = isLanguageModel(model.config) ? model.config.eos : undefined;
+async function write(
+  story: Story, options: GenerateOptions, { json, echo, show: all }: Parsed["values"],
+): Promise<Answer> {
+  const { ids, eos, session, prompt, promptIds } = story;
+  const timing: Timing = { prefillTokens: 0, prefillMs: 0, decodeMs: [] };
   let text = "", shown = false, finish: Answer["finish"] = "abort";
   const show = (piece: string): void => {
     if (json || piece === "") return;
     shown = true;
     process.stdout.write(process.stdout.isTTY ? harmless(piece) : piece);
   };
-  if (echo) show(prompt);
-  const from = session.position, tokens = session.generate(prompt, options);
+  if (all) show(story.before!);
+  if (echo || all) show(prompt);
+  const tokens = session.generate(promptIds, options);
   let last = performance.now();
   try {
-    for (let first = true; ; first = false) {
-      const { done, value } = await tokens.next();
+    for await (const token of tokens) {
       const now = performance.now();
-      if (first) timing.prefillMs = now - last;
-      else if (!done) timing.decodeMs.push(now - last);
-      if (done) {
-        finish = value.finish;
-        break;
-      }
+      if (text === "" && ids.length === 0) timing.prefillMs = now - last;
+      else timing.decodeMs.push(now - last);
       // the end of a text may come with characters that were held back
-      if (value.id !== eos) ids.push(value.id);
-      text += value.text;
-      show(value.text);
+      if (token.id !== eos) ids.push(token.id);
+      text += token.text;
+      show(token.text);
       last = performance.now();
     }
+    finish = tokens.finish!;
   } catch (error) {
     if (error !== options.signal?.reason) throw error;
-    timing.prefillMs ||= performance.now() - last;
   }
-  timing.prefillTokens = session.position - from - ids.length;
+  timing.prefillMs ||= performance.now() - last;
+  timing.prefillTokens = story.promptTokens;
   // one newline after the text, whatever it ends with; none after nothing
   if (!json && (shown || finish === "abort")) out("");
   return { text, ids, finish, timing };
@@ -183,6 +231,7 @@ function samplingOptions({ values, lists }: Parsed): GenerateOptions & { seed: n
     temperature: number("temperature", (n) => n >= 0, "a number from 0 (always the most likely token)"),
     topK: wholeNumber("top-k", values["top-k"], 0, 1e12),
     topP: number("top-p", (n) => n > 0 && n <= 1, "a number above 0, up to 1 (all tokens)"),
+    minP: number("min-p", (n) => n >= 0 && n <= 1, "a number from 0 (all tokens) to 1"),
     repetitionPenalty: number("repetition-penalty", positive, "a number above 0; 1 is no penalty"),
     seed: number("seed", Number.isSafeInteger, "a whole number") ?? Math.floor(Math.random() * 2 ** 32),
   };
@@ -208,39 +257,6 @@ async function promptOf({ values, positionals: [given, ...more] }: Parsed, signa
 
 function fileName(value: string | boolean | undefined): string | undefined {
   return value === undefined ? undefined : String(value);
-}
-
-/** Better now than after the work. */
-function checkWritable(file: string): void {
-  try {
-    const there = statSync(file, { throwIfNoEntry: false });
-    if (there && !there.isFile()) throw new Error(there.isDirectory() ? "it is a folder" : "it is no ordinary file");
-    accessSync(dirname(file), constants.W_OK);
-  } catch (error) {
-    throw cannotWrite(file, error);
-  }
-}
-
-const cannotWrite = (file: string, error: unknown): Error => new Error(`cannot write --save ${quote(file)} (${fileFault(error)}): give an ordinary file in a folder that exists`, { cause: error });
-
-/** Whole or not at all: a crash leaves the file as it was. */
-function writeSession(session: Session, file: string): void {
-  const partial = `${file}.tmp`, snapshot = session.save();
-  try {
-    writeFileSync(partial, snapshot, { flush: true });
-    renameSync(partial, file);
-  } catch (error) {
-    rmSync(partial, { force: true });
-    throw cannotWrite(file, error);
-  }
-}
-
-async function readSession(file: string): Promise<Uint8Array> {
-  try {
-    return await readFile(file);
-  } catch (error) {
-    throw new Error(`cannot read --resume ${quote(file)} (${fileFault(error)}): give a file that --save wrote`, { cause: error });
-  }
 }
 
 function restored(model: Model, snapshot: Uint8Array, file: string): Session {

@@ -19,8 +19,8 @@ export const summary = "a model's network, memory and folded norms";
 
 const HELP = `slab info MODEL [options]: ${summary}
 
-MODEL is a folder or URL of config.json beside model.safetensors, a file of weights (.pth, .safetensors), a name of slab list, or a
-preset (its sizes only).
+MODEL is a folder or URL of config.json beside model.safetensors, a file of weights (.pth, .safetensors), a name of
+slab list, or a preset (its sizes only).
 
 ${HELP_OF.config}
 ${HELP_OF.dtype}
@@ -41,7 +41,10 @@ export async function run(args: readonly string[]): Promise<void> {
   const parsed = parse("info", { ...MODEL_OPTIONS, plan: { type: "boolean" }, context: { type: "string" } }, args);
   const { values, positionals: [given, ...more] } = parsed;
   if (values.help) return help(HELP);
-  if (given === undefined) throw new RangeError("no model was given: name a folder, a URL or one of slab list, e.g. slab info slab-deit-cifar10");
+  if (given === undefined)
+    throw new RangeError(
+      "no model was given: name a folder, a URL or one of slab list, e.g. slab info slab-deit-cifar10",
+    );
   if (more.length > 0) throw new RangeError(`one model at a time: ${printable(more.join(" "))} is one too many`);
   const options = await loadOptions(parsed);
   if (Object.hasOwn(PRESETS, given) && !existsSync(given) && !cachedModel(given)) return preset(given, values);
@@ -49,34 +52,60 @@ export async function run(args: readonly string[]): Promise<void> {
   const progress = new Progress(values);
   using model = await load(modelSource(given), { ...options, ...progress.loading() });
   progress.clear();
-  const sizes = sizesOf(model.config), { state } = model.plan, stateBytes = state?.bytes ?? 0, slots = stateBytes > 0 ? model.memory().state / stateBytes : 0;
+  const sizes = sizesOf(model.config);
+  const { state } = model.plan;
+  const stateBytes = state?.bytes ?? 0;
+  const slots = stateBytes > 0 ? model.memory().state / stateBytes : 0;
   const norms = foldedNorms(model.plan);
   const left = sizes.norms.filter((name) => !norms.some(({ norm }) => norm === name));
   if (values.json) {
     return outJson({
-      ...described(model.config, sizes), weights: given, dtype: model.plan.type, layers: layerTypes(model.plan), caps: model.caps, memory: model.memory(), ...(slots > 0 ? { stateBytes, slots } : {}), ...(state?.pageBytes ? { context: state.context } : {}),
-      folded: norms.length, left, folds: norms, ...(values.plan ? { plan: planRows(model.plan) } : {}),
+      ...described(model.config, sizes), weights: given, dtype: model.plan.type, layers: layerTypes(model.plan),
+      caps: model.caps, memory: model.memory(), ...(slots > 0 ? { stateBytes, slots } : {}),
+      ...(state?.pageBytes ? { context: state.context } : {}), folded: norms.length, left, folds: norms,
+      ...(values.plan ? { plan: planRows(model.plan) } : {}),
     });
   }
   network(model.config, sizes);
-  const room = state?.pageBytes ? `with room for ${state.context} tokens, ${bytes(state.pageBytes / CACHE_PAGE)} each` : "whatever their length";
-  if (slots > 0) line("sessions", `${bytes(stateBytes)} of state each, ${room}; ${slots} at once in the model's memory, others are parked outside`);
+  const room = state?.pageBytes
+    ? `with room for ${state.context} tokens, ${bytes(state.pageBytes / CACHE_PAGE)} each`
+    : "whatever their length";
+  if (slots > 0)
+    line(
+      "sessions",
+      `${bytes(stateBytes)} of state each, ${room}; ${slots} at once in the model's memory, others are parked outside`,
+    );
   line("weights", kept(model.plan));
   running(model);
   out("");
   // a tied output projection goes by the name of the embedding, which itself stays as it is
   const layer = (name: string): string => (name === "embed_tokens" ? "embed_tokens as output" : name);
-  for (const line of table(["norm", "folded into", "largest change"], norms.map(({ norm, into, change }) => [printable(norm), printable(into.map(layer).join(", ")), change.toPrecision(3)]))) out(line);
+  for (const line of table(
+    ["norm", "folded into", "largest change"],
+    norms.map(({ norm, into, change }) => [
+      printable(norm), printable(into.map(layer).join(", ")), change.toPrecision(3),
+    ]),
+  ))
+    out(line);
   const ops = normOps(model.plan);
-  out(`\n${plural(norms.length, "norm")} folded, ${left.length} left${left.length > 0 ? `: ${left.map(printable).join(", ")}` : ""}`);
-  out(`the plan has ${ops === 0 ? "no normalisation op" : plural(ops, "normalisation op")} among its ${model.plan.ops.length} ops`);
+  out(
+    `\n${plural(norms.length, "norm")} folded, ${left.length} `
+      + `left${left.length > 0 ? `: ${left.map(printable).join(", ")}` : ""}`,
+  );
+  out(
+    `the plan has ${ops === 0 ? "no normalisation op" : plural(ops, "normalisation op")} among its `
+      + `${model.plan.ops.length} ops`,
+  );
   if (values.plan) out(`\n${fitted(model.plan.toString())}`);
 }
 
 /** Only a network: there are no weights to fold or to place. */
 function preset(name: string, values: Readonly<Record<string, unknown>>): void {
   const config = parseConfig(name), sizes = sizesOf(config);
-  if (values.json) return outJson({ ...described(config, sizes), weights: null, ...(values.plan ? { plan: planRows(sizes.plan) } : {}) });
+  if (values.json)
+    return outJson({
+      ...described(config, sizes), weights: null, ...(values.plan ? { plan: planRows(sizes.plan) } : {}),
+    });
   network(config, sizes);
   line("weights", `none: a preset is a network only; for memory and norms, slab info FOLDER --config ${name}`);
   if (values.plan) out(`\n${fitted(sizes.plan.toString())}`);
@@ -101,7 +130,9 @@ function network(config: ModelConfig, { parameters, flops, norms, programs }: Si
   }
   line("parameters", count(parameters));
   line(isLanguageModel(config) ? "a token" : "a pass", `${work(flops)} (2 a multiply-add)`);
-  programs.forEach(({ name, ops, flops }, i) => line(i === 0 ? "programs" : "", `${name.padEnd(8)} ${plural(ops, "op")}, ${work(flops)} a token`));
+  programs.forEach(({ name, ops, flops }, i) =>
+    line(i === 0 ? "programs" : "", `${name.padEnd(8)} ${plural(ops, "op")}, ${work(flops)} a token`),
+  );
 }
 
 function running(model: Model): void {
@@ -109,12 +140,20 @@ function running(model: Model): void {
   line("build", `${caps.build} on ${caps.runtime}, ${plural(caps.threads, "thread")} on ${plural(caps.cores, "core")}`);
   for (const reason of caps.reasons) line("", reason);
   const { total, ...regions } = model.memory();
-  line("memory", `${bytes(total)}: ${Object.entries(regions).map(([region, size]) => `${region} ${bytes(size)}`).join(", ")}`);
+  line(
+    "memory",
+    `${bytes(total)}: ${Object.entries(regions)
+      .map(([region, size]) => `${region} ${bytes(size)}`)
+      .join(", ")}`,
+  );
 }
 
 function described(config: ModelConfig, { parameters, flops, programs, stateBytes, norms, plan }: Sizes) {
   const { name, architecture, network } = config, language = isLanguageModel(config) ? { programs, stateBytes } : {};
-  return { name, architecture, network, parameters, flops, ...language, norms: norms.length, normalisationOps: normOps(plan), ops: plan.ops.length };
+  return {
+    name, architecture, network, parameters, flops, ...language, norms: norms.length, normalisationOps: normOps(plan),
+    ops: plan.ops.length,
+  };
 }
 
 /** How many linear layers are kept in which way. */
@@ -131,10 +170,14 @@ function layerTypes({ weights }: Plan): Partial<Record<WeightType, number>> {
 function kept(plan: Plan): string {
   const { [plan.type]: layers = 0, f32 = 0 } = layerTypes(plan);
   if (plan.type === "f32") return `f32 in ${plural(layers, "linear layer")}`;
-  return `${plan.type} in ${plural(layers, "linear layer")}${f32 > 0 ? `, f32 in ${f32} with few channels` : ""}; embeddings and tables as they are`;
+  return (
+    `${plan.type} in ${plural(layers, "linear layer")}${f32 > 0 ? `, f32 in ${f32} with few channels` : ""}; `
+    + "embeddings and tables as they are"
+  );
 }
 
-const normOps = (plan: Plan): number => plan.ops.filter(({ name }) => ["affine", "layerNorm", "rmsNorm"].includes(name)).length;
+const normOps = (plan: Plan): number =>
+  plan.ops.filter(({ name }) => ["affine", "layerNorm", "rmsNorm"].includes(name)).length;
 
 /** A norm goes into q, k and v, or into one layer: one entry each, in the plan's order. */
 function foldedNorms({ folds }: Plan): Norm[] {
@@ -148,4 +191,5 @@ function foldedNorms({ folds }: Plan): Norm[] {
   return [...norms.values()];
 }
 
-const planRows = ({ ops }: Plan) => ops.map(({ label, name, units, grain, flops }) => ({ label, name, units, grain, flops }));
+const planRows = ({ ops }: Plan) =>
+  ops.map(({ label, name, units, grain, flops }) => ({ label, name, units, grain, flops }));

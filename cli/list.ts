@@ -38,7 +38,11 @@ interface Unknown {
 export async function run(args: readonly string[]): Promise<void> {
   const { values, positionals } = parse("list", {}, args);
   if (values.help) return help(HELP);
-  if (positionals.length > 0) throw new RangeError(`list takes no arguments, got ${printable(positionals.join(" "))}: for one model use slab info ${printable(positionals[0]!)}`);
+  if (positionals.length > 0)
+    throw new RangeError(
+      `list takes no arguments, got ${printable(positionals.join(" "))}: for one model use slab info `
+        + `${printable(positionals[0]!)}`,
+    );
   const presets = Object.keys(PRESETS).map((name) => ({ name, config: parseConfig(name) }));
   const parents = [pretrainedFolder, cachedModels(), installedModels()].filter((parent) => parent !== undefined);
   const folders = (await Promise.all(parents.map(modelsIn))).flat();
@@ -53,17 +57,21 @@ export async function run(args: readonly string[]): Promise<void> {
   const head = ["dim", "depth", "heads", "input", "attention", "parameters", "work"];
   for (const line of table(["preset", ...head], presets.map(({ name, config }) => [name, ...cells(config)]))) out(line);
   out("");
-  if (folders.length === 0) {
+  if (folders.length === 0)
     return out("no trained models here: npm i slab-wasm-models installs two, slab pull downloads the paper's");
-  }
-  const rows = models.map(({ name, folder, bytes: size, config }) => [printable(name), ...cells(config), bytes(size), printable(shorter(folder))]);
+  const rows = models.map(({ name, folder, bytes: size, config }) => [
+    printable(name), ...cells(config), bytes(size), printable(shorter(folder)),
+  ]);
   for (const line of table(["model", ...head, "file", "folder"], rows)) out(line);
   for (const { name, error } of unknown) out(`${printable(name)} cannot be loaded: ${printable(error)}`);
 }
 
 function facts(config: ModelConfig) {
   const { parameters, flops, stateBytes } = sizesOf(config);
-  return { architecture: config.architecture, network: config.network, parameters, flops, ...(isLanguageModel(config) ? { stateBytes } : {}) };
+  return {
+    architecture: config.architecture, network: config.network, parameters, flops,
+    ...(isLanguageModel(config) ? { stateBytes } : {}),
+  };
 }
 
 function cells(config: ModelConfig): string[] {

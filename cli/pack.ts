@@ -1,8 +1,8 @@
 // slab pack: a model's plan and weights in one file that slab-wasi.wasm runs, in any WASI host, without JavaScript.
 import { existsSync } from "node:fs";
 import { rename, rm, writeFile } from "node:fs/promises";
-import { load } from "../bindings/index.ts";
 import { isLanguageModel } from "../bindings/config/config.ts";
+import { loadModel } from "./load-model.ts";
 import { HELP_OF, loadOptions, MODEL_OPTIONS, modelSource, parse, wholeNumber } from "./options.ts";
 import { bytes, help, out, outJson, printable, Progress } from "./report.ts";
 
@@ -34,10 +34,11 @@ export async function run(args: readonly string[]): Promise<void> {
   if (existsSync(target)) throw new RangeError(`${printable(target)} exists already: give a new file, or remove it`);
 
   const progress = new Progress(values);
-  using model = await load(source, {
-    ...options, ...(context === undefined ? {} : { context }), threads: 1, sessions: 1, build: layout === "plain" ? "simd" : "relaxed",
+  using model = await loadModel(source, {
+    ...options, ...(context === undefined ? {} : { context }),
+    threads: 1, build: layout === "plain" ? "simd" : "relaxed",
     ...progress.loading("packing"),
-  });
+  }, 1);
   const content = await model.standalone();
   progress.clear();
   try {

@@ -41,10 +41,17 @@ interface Pair {
 }
 
 export async function run(args: readonly string[]): Promise<void> {
-  const parsed = parse("quality", { ...MODEL_OPTIONS, images: { type: "string" }, text: { type: "string" }, limit: { type: "string" } }, args);
+  const parsed = parse(
+    "quality",
+    { ...MODEL_OPTIONS, images: { type: "string" }, text: { type: "string" }, limit: { type: "string" } },
+    args,
+  );
   const { values, positionals: [given, ...more] } = parsed;
   if (values.help) return help(HELP);
-  if (given === undefined) throw new RangeError("no model was given: name a folder, a URL or one of slab list, e.g. slab quality slab-deit-cifar10 --dtype int8");
+  if (given === undefined)
+    throw new RangeError(
+      "no model was given: name a folder, a URL or one of slab list, e.g. slab quality slab-deit-cifar10 --dtype int8",
+    );
   if (more.length > 0) throw new RangeError(`one model at a time: ${printable(more.join(" "))} is one too many`);
   const dtype = weightType(values.dtype, QUANTISED);
   if (!dtype) throw new RangeError("no dtype was given: say what to compare with f32, --dtype int8 or --dtype int4");
@@ -52,28 +59,38 @@ export async function run(args: readonly string[]): Promise<void> {
   const options = await loadOptions(parsed), source = modelSource(given), progress = new Progress(values);
   using f32 = await load(source, { ...options, dtype: "f32", ...progress.loading() }).finally(() => progress.clear());
   const language = isLanguageModel(f32.config);
-  if (language && values.images !== undefined) throw new TypeError(`${printable(f32.config.name)} is a language model: give --text instead of --images`);
-  if (!language && values.text !== undefined) throw new TypeError(`${printable(f32.config.name)} is an image model: give --images instead of --text`);
+  if (language && values.images !== undefined)
+    throw new TypeError(`${printable(f32.config.name)} is a language model: give --text instead of --images`);
+  if (!language && values.text !== undefined)
+    throw new TypeError(`${printable(f32.config.name)} is an image model: give --images instead of --text`);
   const again = progress.loading(`loading the model as ${dtype}`);
   using quantised = await load(source, { ...options, dtype, ...again }).finally(() => progress.clear());
   const pair = { f32, quantised }, { build, threads, deterministic, runtime } = quantised.caps;
-  const weightBytes = { f32: f32.memory().weights, [dtype]: quantised.memory().weights }, share = quantised.memory().weights / f32.memory().weights;
+  const weightBytes = { f32: f32.memory().weights, [dtype]: quantised.memory().weights };
+  const share = quantised.memory().weights / f32.memory().weights;
   const about = { model: f32.config.name, build, threads, deterministic, runtime, dtype, weightBytes };
-  const weights = `${bytes(f32.memory().weights)} as f32, ${bytes(quantised.memory().weights)} as ${dtype}: ${percent(share)}`;
+  const [f32Bytes, dtypeBytes] = [f32, quantised].map((each) => bytes(each.memory().weights));
+  const weights = `${f32Bytes} as f32, ${dtypeBytes} as ${dtype}: ${percent(share)}`;
 
   if (language) {
     const file = values.text === undefined ? ofClone("models/samples/harbour.txt", "--text FILE") : String(values.text);
-    const result = await compareText(pair, await tokensOf(f32, file, limit ?? 2048), progress).finally(() => progress.clear());
+    const result = await compareText(pair, await tokensOf(f32, file, limit ?? 2048), progress).finally(() =>
+      progress.clear(),
+    );
     if (values.json) return outJson({ ...about, text: file, ...result });
     const { tokens, perplexity, difference, agreement } = result;
     line("model", `${printable(f32.config.name)}, ${build} on ${runtime}, ${plural(threads, "thread")}`);
     line("text", `${plural(tokens, "token")} of ${printable(file)}`);
     line("weights", weights);
-    line("perplexity", `${perplexity.f32.toFixed(3)} with f32, ${perplexity.quantised.toFixed(3)} with ${dtype}: ${signed(difference)}`);
+    line(
+      "perplexity",
+      `${perplexity.f32.toFixed(3)} with f32, ${perplexity.quantised.toFixed(3)} with ${dtype}: ${signed(difference)}`,
+    );
     line("next token", `the same one first after ${percent(agreement)} of ${tokens - 1} tokens`);
     return;
   }
-  const folder = values.images === undefined ? ofClone(join("models", "samples"), "--images FOLDER") : String(values.images);
+  const folder =
+    values.images === undefined ? ofClone(join("models", "samples"), "--images FOLDER") : String(values.images);
   const result = await comparePictures(pair, folder, limit ?? Infinity, progress).finally(() => progress.clear());
   if (values.json) return outJson({ ...about, images: folder, ...result });
   const { pictures, same, largest, rms } = result;
@@ -94,13 +111,18 @@ function ofClone(path: string, option: string): string {
   return found;
 }
 
-const argmax = (values: Float32Array): number => values.reduce((best, value, i) => (value > values[best]! ? i : best), 0);
+const argmax = (values: Float32Array): number =>
+  values.reduce((best, value, i) => (value > values[best]! ? i : best), 0);
 
 // pictures
 
 /** `largest` and `rms`: differences of logits, each as a share of the largest logit of f32 for that picture. */
 async function comparePictures({ f32, quantised }: Pair, folder: string, limit: number, progress: Progress) {
-  if (isLanguageModel(f32.config) || isBackbone(f32.config)) throw new TypeError(`${printable(f32.config.name)} has no labels to compare: slab quality takes image classifiers and language models`);
+  if (isLanguageModel(f32.config) || isBackbone(f32.config))
+    throw new TypeError(
+      `${printable(f32.config.name)} has no labels to compare: slab quality takes image classifiers and `
+        + "language models",
+    );
   const { preprocessing } = f32.config.image;
   const items = (await expand(folder)).slice(0, limit);
   if (items.length === 1 && items[0]!.fault) throw new RangeError(`${printable(folder)}: ${items[0]!.fault.message}`);
@@ -127,14 +149,18 @@ async function comparePictures({ f32, quantised }: Pair, folder: string, limit: 
     pictures++;
     if (argmax(got) === argmax(expected)) same++;
   }
-  if (pictures === 0) throw new RangeError(`no picture of ${quote(folder)} can be read: give a folder of PNG, JPEG or WebP files`);
+  if (pictures === 0)
+    throw new RangeError(`no picture of ${quote(folder)} can be read: give a folder of PNG, JPEG or WebP files`);
   return { pictures, same, agreement: same / pictures, largest, rms: Math.sqrt(squares / count) };
 }
 
 // text
 
 async function tokensOf({ tokenizer }: Model, file: string, limit: number): Promise<Int32Array> {
-  if (!tokenizer) throw new RangeError("the model has no tokenizer.json, which turns text into tokens: put the model's own beside its config.json");
+  if (!tokenizer)
+    throw new RangeError(
+      "the model has no tokenizer.json, which turns text into tokens: put the model's own beside its config.json",
+    );
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(await readFile(file));
@@ -143,7 +169,10 @@ async function tokensOf({ tokenizer }: Model, file: string, limit: number): Prom
     throw new Error(`cannot read the text ${quote(file)} (${fileFault(error)}): check the path`, { cause: error });
   }
   const ids = tokenizer.encode(text).subarray(0, limit);
-  if (ids.length < 2) throw new RangeError(`the text ${quote(file)} has ${plural(ids.length, "token")}, expected at least 2: give a longer one`);
+  if (ids.length < 2)
+    throw new RangeError(
+      `the text ${quote(file)} has ${plural(ids.length, "token")}, expected at least 2: give a longer one`,
+    );
   return ids;
 }
 
@@ -158,13 +187,17 @@ function surprise(logits: Float32Array, id: number): number {
 /** Every token but the first is predicted from those before it. */
 async function compareText({ f32, quantised }: Pair, ids: Int32Array, progress: Progress) {
   if (!isLanguageModel(f32.config)) throw new TypeError("expected a language model");
-  const { vocab } = f32.config.network, reference = f32.session(), session = quantised.session(), predictions = ids.length - 1;
+  const { vocab } = f32.config.network;
+  const reference = f32.session();
+  const session = quantised.session();
+  const predictions = ids.length - 1;
   const nll = { f32: 0, quantised: 0 };
   let same = 0;
   for (let from = 0; from < predictions; from += CHUNK) {
     progress.show(`${from} of ${ids.length} tokens`);
     const chunk = ids.subarray(from, Math.min(from + CHUNK, predictions)), expected = await reference.logits(chunk);
-    // int4 rounds activations only where it reads one token, as in generation: prompts would look better than what users get
+    // int4 rounds activations only where it reads one token, as in generation: prompts would look better than what
+    // users get
     const all = quantised.plan.type === "int4" ? undefined : await session.logits(chunk);
     for (let t = 0; t < chunk.length; t++) {
       const next = ids[from + t + 1]!, want = expected.subarray(t * vocab, (t + 1) * vocab);
@@ -175,5 +208,8 @@ async function compareText({ f32, quantised }: Pair, ids: Int32Array, progress: 
     }
   }
   const perplexity = { f32: Math.exp(nll.f32 / predictions), quantised: Math.exp(nll.quantised / predictions) };
-  return { tokens: ids.length, perplexity, difference: perplexity.quantised / perplexity.f32 - 1, agreement: same / predictions };
+  return {
+    tokens: ids.length, perplexity, difference: perplexity.quantised / perplexity.f32 - 1,
+    agreement: same / predictions,
+  };
 }

@@ -35,7 +35,8 @@ export function count(n: number): string {
 }
 
 /** Floating-point operations. */
-export const work = (flops: number): string => (flops >= 1e8 ? `${(flops / 1e9).toFixed(2)} GFLOP` : `${(flops / 1e6).toFixed(1)} MFLOP`);
+export const work = (flops: number): string =>
+  flops >= 1e8 ? `${(flops / 1e9).toFixed(2)} GFLOP` : `${(flops / 1e6).toFixed(1)} MFLOP`;
 
 export function bytes(n: number): string {
   const [unit, scale] = n >= 2 ** 20 ? ["MiB", 2 ** 20] : n >= 2 ** 10 ? ["KiB", 2 ** 10] : ["B", 1];
@@ -103,8 +104,8 @@ const NAME = 12;
 
 /** A command's help: its usage, paragraphs, and options in columns, as wide as the terminal up to HELP_WIDTH. */
 export function help(text: string): void {
-  // a sentence may go on in the next line
-  const [usage = "", ...lines] = text.replace(/(?<![.:\n])\n(?=\S)/g, " ").split("\n"), [call = ""] = usage.split(": ");
+  // a sentence may go on in the next line, and what an option does in one that is indented
+  const [usage = "", ...lines] = text.replace(/(?<![.:\n])\n(?=\S)|\n {6,}(?=\S)/g, " ").split("\n"), [call = ""] = usage.split(": ");
   const options = lines.map((text) => /^ {2}(-\S+(?: \S+)*)(?: {2,}(.*))?$/.exec(text));
   const room = Math.min(widthOf(), HELP_WIDTH);
   const column = Math.max(...options.map((option) => option?.[1]!.length ?? 0)) + 4;

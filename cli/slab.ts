@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// The command line: results on stdout, progress and errors on stderr, exit code 0, or 1 with one line that says how to mend it.
+// The command line: results on stdout, progress and errors on stderr, exit code 0, or 1 with one line that says how to
+// mend it.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { quote } from "../bindings/checkpoint/names.ts";
@@ -44,13 +45,17 @@ SLAB_DEBUG=1 shows where an error came from.`);
 
 async function main([name, ...rest]: readonly string[]): Promise<void> {
   if (name === undefined || name === "--help" || name === "-h") return help();
-  if (name === "--version" || name === "-v" || name === "-V") return out(JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")).version);
+  if (name === "--version" || name === "-v" || name === "-V")
+    return out(JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")).version);
   if (name === "help") return rest[0] === undefined ? help() : main([rest[0], "--help"]);
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name]! : undefined;
   if (!command) {
     const what = name.startsWith("-") ? "option" : "command";
     const names = what === "option" ? ["help", "version"] : Object.keys(COMMANDS);
-    throw new RangeError(`there is no ${what} ${quote(name)}: ${didYouMean(name.replace(/^-+/, ""), names, what === "option" ? "--" : "slab ") ?? "see slab --help"}`);
+    throw new RangeError(
+      `there is no ${what} ${quote(name)}: `
+        + `${didYouMean(name.replace(/^-+/, ""), names, what === "option" ? "--" : "slab ") ?? "see slab --help"}`,
+    );
   }
   await (await command()).run(rest);
 }

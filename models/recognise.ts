@@ -4,7 +4,7 @@
 import type { Architecture, Configured, Known } from "../bindings/tasks/architecture.ts";
 import { configOf } from "../bindings/tasks/architecture.ts";
 import type { TensorInfo } from "../bindings/checkpoint/index.ts";
-import { quote } from "../bindings/checkpoint/names.ts";
+import { quote, written } from "../bindings/checkpoint/names.ts";
 import { aboutOf } from "./about.ts";
 import type { Json } from "../bindings/config/fields.ts";
 
@@ -64,14 +64,14 @@ export function unknownConfig(
 ): Error {
   if (typeof given === "string") {
     const presets = architectures.flatMap((one) => Object.keys(one.presets)).join(", ");
-    return new RangeError(`no preset is called "${given}": use one of ${presets}, or a config.json${remedy}`);
+    return new RangeError(`no preset is called ${quote(given)}: use one of ${presets}, or a config.json${remedy}`);
   }
   if (typeof given !== "object" || given === null || Array.isArray(given)) {
     return new TypeError(`${where} is ${Array.isArray(given) ? "an array" : String(given)}, `
       + "expected the object that config.json holds, or a preset's name");
   }
   const { model_type: type } = given as Json, types = architectures.flatMap((one) => one.types).join(", ");
-  const said = type === undefined ? ' has no "model_type"' : `: "model_type" is ${JSON.stringify(type)?.slice(0, 60)}`;
+  const said = type === undefined ? ' has no "model_type"' : `: "model_type" is ${written(type)}`;
   return new RangeError(`${where}${said}, expected one of ${types}${remedy}`);
 }
 

@@ -1,7 +1,9 @@
 // Makes the op tables from the kernels themselves: their signatures, and a tag in the comment over them.
 //
-//   @op 16 rows [name]       the op's number, fixed for ever as packed files hold it; what a unit is; its name, if not the kernel's
-//   @live units | argument   what is less than recorded when fewer rows run than the plan has room for; & instead of |: only together
+//   @op 16 rows [name]       the op's number, fixed for ever as packed files hold it; what a unit is; its
+//                            name, if not the kernel's
+//   @live units | argument   what is less than recorded when fewer rows run than the plan has room
+//                            for; & instead of |: only together
 //
 // Usage: node scripts/ops.mjs [--check]    writes the tables; with --check only says which are stale
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
@@ -11,23 +13,28 @@ import { fileURLToPath } from "node:url";
 const root = join(dirname(fileURLToPath(import.meta.url)), ".."), KERNELS = "assembly/kernels";
 const MADE = "// Made by scripts/ops.mjs from the kernels: do not edit.";
 /** A comment with the tag, the function under it, and its parameters. */
-const KERNEL = /\/\*\*((?:(?!\*\/)[^])*@op (\d+) (\w+)(?: (\w+))?\n(?:(?!\*\/)[^])*)\*\/\s*export function (\w+)\(([^)]*)\): void/g;
+const KERNEL =
+  /\/\*\*((?:(?!\*\/)[^])*@op (\d+) (\w+)(?: (\w+))?\n(?:(?!\*\/)[^])*)\*\/\s*export function (\w+)\(([^)]*)\): void/g;
 
 const ops = readdirSync(join(root, KERNELS)).filter((file) => file.endsWith(".ts")).flatMap((file) => {
   const text = readFileSync(join(root, KERNELS, file), "utf8");
   return [...text.matchAll(KERNEL)].map(([, comment, number, unit, name, kernel, parameters]) => {
     const all = [...parameters.matchAll(/(\w+): (\w+)/g)].map(([, name, type]) => ({ name, type }));
-    const takes = all.filter(({ name }) => !["begin", "end", "scratch"].includes(name)), names = all.map(({ name }) => name);
+    const takes = all.filter(({ name }) => !["begin", "end", "scratch"].includes(name));
+    const names = all.map(({ name }) => name);
     const live = /@live (.+)/.exec(comment)?.[1] ?? "";
     return {
       file: file.slice(0, -".ts".length), number: Number(number), unit, name: name ?? kernel, kernel, takes,
-      divided: names.includes("begin"), scratch: names.includes("scratch"), live: live.split(/ [|&] /).filter(Boolean), together: live.includes("&"),
+      divided: names.includes("begin"), scratch: names.includes("scratch"), live: live.split(/ [|&] /).filter(Boolean),
+      together: live.includes("&"),
     };
   });
 }).sort((a, b) => a.number - b.number);
 
 for (const [i, { kernel, number, live, takes }] of ops.entries()) {
-  if (number === ops[i - 1]?.number) throw new Error(`${kernel} and ${ops[i - 1].kernel} are both op ${number}: take the next free number`);
+  if (number === ops[i - 1]?.number) {
+    throw new Error(`${kernel} and ${ops[i - 1].kernel} are both op ${number}: take the next free number`);
+  }
   const unknown = live.find((name) => name !== "units" && !takes.some((p) => p.name === name));
   if (unknown) throw new Error(`${kernel} says @live ${unknown}, which is none of its arguments`);
 }
@@ -60,6 +67,18 @@ const text = (words) => words.match(/.{1,100}(?:\s|$)/g).map((piece) => `"${piec
 
 const reads = ({ takes }) => takes.map(({ type }, i) => `${type === "f32" ? "argF32" : "arg"}(r, ${i})`);
 
+/** A unit of an op: a call with what its record holds. */
+function runCase(op) {
+  const args = [...(op.divided ? ["begin", "end"] : []), ...reads(op), ...(op.scratch ? ["scratch"] : [])];
+  return `    case ${op.number}:\n${call(`      ${op.kernel}`, args, ";")}\n      break;`;
+}
+
+const fitsCase = (op) =>
+  `    case ${op.number}:\n${call(`      return ${op.kernel}Fits`, ["units", ...reads(op)], ";")}`;
+
+const argumentCase = ({ number, takes }, name) =>
+  `    case ${number}: return ${takes.findIndex((p) => p.name === name)};`;
+
 const dispatch = () => `${MADE}
 import { THREAD_SCRATCH, THREAD_SCRATCH_BYTES } from "./header";
 import { OP_ARGS } from "./opcodes";
@@ -81,8 +100,7 @@ function argF32(record: usize, index: usize): f32 {
 export function runOp(r: usize, begin: i32, end: i32, thread: i32): void {
   const scratch = load<usize>(THREAD_SCRATCH) + <usize>thread * load<usize>(THREAD_SCRATCH_BYTES);
   switch (load<i32>(r)) {
-${ops.map((op) => `    case ${op.number}:\n${call(`      ${op.kernel}`, [...(op.divided ? ["begin", "end"] : []), ...reads(op), ...(op.scratch ? ["scratch"] : [])], ";")}
-      break;`).join("\n")}
+${ops.map(runCase).join("\n")}
     default:
       unreachable();
   }
@@ -90,7 +108,8 @@ ${ops.map((op) => `    case ${op.number}:\n${call(`      ${op.kernel}`, [...(op.
 `;
 
 /** The strides right behind an argument, named after it, are its tensor's unless given. */
-const stridesOf = (name, names) => ["Row", "Panel"].filter((stride, i) => names[names.indexOf(name) + 1 + i] === name + stride);
+const stridesOf = (name, names) =>
+  ["Row", "Panel"].filter((stride, i) => names[names.indexOf(name) + 1 + i] === name + stride);
 function isStride(name, names) {
   const of = name.replace(/(Row|Panel)$/, "");
   return of !== name && names.includes(of) && stridesOf(of, names).some((stride) => of + stride === name);
@@ -101,7 +120,10 @@ const typesOf = (takes) => takes.map(({ name, type }) => {
   return `${name}${own ? "?: number" : type === "usize" ? ": Address" : type === "f32" ? ": number" : ": Count"}`;
 });
 
-/** The arguments in order as one string, for it is what an app downloads: x= is a float, x. has xRow after it, x: xRow and xPanel. */
+/**
+ * The arguments in order as one string, for it is what an app downloads: x= is a float, x. has xRow
+ * after it, x: xRow and xPanel.
+ */
 function order(takes) {
   const names = takes.map(({ name }) => name);
   return takes.filter(({ name }) => !isStride(name, names))
@@ -138,7 +160,7 @@ function argF32(record: usize, index: usize): f32 {
 /** Whether the op at \`r\` touches nothing but what it may, with all of its \`units\`. */
 export function opFits(r: usize, units: i32): bool {
   switch (load<i32>(r)) {
-${ops.map((op) => `    case ${op.number}:\n${call(`      return ${op.kernel}Fits`, ["units", ...reads(op)], ";")}`).join("\n")}
+${ops.map(fitsCase).join("\n")}
   }
   return false;
 }
@@ -146,7 +168,7 @@ ${ops.map((op) => `    case ${op.number}:\n${call(`      return ${op.kernel}Fits
 /** Which argument of an op is a number of rows that may change from run to run; −1: none. */
 export function liveArgument(code: i32): i32 {
   switch (code) {
-${ops.flatMap(({ number, live, takes }) => live.filter((name) => name !== "units").map((name) => `    case ${number}: return ${takes.findIndex((p) => p.name === name)};`)).join("\n")}
+${ops.flatMap((op) => op.live.filter((name) => name !== "units").map((name) => argumentCase(op, name))).join("\n")}
   }
   return -1;
 }
@@ -168,7 +190,8 @@ export function liveTogether(code: i32): bool {
 /** Of an op that goes by positions: the argument that says whether its rows are successive tokens; −1 for others. */
 export function sequenceArgument(code: i32): i32 {
   switch (code) {
-${ops.filter(({ takes }) => takes.some((p) => p.name === "positions")).map(({ number, takes }) => `    case ${number}: return ${takes.findIndex((p) => p.name === "sequence")};`).join("\n")}
+${ops.filter(({ takes }) => takes.some((p) => p.name === "positions"))
+  .map((op) => argumentCase(op, "sequence")).join("\n")}
   }
   return -1;
 }
@@ -188,7 +211,8 @@ ${exported(ops.flatMap(({ file, kernel }) => [kernel, `${kernel}Fits`].map((name
 `;
 
 const tables = {
-  "assembly/dispatch.ts": dispatch(), "assembly/kernels.ts": kernels(), "assembly/extents-test.ts": touched(), "assembly/wasi/checks.ts": checks(),
+  "assembly/dispatch.ts": dispatch(), "assembly/kernels.ts": kernels(), "assembly/extents-test.ts": touched(),
+  "assembly/wasi/checks.ts": checks(),
   "bindings/plan/op-table.ts": table(),
 };
 const read = (file) => {

@@ -1,5 +1,6 @@
-// The tarballs that npm gets, slab-wasm and slab-wasm-models: node scripts/pack.mjs [FOLDER] writes them. Each is packed from a folder of its own, with a package.json for users: no scripts, nothing of development, nothing
-// that points into the sources.
+// The tarballs that npm gets: node scripts/pack.mjs [FOLDER] writes them, for npm publish: slab-wasm and
+// slab-wasm-models. Each is packed from a folder of its own, with a package.json for users: no scripts, nothing of
+// development, nothing that points into the sources.
 import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -26,7 +27,9 @@ function stagePackage(stage) {
   }
 }
 
-/** Writes the package of models to a folder: those of packages/models/index.d.ts, in seven bits a weight. */
+/**
+ * Writes the package of models to a folder: those that packages/models/index.d.ts names, each in seven bits a weight.
+ */
 export function stageModels(stage) {
   const from = join(root, "packages/models"), types = readFileSync(join(from, "index.d.ts"), "utf8");
   const names = [...types.matchAll(/readonly "([\w-]+)": PackagedModel/g)].map(([, name]) => name);
@@ -45,7 +48,8 @@ export function stageModels(stage) {
     const weights = file("weights", `${name}/model.safetensors`);
     return `  get "${name}"() {\n    return {\n      config: ${config},\n${weights}${tokenizer}    };\n  },\n`;
   });
-  const about = "// The models by name, as load() of slab-wasm takes them. Literal addresses: bundlers find the files.";
+  const about =
+    "// The models by name, as load() of slab-wasm takes them. Literal addresses: so bundlers find the files.";
   writeFileSync(join(stage, "index.js"), `${about}\nexport default {\n${getters.join("")}};\n`);
 }
 

@@ -112,7 +112,9 @@ function namesOf(type: string): string[] {
     if (body === undefined) continue;
     // @internal comments go with what they are about, others alone
     const members = body.replace(INTERNAL, "").replace(/\/\*\*[^]*?\*\//g, "");
-    return [...members.matchAll(/^ {2}(?:readonly |async |get |\*)*(\w+)\??[:(]/gm)].map(([, name]) => name!);
+    // an overloaded method has its name several times
+    const named = members.matchAll(/^ {2}(?:readonly |async |get |\*)*(\w+)\??[:(]/gm);
+    return [...new Set([...named].map(([, name]) => name!))];
   }
   throw new Error(`bindings/ exports no class or interface ${type}`);
 }

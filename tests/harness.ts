@@ -43,8 +43,12 @@ export const binaries = new Map(BUILDS.map((build) => {
 /** The builds that this engine accepts. Every test runs on each. */
 export const builds = BUILDS.filter((build) => WebAssembly.validate(binaries.get(build)!));
 const refused = BUILDS.filter((build) => !builds.includes(build));
-console.log(`node ${process.versions.node} runs ${builds.join(", ")}${refused.length ? `; it does not accept ${refused.join(", ")}` : ""}`);
-if (!builds.includes("simd") || !builds.includes("simd-threads")) throw new Error("this engine has no WebAssembly SIMD or threads: use Node 20 or later");
+console.log(
+  `node ${process.versions.node} runs `
+    + `${builds.join(", ")}${refused.length ? `; it does not accept ${refused.join(", ")}` : ""}`,
+);
+if (!builds.includes("simd") || !builds.includes("simd-threads"))
+  throw new Error("this engine has no WebAssembly SIMD or threads: use Node 20 or later");
 
 const PAGES = 256;
 /** Untouched bytes on either side of every allocation. */
@@ -71,16 +75,25 @@ function hostOf(build: Build): Host {
   return host;
 }
 
-/** The poison word at an address: a NaN that says where it lies, so that even a copy of poison is out of place elsewhere. */
+/**
+ * The poison word at an address: a NaN that says where it lies, so that even a copy of poison is out of place
+ * elsewhere.
+ */
 const poisonAt = (address: number): number => (0xffc00000 | (address >>> 2)) >>> 0;
 
 export interface Loaded extends ReturnType<typeof loadKernels> {}
 
 /**
  * A build's kernels over its one memory, poisoned afresh: addresses from an earlier call are void.
- * `threadScratch` bytes for each of `threads` are allocated and entered into the header, as bindings/run/memory.ts does.
+ * `threadScratch` bytes for each of `threads` are allocated and entered into the header, as bindings/run/memory.ts
+ * does.
  */
-export function loadKernels(build: Build, { tileRows = 6, threadScratch = 0, threads = 1 }: { tileRows?: number; threadScratch?: number; threads?: number } = {}) {
+export function loadKernels(
+  build: Build,
+  {
+    tileRows = 6, threadScratch = 0, threads = 1,
+  }: { tileRows?: number; threadScratch?: number; threads?: number } = {},
+) {
   const host = hostOf(build), { kernels, memory, module } = host;
   const words = new Uint32Array(memory.buffer), floats = new Float32Array(memory.buffer);
   const header = words.subarray(0, HEADER_BYTES / 4).fill(0);
@@ -94,7 +107,8 @@ export function loadKernels(build: Build, { tileRows = 6, threadScratch = 0, thr
   function reserveBytes(bytes: number): number {
     const address = Math.ceil((host.used + GUARD) / 64) * 64;
     host.used = address + bytes;
-    if (host.used + GUARD > memory.buffer.byteLength) throw new RangeError(`a test memory has ${memory.buffer.byteLength} bytes: raise PAGES`);
+    if (host.used + GUARD > memory.buffer.byteLength)
+      throw new RangeError(`a test memory has ${memory.buffer.byteLength} bytes: raise PAGES`);
     sizes.set(address, bytes);
     return address;
   }
@@ -139,13 +153,15 @@ export function loadKernels(build: Build, { tileRows = 6, threadScratch = 0, thr
     /** Row-major values into rows of `stride` floats, whose padding stays poison. */
     putRows(values: ArrayLike<number>, columns: number, stride: number): number {
       const rows = values.length / columns, address = reserveBytes(rows * stride * 4);
-      for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) floats[address / 4 + r * stride + c] = values[r * columns + c]!;
+      for (let r = 0; r < rows; r++)
+        for (let c = 0; c < columns; c++) floats[address / 4 + r * stride + c] = values[r * columns + c]!;
       return address;
     },
     /** A copy of all of an allocation. */
     get: (address: number): Float32Array => view(address).slice(),
     /** The first `columns` of every row of `stride` floats. */
-    getRows: (address: number, columns: number, stride: number): Float32Array => dropPadding(view(address), columns, stride),
+    getRows: (address: number, columns: number, stride: number): Float32Array =>
+      dropPadding(view(address), columns, stride),
     /** Overwrites an allocation. */
     set: (address: number, values: ArrayLike<number>): void => view(address).set(values),
     /** Makes an allocation unwritten again. */
@@ -153,12 +169,15 @@ export function loadKernels(build: Build, { tileRows = 6, threadScratch = 0, thr
       for (let i = address / 4, end = i + view(address).length; i < end; i++) words[i] = poisonAt(i * 4);
     },
     /** Whether float `index` of an allocation was never written. */
-    untouched: (address: number, index: number): boolean => words[address / 4 + index] === poisonAt(address + index * 4),
+    untouched: (address: number, index: number): boolean =>
+      words[address / 4 + index] === poisonAt(address + index * 4),
     /** Columns [from, stride) of every row were never written. */
     checkPadding(name: string, address: number, from: number, stride: number): void {
       for (let i = 0; i < view(address).length; i++) {
         if (i % stride >= from && words[address / 4 + i] !== poisonAt(address + i * 4)) {
-          assert.unreachable(`${name}: wrote column ${i % stride} of row ${Math.floor(i / stride)}, expected none from ${from} on`);
+          assert.unreachable(
+            `${name}: wrote column ${i % stride} of row ${Math.floor(i / stride)}, expected none from ${from} on`,
+          );
         }
       }
     },
@@ -170,7 +189,9 @@ export function loadKernels(build: Build, { tileRows = 6, threadScratch = 0, thr
       });
       let at = HEADER_BYTES;
       for (const [address, bytes] of [...sizes, [host.used + GUARD, 0] as const]) {
-        for (; at < address; at += 4) if (words[at / 4] !== poisonAt(at)) assert.unreachable(`written outside every allocation, ${address - at} bytes before ${address}`);
+        for (; at < address; at += 4)
+          if (words[at / 4] !== poisonAt(at))
+            assert.unreachable(`written outside every allocation, ${address - at} bytes before ${address}`);
         at = Math.max(at, address + bytes);
       }
     },
@@ -205,7 +226,9 @@ export function dropPadding(values: Float32Array, columns: number, stride: numbe
 
 /** Row-major [rows, heads·headDim] → head panels [heads][width/8][rows][8], padded with zeros. */
 export function toHeadPanels(values: ArrayLike<number>, heads: number, headDim: number): Float32Array {
-  const rows = values.length / (heads * headDim), width = alignUp(headDim, PANEL), out = new Float32Array(heads * width * rows);
+  const rows = values.length / (heads * headDim);
+  const width = alignUp(headDim, PANEL);
+  const out = new Float32Array(heads * width * rows);
   eachOfHeads(rows, heads, headDim, (row, panel) => { out[panel] = values[row]!; });
   return out;
 }
@@ -217,7 +240,9 @@ export function fromHeadPanels(panels: ArrayLike<number>, heads: number, headDim
   return out;
 }
 
-function eachOfHeads(rows: number, heads: number, headDim: number, visit: (rowMajor: number, panels: number) => void): void {
+function eachOfHeads(
+  rows: number, heads: number, headDim: number, visit: (rowMajor: number, panels: number) => void,
+): void {
   const width = alignUp(headDim, PANEL);
   for (let h = 0; h < heads; h++) {
     for (let c = 0; c < headDim; c++) {
@@ -230,7 +255,8 @@ function eachOfHeads(rows: number, heads: number, headDim: number, visit: (rowMa
 /** A weight matrix [outDim, k] → packed panels [⌈outDim/8⌉][k][8], as packPanel makes them. */
 export const packWeights = (w: ArrayLike<number>, k: number): Float32Array => {
   const outDim = w.length / k, packed = new Float32Array(alignUp(outDim, PANEL) * k);
-  for (let o = 0; o < outDim; o++) for (let i = 0; i < k; i++) packed[((o >> 3) * k + i) * PANEL + (o & 7)] = w[o * k + i]!;
+  for (let o = 0; o < outDim; o++)
+    for (let i = 0; i < k; i++) packed[((o >> 3) * k + i) * PANEL + (o & 7)] = w[o * k + i]!;
   return packed;
 };
 
@@ -240,7 +266,9 @@ export const packWeights = (w: ArrayLike<number>, k: number): Float32Array => {
  * `got` is within `relativeRms` of `want`, in the root mean square over all numbers; and no number is off by more than
  * `most` (default: ten times that) of the root mean square of `want`.
  */
-export function assertClose(name: string, got: ArrayLike<number>, want: ArrayLike<number>, relativeRms = 1e-6, most = 10 * relativeRms): void {
+export function assertClose(
+  name: string, got: ArrayLike<number>, want: ArrayLike<number>, relativeRms = 1e-6, most = 10 * relativeRms,
+): void {
   assert.is(got.length, want.length, `${name}: ${got.length} numbers, expected ${want.length}`);
   let error = 0, norm = 0, worst = 0, worstError = -1;
   for (let i = 0; i < want.length; i++) {
@@ -252,25 +280,35 @@ export function assertClose(name: string, got: ArrayLike<number>, want: ArrayLik
   }
   const rms = Math.sqrt(norm / want.length), relative = norm ? Math.sqrt(error / norm) : Math.sqrt(error);
   const at = `worst at ${worst}: ${got[worst]}, expected ${want[worst]}`;
-  if (relative > relativeRms) assert.unreachable(`${name}: relative RMS error ${relative.toExponential(2)} above ${relativeRms}; ${at}`);
-  if (worstError > most * (rms || 1)) assert.unreachable(`${name}: largest error ${worstError.toExponential(2)} above ${most} of the RMS ${rms.toExponential(2)}; ${at}`);
+  if (relative > relativeRms)
+    assert.unreachable(`${name}: relative RMS error ${relative.toExponential(2)} above ${relativeRms}; ${at}`);
+  if (worstError > most * (rms || 1))
+    assert.unreachable(
+      `${name}: largest error ${worstError.toExponential(2)} above ${most} of the RMS ${rms.toExponential(2)}; ${at}`,
+    );
 }
 
 /** The same bits, NaN payloads and signs of zero included. */
 export function assertSameBits(name: string, got: Float32Array, want: Float32Array): void {
   assert.is(got.length, want.length, `${name}: ${got.length} numbers, expected ${want.length}`);
-  const [a, b] = [got, want].map((f) => new Uint32Array(f.buffer, f.byteOffset, f.length)) as [Uint32Array, Uint32Array];
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) assert.unreachable(`${name}[${i}] is ${got[i]}, expected exactly ${want[i]}`);
+  const [a, b] = [got, want].map((f) => new Uint32Array(f.buffer, f.byteOffset, f.length)) as [
+    Uint32Array, Uint32Array,
+  ];
+  for (let i = 0; i < a.length; i++)
+    if (a[i] !== b[i]) assert.unreachable(`${name}[${i}] is ${got[i]}, expected exactly ${want[i]}`);
 }
 
 /** Split points of [0, n): all of them when there are few. */
-export const splitPoints = (n: number): number[] => [...Array(n + 1).keys()].filter((a) => n <= 14 || a < 3 || a > n - 3 || a % Math.ceil(n / 8) === 0);
+export const splitPoints = (n: number): number[] =>
+  [...Array(n + 1).keys()].filter((a) => n <= 14 || a < 3 || a > n - 3 || a % Math.ceil(n / 8) === 0);
 
 /**
  * A kernel's [0, n) has the same bits as [0, a) and [a, n), in either order: a part neither needs nor touches another.
  * `reset` brings the outputs to their state before the kernel; `read` returns them.
  */
-export function assertSplits(name: string, n: number, run: (begin: number, end: number) => void, reset: () => void, read: () => Float32Array): void {
+export function assertSplits(
+  name: string, n: number, run: (begin: number, end: number) => void, reset: () => void, read: () => Float32Array,
+): void {
   reset();
   run(0, n);
   const whole = read();

@@ -29,13 +29,15 @@ test("no file of bindings/ or models/ imports itself, however far around", () =>
   for (const file of graph.keys()) visit(file, []);
 });
 
-/** What the files of a folder may import beside their own: what a plan is knows nothing of runs, runs nothing of tasks. */
+/**
+ * What the files of a folder may import beside their own: what a plan is knows nothing of runs, runs nothing of tasks.
+ */
 const BELOW: Readonly<Record<string, RegExp>> = {
   "bindings/plan": /^bindings\/(plan|checkpoint|describe)/,
   "bindings/checkpoint": /^bindings\/(checkpoint|platform|describe)/,
   "bindings/image": /^bindings\/(image|checkpoint\/names|platform)/,
   "bindings/tokenizer": /^bindings\/(tokenizer|checkpoint\/names)/,
-  "bindings/run": /^bindings\/(run|plan|checkpoint|platform|describe|fingerprint)/,
+  "bindings/run": /^bindings\/(run|plan|config\/options|checkpoint|platform|describe|fingerprint)/,
   "bindings/tasks": /^bindings\/(tasks|run|plan|config|checkpoint|image|extras|describe|fingerprint)/,
   "models": /^(models|bindings\/(plan|config|tasks|checkpoint))/,
 };

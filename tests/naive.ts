@@ -1,4 +1,5 @@
-// Plain references in float64, one per kernel. Row-major everywhere, no padding; each is the formula of its kernel's comment.
+// Plain references in float64, one per kernel. Row-major everywhere, no padding; each is the formula of its kernel's
+// comment.
 
 type Numbers = ArrayLike<number>;
 
@@ -39,7 +40,12 @@ export type Activation = keyof typeof activations;
 // matmul
 
 /** act(x · Wᵀ + bias + addend): x [m, k], w [outDim, k], addend [m, outDim]. */
-export function linear(x: Numbers, w: Numbers, k: number, { bias, addend, act = "none" }: { bias?: Numbers; addend?: Numbers; act?: Activation } = {}): Float64Array {
+export function linear(
+  x: Numbers,
+  w: Numbers,
+  k: number,
+  { bias, addend, act = "none" }: { bias?: Numbers; addend?: Numbers; act?: Activation } = {},
+): Float64Array {
   const m = x.length / k, outDim = w.length / k, out = zeros(m * outDim);
   for (let r = 0; r < m; r++) {
     for (let o = 0; o < outDim; o++) {
@@ -53,14 +59,18 @@ export function linear(x: Numbers, w: Numbers, k: number, { bias, addend, act = 
 // linear attention
 
 /** kᵀ·v [heads, headDim, headDim] and Σk [heads, headDim] of k, v [tokens, heads·headDim]. */
-export function keyValueState(k: Numbers, v: Numbers, heads: number, headDim: number): { product: Float64Array; keySum: Float64Array } {
+export function keyValueState(
+  k: Numbers, v: Numbers, heads: number, headDim: number,
+): { product: Float64Array; keySum: Float64Array } {
   const dim = heads * headDim, tokens = k.length / dim;
   const product = zeros(heads * headDim * headDim), keySum = zeros(dim);
   for (let h = 0; h < heads; h++) {
     for (let i = 0; i < headDim; i++) {
       keySum[h * headDim + i] = sum(tokens, (n) => k[n * dim + h * headDim + i]!);
       for (let j = 0; j < headDim; j++) {
-        product[(h * headDim + i) * headDim + j] = sum(tokens, (n) => k[n * dim + h * headDim + i]! * v[n * dim + h * headDim + j]!);
+        product[(h * headDim + i) * headDim + j] = sum(
+          tokens, (n) => k[n * dim + h * headDim + i]! * v[n * dim + h * headDim + j]!,
+        );
       }
     }
   }
@@ -68,13 +78,16 @@ export function keyValueState(k: Numbers, v: Numbers, heads: number, headDim: nu
 }
 
 /** q·state / (q·Σk + eps), q [tokens, heads·headDim]. */
-export function linearAttention(q: Numbers, { product, keySum }: ReturnType<typeof keyValueState>, heads: number, headDim: number, eps: number): Float64Array {
+export function linearAttention(
+  q: Numbers, { product, keySum }: ReturnType<typeof keyValueState>, heads: number, headDim: number, eps: number,
+): Float64Array {
   const dim = heads * headDim, tokens = q.length / dim, out = zeros(tokens * dim);
   for (let n = 0; n < tokens; n++) {
     for (let h = 0; h < heads; h++) {
       const at = n * dim + h * headDim;
       const scale = sum(headDim, (i) => q[at + i]! * keySum[h * headDim + i]!) + eps;
-      for (let j = 0; j < headDim; j++) out[at + j] = sum(headDim, (i) => q[at + i]! * product[(h * headDim + i) * headDim + j]!) / scale;
+      for (let j = 0; j < headDim; j++)
+        out[at + j] = sum(headDim, (i) => q[at + i]! * product[(h * headDim + i) * headDim + j]!) / scale;
     }
   }
   return out;
@@ -83,30 +96,43 @@ export function linearAttention(q: Numbers, { product, keySum }: ReturnType<type
 // score attention
 
 /** Σ_j w_nj v_j / (Σ_j w_nj + eps), w = q·kᵀ or e^(q·kᵀ − max); q [queries, dim], k and v [tokens, dim]. */
-export function scoreAttention(q: Numbers, k: Numbers, v: Numbers, heads: number, headDim: number, weigh: "linear" | "softmax", eps: number): Float64Array {
+export function scoreAttention(
+  q: Numbers, k: Numbers, v: Numbers, heads: number, headDim: number, weigh: "linear" | "softmax", eps: number,
+): Float64Array {
   const dim = heads * headDim, queries = q.length / dim, tokens = k.length / dim, out = zeros(queries * dim);
   for (let n = 0; n < queries; n++) {
     for (let h = 0; h < heads; h++) {
       const at = h * headDim;
-      const weights = Array.from({ length: tokens }, (_, t) => sum(headDim, (i) => q[n * dim + at + i]! * k[t * dim + at + i]!));
+      const weights = Array.from({ length: tokens }, (_, t) =>
+        sum(headDim, (i) => q[n * dim + at + i]! * k[t * dim + at + i]!),
+      );
       if (weigh === "softmax") {
         const top = Math.max(...weights);
         weights.forEach((score, t) => { weights[t] = Math.exp(score - top); });
       }
       const scale = sum(tokens, (t) => weights[t]!) + eps;
-      for (let j = 0; j < headDim; j++) out[n * dim + at + j] = sum(tokens, (t) => weights[t]! * v[t * dim + at + j]!) / scale;
+      for (let j = 0; j < headDim; j++)
+        out[n * dim + at + j] = sum(tokens, (t) => weights[t]! * v[t * dim + at + j]!) / scale;
     }
   }
   return out;
 }
 
 /**
- * Softmax attention among the members of each window; q, k, v [map tokens, dim], members and regions [windows][size], bias [heads][size][size].
- * Members of −1 are the rows padKey and padValue. Tokens of no window stay 0.
+ * Softmax attention among the members of each window; q, k, v [map tokens, dim], members and regions [windows][size],
+ * bias [heads][size][size]. Members of −1 are the rows padKey and padValue. Tokens of no window stay 0.
  */
 export function windowAttention(
-  q: Numbers, k: Numbers, v: Numbers, members: Numbers, size: number, heads: number, headDim: number,
-  { regions, bias, padKey = [], padValue = [] }: { regions?: Numbers; bias?: Numbers; padKey?: Numbers; padValue?: Numbers } = {},
+  q: Numbers,
+  k: Numbers,
+  v: Numbers,
+  members: Numbers,
+  size: number,
+  heads: number,
+  headDim: number,
+  {
+    regions, bias, padKey = [], padValue = [],
+  }: { regions?: Numbers; bias?: Numbers; padKey?: Numbers; padValue?: Numbers } = {},
 ): Float64Array {
   const dim = heads * headDim, out = zeros(q.length);
   for (let first = 0; first < members.length; first += size) {
@@ -118,32 +144,52 @@ export function windowAttention(
           const token = members[first + t]!, channel = h * headDim + i;
           return token < 0 ? padding[channel]! : map[token * dim + channel]!;
         };
-        const scores = Array.from({ length: size }, (_, t) => sum(headDim, (i) => q[query * dim + h * headDim + i]! * of(k, padKey, t, i))
-          + (bias?.[(h * size + n) * size + t] ?? 0) - (regions && regions[first + n] !== regions[first + t] ? 100 : 0));
-        const top = Math.max(...scores), weights = scores.map((s) => Math.exp(s - top)), scale = sum(size, (t) => weights[t]!);
-        for (let j = 0; j < headDim; j++) out[query * dim + h * headDim + j] = sum(size, (t) => weights[t]! * of(v, padValue, t, j)) / scale;
+        const scores = Array.from(
+          { length: size },
+          (_, t) =>
+            sum(headDim, (i) => q[query * dim + h * headDim + i]! * of(k, padKey, t, i))
+            + (bias?.[(h * size + n) * size + t] ?? 0)
+            - (regions && regions[first + n] !== regions[first + t] ? 100 : 0),
+        );
+        const top = Math.max(...scores);
+        const weights = scores.map((s) => Math.exp(s - top));
+        const scale = sum(size, (t) => weights[t]!);
+        for (let j = 0; j < headDim; j++)
+          out[query * dim + h * headDim + j] = sum(size, (t) => weights[t]! * of(v, padValue, t, j)) / scale;
       }
     }
   }
   return out;
 }
 
-/** act(from[members] + table), members of −1 being `padding`: from [rows, columns], table [size, columns], out [members, columns]. */
+/**
+ * act(from[members] + table), members of −1 being `padding`: from [rows, columns], table [size, columns], out [members,
+ * columns].
+ */
 export function gatherRows(
-  from: Numbers, members: Numbers, columns: number, { padding = [], table, act = "none" }: { padding?: Numbers; table?: Numbers; act?: Activation } = {},
+  from: Numbers,
+  members: Numbers,
+  columns: number,
+  { padding = [], table, act = "none" }: { padding?: Numbers; table?: Numbers; act?: Activation } = {},
 ): Float64Array {
   return Float64Array.from({ length: members.length * columns }, (_, i) => {
     const row = members[Math.floor(i / columns)]!, c = i % columns;
-    return activations[act]((row < 0 ? padding[c]! : from[row * columns + c]!) + (table ? table[i % table.length]! : 0));
+    return activations[act](
+      (row < 0 ? padding[c]! : from[row * columns + c]!) + (table ? table[i % table.length]! : 0),
+    );
   });
 }
 
 /** k [tokens, heads·headDim] → [heads][⌈tokens/8⌉][headDim][8], zeros after the last token. */
 export function transposeKeys(k: Numbers, heads: number, headDim: number): Float64Array {
-  const dim = heads * headDim, tokens = k.length / dim, panels = Math.ceil(tokens / 8), out = zeros(heads * panels * headDim * 8);
+  const dim = heads * headDim;
+  const tokens = k.length / dim;
+  const panels = Math.ceil(tokens / 8);
+  const out = zeros(heads * panels * headDim * 8);
   for (let h = 0; h < heads; h++) {
     for (let n = 0; n < tokens; n++) {
-      for (let d = 0; d < headDim; d++) out[((h * panels + (n >> 3)) * headDim + d) * 8 + (n & 7)] = k[n * dim + h * headDim + d]!;
+      for (let d = 0; d < headDim; d++)
+        out[((h * panels + (n >> 3)) * headDim + d) * 8 + (n & 7)] = k[n * dim + h * headDim + d]!;
     }
   }
   return out;
@@ -151,8 +197,13 @@ export function transposeKeys(k: Numbers, heads: number, headDim: number): Float
 
 // convolutions
 
-/** out + depthwise 5×5 of map [height·side, heads·headDim], taps [headDim, 5, 5] shared by the heads, zeros outside the map. */
-export function depthwiseConv(out: Numbers, map: Numbers, taps: Numbers, height: number, side: number, heads: number, headDim: number): Float64Array {
+/**
+ * out + depthwise 5×5 of map [height·side, heads·headDim], taps [headDim, 5, 5] shared by the heads, zeros outside the
+ * map.
+ */
+export function depthwiseConv(
+  out: Numbers, map: Numbers, taps: Numbers, height: number, side: number, heads: number, headDim: number,
+): Float64Array {
   const dim = heads * headDim, result = Float64Array.from(out);
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < side; x++) {
@@ -161,7 +212,8 @@ export function depthwiseConv(out: Numbers, map: Numbers, taps: Numbers, height:
           for (let j = 0; j < 5; j++) {
             const [sy, sx] = [y + i - 2, x + j - 2];
             if (sy < 0 || sy >= height || sx < 0 || sx >= side) continue;
-            result[(y * side + x) * dim + c]! += taps[((c % headDim) * 5 + i) * 5 + j]! * map[(sy * side + sx) * dim + c]!;
+            result[(y * side + x) * dim + c]! +=
+              taps[((c % headDim) * 5 + i) * 5 + j]! * map[(sy * side + sx) * dim + c]!;
           }
         }
       }
@@ -170,13 +222,24 @@ export function depthwiseConv(out: Numbers, map: Numbers, taps: Numbers, height:
   return result;
 }
 
-/** act(bias + addend + depthwise size×size of maps [height·side, dim], taps [dim, size, size], zeros outside each map). */
+/**
+ * act(bias + addend + depthwise size×size of maps [height·side, dim], taps [dim, size, size], zeros outside each map).
+ */
 export function depthwiseConvChannels(
-  maps: Numbers, taps: Numbers, size: number, height: number, side: number, { bias, addend, act = "none" }: { bias?: Numbers; addend?: Numbers; act?: Activation } = {},
+  maps: Numbers,
+  taps: Numbers,
+  size: number,
+  height: number,
+  side: number,
+  { bias, addend, act = "none" }: { bias?: Numbers; addend?: Numbers; act?: Activation } = {},
 ): Float64Array {
   const dim = taps.length / size ** 2, pixels = height * side, reach = (size - 1) / 2, out = zeros(maps.length);
   for (let at = 0; at < maps.length; at++) {
-    const c = at % dim, pixel = (at - c) / dim, first = pixel - (pixel % pixels), y = Math.floor((pixel - first) / side), x = (pixel - first) % side;
+    const c = at % dim;
+    const pixel = (at - c) / dim;
+    const first = pixel - (pixel % pixels);
+    const y = Math.floor((pixel - first) / side);
+    const x = (pixel - first) % side;
     let total = (bias?.[c] ?? 0) + (addend?.[at] ?? 0);
     for (let i = 0; i < size; i++) {
       for (let j = 0; j < size; j++) {
@@ -192,14 +255,21 @@ export function depthwiseConvChannels(
 
 type Strides = { stride?: number; pad?: number };
 
-/** Image [channels, height, side] → windows [⌊(height + 2·pad − kernel)/stride⌋ + 1 lines of them, channels·kernel·kernel], zeros outside. */
-export function gatherPatches(image: Numbers, channels: number, height: number, side: number, kernel: number, { stride = kernel, pad = 0 }: Strides = {}): Float64Array {
+/**
+ * Image [channels, height, side] → windows [⌊(height + 2·pad − kernel)/stride⌋ + 1 lines of them,
+ * channels·kernel·kernel], zeros outside.
+ */
+export function gatherPatches(
+  image: Numbers, channels: number, height: number, side: number, kernel: number,
+  { stride = kernel, pad = 0 }: Strides = {},
+): Float64Array {
   const out: number[] = [];
   for (let top = -pad; top + kernel <= height + pad; top += stride) {
     for (let left = -pad; left + kernel <= side + pad; left += stride) {
       for (let c = 0; c < channels; c++) {
         for (let y = top; y < top + kernel; y++) {
-          for (let x = left; x < left + kernel; x++) out.push(y < 0 || y >= height || x < 0 || x >= side ? 0 : image[(c * height + y) * side + x]!);
+          for (let x = left; x < left + kernel; x++)
+            out.push(y < 0 || y >= height || x < 0 || x >= side ? 0 : image[(c * height + y) * side + x]!);
         }
       }
     }
@@ -207,11 +277,21 @@ export function gatherPatches(image: Numbers, channels: number, height: number, 
   return Float64Array.from(out);
 }
 
-/** Map [height·side, channels] → windows [count, kernel·kernel·channels]: those of the map turned into an image, their columns turned back. */
-export function gatherWindows(map: Numbers, channels: number, height: number, side: number, kernel: number, strides: Strides = {}): Float64Array {
-  const image = Float64Array.from({ length: map.length }, (_, i) => map[(i % (height * side)) * channels + Math.floor(i / (height * side))]!);
+/**
+ * Map [height·side, channels] → windows [count, kernel·kernel·channels]: those of the map turned into an image, their
+ * columns turned back.
+ */
+export function gatherWindows(
+  map: Numbers, channels: number, height: number, side: number, kernel: number, strides: Strides = {},
+): Float64Array {
+  const image = Float64Array.from(
+    { length: map.length }, (_, i) => map[(i % (height * side)) * channels + Math.floor(i / (height * side))]!,
+  );
   const taps = kernel * kernel, patches = gatherPatches(image, channels, height, side, kernel, strides);
-  return patches.map((_, i) => patches[i - (i % (taps * channels)) + (i % channels) * taps + Math.floor((i % (taps * channels)) / channels)]!);
+  return patches.map(
+    (_, i) =>
+      patches[i - (i % (taps * channels)) + (i % channels) * taps + Math.floor((i % (taps * channels)) / channels)]!,
+  );
 }
 
 /** Rows [from, columns] linearly interpolated to `to` rows, as images are resized: centres of pixels at ½. */
@@ -219,7 +299,8 @@ export function stretchRows(x: Numbers, columns: number, to: number): Float64Arr
   const from = x.length / columns, out = zeros(to * columns);
   for (let n = 0; n < to; n++) {
     const at = Math.max(0, ((n + 0.5) * from) / to - 0.5), low = Math.floor(at), high = Math.min(low + 1, from - 1);
-    for (let c = 0; c < columns; c++) out[n * columns + c] = x[low * columns + c]! * (1 - at + low) + x[high * columns + c]! * (at - low);
+    for (let c = 0; c < columns; c++)
+      out[n * columns + c] = x[low * columns + c]! * (1 - at + low) + x[high * columns + c]! * (at - low);
   }
   return out;
 }
@@ -232,7 +313,8 @@ export function layerNorm(x: Numbers, weight: Numbers, bias: Numbers, eps: numbe
   for (let r = 0; r < x.length / dim; r++) {
     const mean = sum(dim, (i) => x[r * dim + i]!) / dim;
     const variance = sum(dim, (i) => (x[r * dim + i]! - mean) ** 2) / dim;
-    for (let i = 0; i < dim; i++) out[r * dim + i] = ((x[r * dim + i]! - mean) / Math.sqrt(variance + eps)) * weight[i]! + bias[i]!;
+    for (let i = 0; i < dim; i++)
+      out[r * dim + i] = ((x[r * dim + i]! - mean) / Math.sqrt(variance + eps)) * weight[i]! + bias[i]!;
   }
   return out;
 }
@@ -265,14 +347,16 @@ export function decode(bytes: Uint8Array, format: Format, index: number): number
   if (format === "F64") return view.getFloat64(8 * index, true);
   const bits = view.getUint16(2 * index, true), sign = bits & 0x8000 ? -1 : 1;
   const [exponentBits, mantissaBits] = format === "F16" ? [5, 10] : [8, 7];
-  const exponent = (bits & 0x7fff) >> mantissaBits, mantissa = (bits & (2 ** mantissaBits - 1)) / 2 ** mantissaBits, bias = 2 ** (exponentBits - 1) - 1;
+  const exponent = (bits & 0x7fff) >> mantissaBits;
+  const mantissa = (bits & (2 ** mantissaBits - 1)) / 2 ** mantissaBits;
+  const bias = 2 ** (exponentBits - 1) - 1;
   if (exponent === 2 ** exponentBits - 1) return mantissa ? NaN : sign * Infinity;
   return exponent ? sign * (1 + mantissa) * 2 ** (exponent - bias) : sign * mantissa * 2 ** (1 - bias);
 }
 
 /**
- * w' = s_o · w · a_i and bias'_o = s_o · (bias_o + Σ_i w · b_i) + t_o, as [k][8] and [8]; the largest |w' − w|, NaN if any number
- * is not finite as f32. `w` holds 1 to 8 rows of k numbers.
+ * w' = s_o · w · a_i and bias'_o = s_o · (bias_o + Σ_i w · b_i) + t_o, as [k][8] and [8]; the largest |w' − w|, NaN if
+ * any number is not finite as f32. `w` holds 1 to 8 rows of k numbers.
  */
 export function packPanel(
   w: Numbers, k: number, bias: Numbers, { a, b, s, t }: { a?: Numbers; b?: Numbers; s?: Numbers; t?: Numbers } = {},

@@ -1,4 +1,5 @@
-// Causal depthwise convolution over tokens: the short convolution of language models. The state holds the last taps − 1 inputs.
+// Causal depthwise convolution over tokens: the short convolution of language models. The state holds
+// the last taps − 1 inputs.
 import { floats, good, inState, reads, span, statesOf, updates, woven } from "../extents";
 import { PANEL } from "../header";
 import { madd } from "../simd";
@@ -17,8 +18,8 @@ import { madd } from "../simd";
  * @param sequence    1: rows are successive tokens of states[0]; 0: row r is the next token of states[r]
  */
 export function causalConv(
-  begin: i32, end: i32, out: usize, outRow: usize, x: usize, xRow: usize, xPanel: usize, w: usize, states: usize, stateOffset: usize,
-  rows: i32, channels: i32, taps: i32, sequence: i32,
+  begin: i32, end: i32, out: usize, outRow: usize, x: usize, xRow: usize, xPanel: usize, w: usize, states: usize,
+  stateOffset: usize, rows: i32, channels: i32, taps: i32, sequence: i32,
 ): void {
   const row = <usize>((channels + PANEL - 1) & ~(PANEL - 1)) * 4, past = taps - 1;
   for (let p = begin; p < end; ++p) {

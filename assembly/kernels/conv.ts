@@ -36,7 +36,8 @@ function addTo(at: usize, v: v128, lanes: i32): void {
 function convTile(wide: bool, out: usize, outRow: usize, input: usize, inputRow: usize, w: usize, lanes: i32): void {
   let c0 = i32x4.splat(0), c1 = c0, c2 = c0, c3 = c0, c4 = c0, c5 = c0, c6 = c0;
   for (let ky = 0; ky < 5; ++ky) {
-    const w0 = v128.load(w), w1 = v128.load(w, 32), w2 = v128.load(w, 64), w3 = v128.load(w, 96), w4 = v128.load(w, 128);
+    const w0 = v128.load(w), w1 = v128.load(w, 32), w2 = v128.load(w, 64);
+    const w3 = v128.load(w, 96), w4 = v128.load(w, 128);
     let x = v128.load(input);
     c0 = madd(x, w0, c0);
     x = v128.load(input, 32); c0 = madd(x, w1, c0); c1 = madd(x, w0, c1);
@@ -90,10 +91,12 @@ function convOne(out: usize, input: usize, inputRow: usize, w: usize, lanes: i32
 }
 
 /**
- * Depthwise 5×5 convolution with zero padding 2, stride 1, its kernel shared by the heads; added to `out`. Units [begin, end);
- * a unit is eight channels of one head.
+ * Depthwise 5×5 convolution with zero padding 2, stride 1, its kernel shared by the heads; added to `out`. Units
+ * [begin, end); a unit is eight channels of one head.
  *
- *   out[y, x, c] += Σ_{i,j} w[c mod headDim, i, j] · map[y + i − 2, x + j − 2, c]      (SLAB's local branch; cross-correlation)
+ *   out[y, x, c] += Σ_{i,j} w[c mod headDim, i, j] · map[y + i − 2, x + j − 2, c]
+ *
+ * That is SLAB's local branch; a cross-correlation.
  *
  * @op 6 panels
  * @param out      f32 [height·side, heads·headDim], row stride outRow bytes
@@ -102,7 +105,8 @@ function convOne(out: usize, input: usize, inputRow: usize, w: usize, lanes: i32
  * @param scratch  f32 [(height + 4)·(side + 4)·8], this thread's own
  */
 export function depthwiseConv(
-  begin: i32, end: i32, out: usize, outRow: usize, map: usize, w: usize, height: i32, side: i32, headDim: i32, width: i32, scratch: usize,
+  begin: i32, end: i32, out: usize, outRow: usize, map: usize, w: usize, height: i32, side: i32, headDim: i32,
+  width: i32, scratch: usize,
 ): void {
   const panels = width / PANEL;
   const paddedRow = <usize>(side + 4) * (PANEL * 4);

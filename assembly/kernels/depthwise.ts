@@ -1,4 +1,5 @@
-// Depthwise convolution 3×3 or 5×5 with taps of every channel's own: the channel mixers of pyramids, positions inside stripes.
+// Depthwise convolution 3×3 or 5×5 with taps of every channel's own: the channel mixers of pyramids,
+// positions inside stripes.
 import { floats, good, goodProduct, reads, scratchHolds, small, span, woven, writes } from "../extents";
 import { PANEL } from "../header";
 import { finishPanel } from "./matmul";
@@ -9,13 +10,15 @@ import { madd } from "../simd";
 const PIXEL: usize = 64;
 
 /**
- * R ≤ 7 neighbouring outputs of four channels, K×K taps 32 bytes apart: every input is loaded once per kernel row. `input` is the top
- * left tap in a ring of K padded rows that ends `beforeEnd` rows further on. Every output is one chain ordered by tap, whatever R.
+ * R ≤ 7 neighbouring outputs of four channels, K×K taps 32 bytes apart: every input is loaded once per kernel row.
+ * `input` is the top left tap in a ring of K padded rows that ends `beforeEnd` rows further on. Every output is one
+ * chain ordered by tap, whatever R.
  */
 // @ts-ignore: decorator
 @inline
 function tile(
-  K: i32, R: i32, out: usize, outRow: usize, input: usize, inputRow: usize, beforeEnd: i32, w: usize, bias: usize, addend: usize, addendRow: usize,
+  K: i32, R: i32, out: usize, outRow: usize, input: usize, inputRow: usize, beforeEnd: i32, w: usize, bias: usize,
+  addend: usize, addendRow: usize,
 ): void {
   let c0 = v128.load(bias), c1 = c0, c2 = c0, c3 = c0, c4 = c0, c5 = c0, c6 = c0;
   let w3 = i32x4.splat(0), w4 = w3;
@@ -77,7 +80,9 @@ function tile(
     }
   }
   v128.store(out, c0); out += outRow;
-  if (R > 1) { v128.store(out, c1); out += outRow; v128.store(out, c2); out += outRow; v128.store(out, c3); out += outRow; }
+  if (R > 1) {
+    v128.store(out, c1); out += outRow; v128.store(out, c2); out += outRow; v128.store(out, c3); out += outRow;
+  }
   if (R > 4) { v128.store(out, c4); out += outRow; v128.store(out, c5); out += outRow; v128.store(out, c6); }
 }
 
@@ -85,13 +90,15 @@ function tile(
 // @ts-ignore: decorator
 @inline
 function tiles(
-  K: i32, R: i32, panels: i32, out: usize, outRow: usize, outPanel: usize, input: usize, inputRow: usize, beforeEnd: i32,
-  w: usize, bias: usize, addend: usize, addendRow: usize, addendPanel: usize, act: i32,
+  K: i32, R: i32, panels: i32, out: usize, outRow: usize, outPanel: usize, input: usize, inputRow: usize,
+  beforeEnd: i32, w: usize, bias: usize, addend: usize, addendRow: usize, addendPanel: usize, act: i32,
 ): void {
   let odd = false;
   do {
     tile(K, R, out, outRow, input, inputRow, beforeEnd, w, bias, addend, addendRow);
-    tile(K, R, out + 16, outRow, input + 16, inputRow, beforeEnd, w + 16, bias + 16, addend ? addend + 16 : 0, addendRow);
+    tile(
+      K, R, out + 16, outRow, input + 16, inputRow, beforeEnd, w + 16, bias + 16, addend ? addend + 16 : 0, addendRow,
+    );
     if (act != ACT_NONE) finishPanel(out, outRow, 0, 0, R, act);
     out += outPanel; if (addend) addend += addendPanel;
     w += <usize>(K * K) * (PANEL * 4); bias += PANEL * 4;
@@ -100,12 +107,30 @@ function tiles(
   } while (--panels);
 }
 
-function tiles3x7(p: i32, o: usize, or: usize, op: usize, i: usize, ir: usize, e: i32, w: usize, b: usize, d: usize, dr: usize, dp: usize, act: i32): void { tiles(3, 7, p, o, or, op, i, ir, e, w, b, d, dr, dp, act); }
-function tiles3x4(p: i32, o: usize, or: usize, op: usize, i: usize, ir: usize, e: i32, w: usize, b: usize, d: usize, dr: usize, dp: usize, act: i32): void { tiles(3, 4, p, o, or, op, i, ir, e, w, b, d, dr, dp, act); }
-function tiles3x1(p: i32, o: usize, or: usize, op: usize, i: usize, ir: usize, e: i32, w: usize, b: usize, d: usize, dr: usize, dp: usize, act: i32): void { tiles(3, 1, p, o, or, op, i, ir, e, w, b, d, dr, dp, act); }
-function tiles5x7(p: i32, o: usize, or: usize, op: usize, i: usize, ir: usize, e: i32, w: usize, b: usize, d: usize, dr: usize, dp: usize, act: i32): void { tiles(5, 7, p, o, or, op, i, ir, e, w, b, d, dr, dp, act); }
-function tiles5x4(p: i32, o: usize, or: usize, op: usize, i: usize, ir: usize, e: i32, w: usize, b: usize, d: usize, dr: usize, dp: usize, act: i32): void { tiles(5, 4, p, o, or, op, i, ir, e, w, b, d, dr, dp, act); }
-function tiles5x1(p: i32, o: usize, or: usize, op: usize, i: usize, ir: usize, e: i32, w: usize, b: usize, d: usize, dr: usize, dp: usize, act: i32): void { tiles(5, 1, p, o, or, op, i, ir, e, w, b, d, dr, dp, act); }
+function tiles3x7(
+  p: i32, o: usize, or: usize, op: usize, i: usize, ir: usize, e: i32, w: usize, b: usize, d: usize, dr: usize,
+  dp: usize, act: i32,
+): void { tiles(3, 7, p, o, or, op, i, ir, e, w, b, d, dr, dp, act); }
+function tiles3x4(
+  p: i32, o: usize, or: usize, op: usize, i: usize, ir: usize, e: i32, w: usize, b: usize, d: usize, dr: usize,
+  dp: usize, act: i32,
+): void { tiles(3, 4, p, o, or, op, i, ir, e, w, b, d, dr, dp, act); }
+function tiles3x1(
+  p: i32, o: usize, or: usize, op: usize, i: usize, ir: usize, e: i32, w: usize, b: usize, d: usize, dr: usize,
+  dp: usize, act: i32,
+): void { tiles(3, 1, p, o, or, op, i, ir, e, w, b, d, dr, dp, act); }
+function tiles5x7(
+  p: i32, o: usize, or: usize, op: usize, i: usize, ir: usize, e: i32, w: usize, b: usize, d: usize, dr: usize,
+  dp: usize, act: i32,
+): void { tiles(5, 7, p, o, or, op, i, ir, e, w, b, d, dr, dp, act); }
+function tiles5x4(
+  p: i32, o: usize, or: usize, op: usize, i: usize, ir: usize, e: i32, w: usize, b: usize, d: usize, dr: usize,
+  dp: usize, act: i32,
+): void { tiles(5, 4, p, o, or, op, i, ir, e, w, b, d, dr, dp, act); }
+function tiles5x1(
+  p: i32, o: usize, or: usize, op: usize, i: usize, ir: usize, e: i32, w: usize, b: usize, d: usize, dr: usize,
+  dp: usize, act: i32,
+): void { tiles(5, 1, p, o, or, op, i, ir, e, w, b, d, dr, dp, act); }
 
 /** Copies one row of a map into `windows`, a window every two panels; their borders stay zero. */
 function takeRow(windows: usize, window: usize, x: usize, xRow: usize, xPanel: usize, side: i32, panels: i32): void {
@@ -120,16 +145,17 @@ function takeRow(windows: usize, window: usize, x: usize, xRow: usize, xPanel: u
 }
 
 /**
- * Depthwise convolution with zero padding and stride 1 of maps [height][side], taps of every channel's own. Map rows [begin, end), one map
- * after another; `across` maps lie side by side in lines of pixels, as stripes do.
+ * Depthwise convolution with zero padding and stride 1 of maps [height][side], taps of every channel's own. Map rows
+ * [begin, end), one map after another; `across` maps lie side by side in lines of pixels, as stripes do.
  *
  *   out[y, x, c] = act(bias[c] + addend[y, x, c] + Σ_{i,j} w[c, i, j] · map[y + i − ⌊taps/2⌋, x + j − ⌊taps/2⌋, c])
  *
- * Some panels at a time pass through windows of `taps` padded rows in scratch: pixels of a map lie so far apart that neighbours may fall
- * into the same few lines of the cache.
+ * Some panels at a time pass through windows of `taps` padded rows in scratch: pixels of a map lie so far apart that
+ * neighbours may fall into the same few lines of the cache.
  *
  * @op 22 lines depthwiseChannels
- * @param out      f32 [maps·height·side, channels], laid out by outRow, outPanel bytes: rows or panels, whole panels of eight. Not x
+ * @param out      f32 [maps·height·side, channels], laid out by outRow, outPanel bytes: rows or panels,
+ *                 whole panels of eight. Not x
  * @param x        f32 alike
  * @param w        f32 [panels][taps·taps][8]
  * @param bias     f32 [panels][8]
@@ -141,10 +167,14 @@ function takeRow(windows: usize, window: usize, x: usize, xRow: usize, xPanel: u
  * @param scratch  32·group·taps·(side + taps − 1) bytes, this thread's own
  */
 export function depthwiseConvChannels(
-  begin: i32, end: i32, out: usize, outRow: usize, outPanel: usize, x: usize, xRow: usize, xPanel: usize, w: usize, bias: usize,
-  addend: usize, addendRow: usize, addendPanel: usize, height: i32, side: i32, panels: i32, taps: i32, act: i32, across: i32, group: i32, scratch: usize,
+  begin: i32, end: i32, out: usize, outRow: usize, outPanel: usize, x: usize, xRow: usize, xPanel: usize, w: usize,
+  bias: usize, addend: usize, addendRow: usize, addendPanel: usize, height: i32, side: i32, panels: i32, taps: i32,
+  act: i32, across: i32, group: i32, scratch: usize,
 ): void {
-  const reach = taps >> 1, border = <usize>reach * PIXEL, windowRow = <usize>(side + taps - 1) * PIXEL, window = <usize>taps * windowRow;
+  const reach = taps >> 1;
+  const border = <usize>reach * PIXEL;
+  const windowRow = <usize>(side + taps - 1) * PIXEL;
+  const window = <usize>taps * windowRow;
   const panelTaps = <usize>(taps * taps) * (PANEL * 4), line = side * across;
   memory.fill(scratch, 0, <usize>(group >> 1) * window);
   for (let first = 0; first < panels; first += group) {
@@ -157,25 +187,46 @@ export function depthwiseConvChannels(
       // all rows of the windows at first, then only the one that comes in at the bottom
       for (let i = fresh ? 0 : taps - 1; i < taps; ++i) {
         const slot = scratch + (fresh ? <usize>i * windowRow : top) + border, from = y + i - reach;
-        if (from < 0 || from >= height) for (let p: usize = 0; p < <usize>((count + 1) >> 1); ++p) memory.fill(slot + p * window, 0, <usize>side * PIXEL);
-        else takeRow(slot, window, x + <usize>first * xPanel + <usize>(pixel + (i - reach) * line) * xRow, xRow, xPanel, side, count);
+        if (from < 0 || from >= height) {
+          for (let p: usize = 0; p < <usize>((count + 1) >> 1); ++p) {
+            memory.fill(slot + p * window, 0, <usize>side * PIXEL);
+          }
+        } else {
+          const input = x + <usize>first * xPanel + <usize>(pixel + (i - reach) * line) * xRow;
+          takeRow(slot, window, input, xRow, xPanel, side, count);
+        }
       }
       if (!fresh) { top += windowRow; if (top == window) top = 0; }
-      const beforeEnd = <i32>((window - top) / windowRow), own = w + <usize>first * panelTaps, start = bias + <usize>(first * PANEL) * 4;
+      const beforeEnd = <i32>((window - top) / windowRow);
+      const own = w + <usize>first * panelTaps;
+      const start = bias + <usize>(first * PANEL) * 4;
       let from = scratch + top, to = out + <usize>pixel * outRow + <usize>first * outPanel;
       let added = addend ? addend + <usize>pixel * addendRow + <usize>first * addendPanel : 0;
       for (let left = side; left > 0;) {
         const wide = left >= 7 && left != 8 ? 7 : left >= 4 ? 4 : 1;
         if (taps == 3) {
-          if (wide == 7) tiles3x7(count, to, outRow, outPanel, from, windowRow, beforeEnd, own, start, added, addendRow, addendPanel, act);
-          else if (wide == 4) tiles3x4(count, to, outRow, outPanel, from, windowRow, beforeEnd, own, start, added, addendRow, addendPanel, act);
-          else tiles3x1(count, to, outRow, outPanel, from, windowRow, beforeEnd, own, start, added, addendRow, addendPanel, act);
+          if (wide == 7) tiles3x7(
+            count, to, outRow, outPanel, from, windowRow, beforeEnd, own, start, added, addendRow, addendPanel, act,
+          );
+          else if (wide == 4) tiles3x4(
+            count, to, outRow, outPanel, from, windowRow, beforeEnd, own, start, added, addendRow, addendPanel, act,
+          );
+          else tiles3x1(
+            count, to, outRow, outPanel, from, windowRow, beforeEnd, own, start, added, addendRow, addendPanel, act,
+          );
         } else {
-          if (wide == 7) tiles5x7(count, to, outRow, outPanel, from, windowRow, beforeEnd, own, start, added, addendRow, addendPanel, act);
-          else if (wide == 4) tiles5x4(count, to, outRow, outPanel, from, windowRow, beforeEnd, own, start, added, addendRow, addendPanel, act);
-          else tiles5x1(count, to, outRow, outPanel, from, windowRow, beforeEnd, own, start, added, addendRow, addendPanel, act);
+          if (wide == 7) tiles5x7(
+            count, to, outRow, outPanel, from, windowRow, beforeEnd, own, start, added, addendRow, addendPanel, act,
+          );
+          else if (wide == 4) tiles5x4(
+            count, to, outRow, outPanel, from, windowRow, beforeEnd, own, start, added, addendRow, addendPanel, act,
+          );
+          else tiles5x1(
+            count, to, outRow, outPanel, from, windowRow, beforeEnd, own, start, added, addendRow, addendPanel, act,
+          );
         }
-        left -= wide; from += <usize>wide * PIXEL; to += <usize>wide * outRow; if (added) added += <usize>wide * addendRow;
+        left -= wide; from += <usize>wide * PIXEL; to += <usize>wide * outRow;
+        if (added) added += <usize>wide * addendRow;
       }
     }
   }

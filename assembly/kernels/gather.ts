@@ -7,7 +7,8 @@ import { ACT_RELU } from "../opcodes";
  * Rows by a table of indices, [begin, end): out_i = act(from[members_i] + table[i mod group]).
  *
  * @op 24 rows
- * @param out      f32: row i begins at (i / group)·outGroup + (i mod group)·outRow bytes, its panels of eight channels are outPanel bytes apart
+ * @param out      f32: row i begins at (i / group)·outGroup + (i mod group)·outRow bytes, its panels of eight channels
+ *                 are outPanel bytes apart
  * @param from     f32 [rows, columns], row stride fromRow bytes
  * @param padding  f32 [columns], what members of −1 are
  * @param members  i32 [groups][group padded to 8]: a row of `from`, or −1
@@ -16,8 +17,8 @@ import { ACT_RELU } from "../opcodes";
  * @param act      ACT_NONE | ACT_RELU
  */
 export function gatherRows(
-  begin: i32, end: i32, out: usize, outGroup: usize, outRow: usize, outPanel: usize, from: usize, fromRow: usize, padding: usize,
-  members: usize, group: i32, table: usize, tableRow: usize, columns: i32, act: i32,
+  begin: i32, end: i32, out: usize, outGroup: usize, outRow: usize, outPanel: usize, from: usize, fromRow: usize,
+  padding: usize, members: usize, group: i32, table: usize, tableRow: usize, columns: i32, act: i32,
 ): void {
   const zero = i32x4.splat(0), padded = (group + PANEL - 1) & -PANEL;
   for (let i = begin; i < end; ++i) {

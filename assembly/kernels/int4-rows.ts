@@ -1,4 +1,5 @@
-// A linear layer on four-bit weights for any number of rows: decode reads the nibbles as they are, prefill unpacks a panel at a time.
+// A linear layer on four-bit weights for any number of rows: decode reads the nibbles as they are, prefill
+// unpacks a panel at a time.
 import { floats, reads, scratchHolds, span } from "../extents";
 import { PANEL } from "../header";
 import { int4PanelBytes, int4ParamBytes, int4VectorBytes, linearInt4, unpackPanelInt4 } from "./int4";
@@ -16,8 +17,8 @@ import { ACT_GATE } from "../opcodes";
  * @param scratch    8·k floats, this thread's own
  */
 export function linearInt4Rows(
-  begin: i32, end: i32, out: usize, outRow: usize, outPanel: usize, x: usize, xRow: usize, q: usize, params: usize, w: usize, bias: usize,
-  addend: usize, addendRow: usize, addendPanel: usize, m: i32, k: i32, act: i32, scratch: usize,
+  begin: i32, end: i32, out: usize, outRow: usize, outPanel: usize, x: usize, xRow: usize, q: usize, params: usize,
+  w: usize, bias: usize, addend: usize, addendRow: usize, addendPanel: usize, m: i32, k: i32, act: i32, scratch: usize,
 ): void {
   if (m == 1) {
     linearInt4(begin, end, out, outPanel, q, params, w, bias, addend, addendPanel, k, act);

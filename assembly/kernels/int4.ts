@@ -1,16 +1,21 @@
-// Linear layers on four-bit weights, for decode: one row of activations, quantised to i8, and weights in blocks of 32 along k with
-// a scale each. Prefill unpacks a panel and multiplies in f32. Sums within a block are exact integers, the same in every build.
+// Linear layers on four-bit weights, for decode: one row of activations, quantised to i8, and weights in blocks of 32
+// along k with a scale each. Prefill unpacks a panel and multiplies in f32. Sums within a block are exact integers,
+// the same in every build.
 //
-// A panel of weights, eight output channels, is a run of blocks of 32 k. Of every block come first the scales as bfloat16, then four vectors of
-// nibbles of channels 0 … 3, a channel in each 32-bit lane, then those of channels 4 … 7. Vector v has k = 4v … 4v + 3 of the block in the low halves
-// of the bytes and 16 + 4v … 16 + 4v + 3 in the high ones, so that a product broadcasts four activations and the sums of channels come out side by
-// side. Scales of channels c and c + 4 share a lane: one in its low half, the other in its high one. 4.5 bits a weight, all in one stream. A bfloat16
-// has the range of an f32, and its coarse steps cost nothing, because the scale is chosen before the nibbles are. Value: (nibble − 8) · scale.
+// A panel of weights, eight output channels, is a run of blocks of 32 k. Of every block come first the scales as
+// bfloat16, then four vectors of nibbles of channels 0 … 3, a channel in each 32-bit lane, then those of channels
+// 4 … 7. Vector v has k = 4v … 4v + 3 of the block in the low halves of the bytes and 16 + 4v … 16 + 4v + 3 in the high
+// ones, so that a product broadcasts four activations and the sums of channels come out side by side. Scales of
+// channels c and c + 4 share a lane: one in its low half, the other in its high one. 4.5 bits a weight, all in one
+// stream. A bfloat16 has the range of an f32, and its coarse steps cost nothing, because the scale is chosen before the
+// nibbles are. Value: (nibble − 8) · scale.
 import { floats, good, reads, writes } from "../extents";
 import { PANEL } from "../header";
 import { finishPanel } from "./matmul";
 import { ACT_GATE } from "../opcodes";
-import { BYTE_DOT, BYTE_NIBBLES, bytePairs, constantAt, madd, max4, NIBBLE_HIGH, NIBBLE_LOW, ONES, ROUND, sum4, WORD_NIBBLES } from "../simd";
+import {
+  BYTE_DOT, BYTE_NIBBLES, bytePairs, constantAt, madd, max4, NIBBLE_HIGH, NIBBLE_LOW, ONES, ROUND, sum4, WORD_NIBBLES,
+} from "../simd";
 
 /** Weights that share a scale. */
 const BLOCK: i32 = 32;
@@ -118,8 +123,14 @@ function quantizeBlock(scaleAt: usize, row: usize, left: i32): v128 {
     store<u16>(scaleAt, 0);
   }
   const inverse4 = f32x4.splat(inverse);
-  const first = narrow(quad(row, left, 0, inverse4), quad(row, left, 4, inverse4), quad(row, left, 8, inverse4), quad(row, left, 12, inverse4));
-  const second = narrow(quad(row, left, 16, inverse4), quad(row, left, 20, inverse4), quad(row, left, 24, inverse4), quad(row, left, 28, inverse4));
+  const first = narrow(
+    quad(row, left, 0, inverse4), quad(row, left, 4, inverse4),
+    quad(row, left, 8, inverse4), quad(row, left, 12, inverse4),
+  );
+  const second = narrow(
+    quad(row, left, 16, inverse4), quad(row, left, 20, inverse4),
+    quad(row, left, 24, inverse4), quad(row, left, 28, inverse4),
+  );
   const eight = i8x16.splat(8);
   return v128.or(i8x16.add(first, eight), i16x8.shl(i8x16.add(second, eight), 4));
 }
@@ -132,8 +143,8 @@ function quad(row: usize, left: i32, i: i32, inverse4: v128): v128 {
 }
 
 /**
- * Eight output channels → one panel. Each block's scale is the best of fourteen: the largest weight is put at −9, −8.75 … −6 or 7
- * steps, all are rounded, and least squares give the scale of those steps.
+ * Eight output channels → one panel. Each block's scale is the best of fourteen: the largest weight is put at −9,
+ * −8.75 … −6 or 7 steps, all are rounded, and least squares give the scale of those steps.
  *
  * @param out   int4PanelBytes(k)
  * @param rows  f32 [8, k], finite
@@ -158,33 +169,48 @@ export function quantizePanelInt4(out: usize, rows: usize, k: i32): void {
  * A block with a NaN or an infinity has scale NaN, which makes every output NaN.
  *
  * @op 20 vectors quantizeVector
- * @param out     int4VectorBytes(k): i8 in relaxed builds; i16 of the same values in the others, of every block the even places, then the odd ones
+ * @param out     int4VectorBytes(k): i8 in relaxed builds; i16 of the same values in the others, of every block the
+ *                even places, then the odd ones
  * @param params  f32 [blocks] scales, max |x| / 127, then i32 [blocks] offsets, −8 · Σ q; blocks = ⌈k/32⌉
  * @param x       f32 [k]
  */
 export function quantizeVectorInt8(out: usize, params: usize, x: usize, k: i32): void {
   const blocks = blocksOf(k), none = i32x4.splat(0), round = constantAt(ROUND), ones = constantAt(ONES);
   for (let block = 0, left = k; block < blocks; ++block, left -= BLOCK) {
-    const x0 = loadSome(x, left), x1 = loadSome(x + 16, left - 4), x2 = loadSome(x + 32, left - 8), x3 = loadSome(x + 48, left - 12);
-    const x4 = loadSome(x + 64, left - 16), x5 = loadSome(x + 80, left - 20), x6 = loadSome(x + 96, left - 24), x7 = loadSome(x + 112, left - 28);
+    const x0 = loadSome(x, left), x1 = loadSome(x + 16, left - 4);
+    const x2 = loadSome(x + 32, left - 8), x3 = loadSome(x + 48, left - 12);
+    const x4 = loadSome(x + 64, left - 16), x5 = loadSome(x + 80, left - 20);
+    const x6 = loadSome(x + 96, left - 24), x7 = loadSome(x + 112, left - 28);
     const high = f32x4.pmax(
       f32x4.pmax(f32x4.pmax(f32x4.abs(x0), f32x4.abs(x1)), f32x4.pmax(f32x4.abs(x2), f32x4.abs(x3))),
       f32x4.pmax(f32x4.pmax(f32x4.abs(x4), f32x4.abs(x5)), f32x4.pmax(f32x4.abs(x6), f32x4.abs(x7))),
     );
     const poison4 = f32x4.add(
-      f32x4.add(f32x4.add(f32x4.mul(x0, none), f32x4.mul(x1, none)), f32x4.add(f32x4.mul(x2, none), f32x4.mul(x3, none))),
-      f32x4.add(f32x4.add(f32x4.mul(x4, none), f32x4.mul(x5, none)), f32x4.add(f32x4.mul(x6, none), f32x4.mul(x7, none))),
+      f32x4.add(
+        f32x4.add(f32x4.mul(x0, none), f32x4.mul(x1, none)), f32x4.add(f32x4.mul(x2, none), f32x4.mul(x3, none)),
+      ),
+      f32x4.add(
+        f32x4.add(f32x4.mul(x4, none), f32x4.mul(x5, none)), f32x4.add(f32x4.mul(x6, none), f32x4.mul(x7, none)),
+      ),
     );
     const poison = sum4(poison4);
     let scale: f32 = max4(high) / 127;
     const used = scale >= SMALLEST_SCALE && poison == 0;
     if (!used) scale = 0;
     const inverse = f32x4.splat(used ? 1 / scale : 0);
-    const first = narrow(nearest(x0, inverse, round), nearest(x1, inverse, round), nearest(x2, inverse, round), nearest(x3, inverse, round));
-    const second = narrow(nearest(x4, inverse, round), nearest(x5, inverse, round), nearest(x6, inverse, round), nearest(x7, inverse, round));
+    const first = narrow(
+      nearest(x0, inverse, round), nearest(x1, inverse, round),
+      nearest(x2, inverse, round), nearest(x3, inverse, round),
+    );
+    const second = narrow(
+      nearest(x4, inverse, round), nearest(x5, inverse, round),
+      nearest(x6, inverse, round), nearest(x7, inverse, round),
+    );
     // sums of pairs of bytes, then of pairs of those
-    const pairs = i16x8.add(i16x8.extadd_pairwise_i8x16_s(first), i16x8.extadd_pairwise_i8x16_s(second)), sums = i32x4.dot_i16x8_s(pairs, ones);
-    const sum = i32x4.extract_lane(sums, 0) + i32x4.extract_lane(sums, 1) + i32x4.extract_lane(sums, 2) + i32x4.extract_lane(sums, 3);
+    const pairs = i16x8.add(i16x8.extadd_pairwise_i8x16_s(first), i16x8.extadd_pairwise_i8x16_s(second));
+    const sums = i32x4.dot_i16x8_s(pairs, ones);
+    const sum = i32x4.extract_lane(sums, 0) + i32x4.extract_lane(sums, 1)
+      + i32x4.extract_lane(sums, 2) + i32x4.extract_lane(sums, 3);
     store<f32>(params + <usize>block * 4, scale + poison);
     store<i32>(params + <usize>(blocks + block) * 4, -8 * sum);
 
@@ -252,9 +278,13 @@ function addScaled(acc: v128, sums: v128, offset: v128, scales: v128, xScale: v1
   return madd(f32x4.convert_i32x4_s(i32x4.add(sums, offset)), f32x4.mul(scales, xScale), acc);
 }
 
-/** Panels p0 and p1, which may be the same: out = w · x + bias + addend of each. No output is stored before every addend is read, since they may be one. */
+/**
+ * Panels p0 and p1, which may be the same: out = w · x + bias + addend of each. No output is stored before every addend
+ * is read, since they may be one.
+ */
 function twoPanels(
-  p0: usize, p1: usize, out: usize, outPanel: usize, x: usize, params: usize, w: usize, bias: usize, addend: usize, addendPanel: usize, blocks: i32,
+  p0: usize, p1: usize, out: usize, outPanel: usize, x: usize, params: usize, w: usize, bias: usize, addend: usize,
+  addendPanel: usize, blocks: i32,
 ): void {
   const stream = <usize>blocks * BLOCK_BYTES;
   let w0 = w + p0 * stream, w1 = w + p1 * stream;
@@ -264,7 +294,8 @@ function twoPanels(
   const ones = constantAt(ONES), mask = constantAt(BYTE_DOT ? BYTE_NIBBLES : WORD_NIBBLES);
   for (let block = blocks; block > 0; --block) {
     if (BYTE_DOT) {
-      // nibbles of the first four channels from 16 on, of the others from 80; eight pairs of at most 15 · 127 each: no i16 overflows
+      // nibbles of the first four channels from 16 on, of the others from 80; eight pairs of at most
+      // 15 · 127 each: no i16 overflows
       x0 = v128.load32_splat(x); x1 = v128.load32_splat(x, 16);
       s0 = nibblePairs(v128.load(w0, 16), x0, x1, mask);
       s1 = nibblePairs(v128.load(w0, 80), x0, x1, mask);
@@ -294,7 +325,8 @@ function twoPanels(
       s0 = s1 = s2 = s3 = i32x4.splat(0);
       let xs = x, t0 = w0 + SCALES_BYTES, t1 = w1 + SCALES_BYTES, v = 4;
       do {
-        x0 = v128.load32_splat(xs); x1 = v128.load32_splat(xs, 16); x2 = v128.load32_splat(xs, 32); x3 = v128.load32_splat(xs, 48);
+        x0 = v128.load32_splat(xs); x1 = v128.load32_splat(xs, 16);
+        x2 = v128.load32_splat(xs, 32); x3 = v128.load32_splat(xs, 48);
         s0 = addNibbles(s0, v128.load(t0), x0, x1, x2, x3, mask);
         s1 = addNibbles(s1, v128.load(t0, HALF_BYTES), x0, x1, x2, x3, mask);
         s2 = addNibbles(s2, v128.load(t1), x0, x1, x2, x3, mask);
@@ -325,8 +357,8 @@ function twoPanels(
 }
 
 /**
- * Linear layer of one row on four-bit weights, output panels [begin, end) of eight columns. Two panels are read at a time, from
- * both halves of the range, so that each stream is long.
+ * Linear layer of one row on four-bit weights, output panels [begin, end) of eight columns. Two panels are read at a
+ * time, from both halves of the range, so that each stream is long.
  *
  *   out = act(q · Wᵀ + bias + addend)      or, with ACT_GATE,      out = (q · Wᵀ + bias) ⊙ addend
  *
@@ -338,12 +370,22 @@ function twoPanels(
  * @param act        ACT_NONE | ACT_RELU | ACT_GELU | ACT_SILU | ACT_GATE
  */
 export function linearInt4(
-  begin: i32, end: i32, out: usize, outPanel: usize, q: usize, params: usize, w: usize, bias: usize, addend: usize, addendPanel: usize, k: i32, act: i32,
+  begin: i32, end: i32, out: usize, outPanel: usize, q: usize, params: usize, w: usize, bias: usize, addend: usize,
+  addendPanel: usize, k: i32, act: i32,
 ): void {
-  const added = act == ACT_GATE ? 0 : addend, blocks = blocksOf(k), half = <usize>(end - begin) >> 1, middle = <usize>begin + half;
-  for (let p = <usize>begin; p < middle; ++p) twoPanels(p, p + half, out, outPanel, q, params, w, bias, added, addendPanel, blocks);
-  if (middle + half < <usize>end) twoPanels(middle + half, middle + half, out, outPanel, q, params, w, bias, added, addendPanel, blocks);
-  for (let p = <usize>begin; p < <usize>end; ++p) finishPanel(out + p * outPanel, 0, addend + p * addendPanel, 0, 1, act);
+  const added = act == ACT_GATE ? 0 : addend;
+  const blocks = blocksOf(k);
+  const half = <usize>(end - begin) >> 1;
+  const middle = <usize>begin + half;
+  for (let p = <usize>begin; p < middle; ++p) {
+    twoPanels(p, p + half, out, outPanel, q, params, w, bias, added, addendPanel, blocks);
+  }
+  if (middle + half < <usize>end) {
+    twoPanels(middle + half, middle + half, out, outPanel, q, params, w, bias, added, addendPanel, blocks);
+  }
+  for (let p = <usize>begin; p < <usize>end; ++p) {
+    finishPanel(out + p * outPanel, 0, addend + p * addendPanel, 0, 1, act);
+  }
 }
 
 /** Weights from the lowest nibble of every lane. */

@@ -1,9 +1,11 @@
-// Linear layers on bytes: weights are i8 with one scale per output channel, activations are quantised row by row just before.
-// Sums are exact integers, so neither the tile, nor the split of rows or panels, nor the thread changes a result's bits.
+// Linear layers on bytes: weights are i8 with one scale per output channel, activations are quantised row by row
+// just before. Sums are exact integers, so neither the tile, nor the split of rows or panels, nor the thread
+// changes a result's bits.
 //
-// Relaxed builds multiply bytes: w in −127 … 127, x in 0 … 127 with a zero point; panels are [⌈k/4⌉][8][4] bytes. Narrow weights are within
-// −63 … 63: then the products of eight bytes add up in i16 before they are widened, which is faster where arithmetic is the bound.
-// Plain builds multiply i16: x within ±2047, no zero point; panels are [⌈k/2⌉][8][2] bytes, widened as they are loaded.
+// Relaxed builds multiply bytes: w in −127 … 127, x in 0 … 127 with a zero point; panels are [⌈k/4⌉][8][4] bytes.
+// Narrow weights are within −63 … 63: then the products of eight bytes add up in i16 before they are widened, which is
+// faster where arithmetic is the bound. Plain builds multiply i16: x within ±2047, no zero point; panels are
+// [⌈k/2⌉][8][2] bytes, widened as they are loaded.
 import { floats, good, reads, span, writes } from "../extents";
 import { PANEL, TILE_ROWS } from "../header";
 import { finishPanel, layerTouches, quarterOf } from "./matmul";
@@ -42,7 +44,8 @@ function largestActivation(k: i32): i32 {
 }
 
 /**
- * Eight output channels → one panel: q = round(w / scale), scale = max |w| / most of the channel, 0 for a channel of zeros.
+ * Eight output channels → one panel: q = round(w / scale), scale = max |w| / most of the channel,
+ * 0 for a channel of zeros.
  *
  * @param out     i8 [⌈k/GROUP⌉, 8, GROUP], int8PanelBytes(k) in all; zeros past k
  * @param scales  f32 [8]
@@ -85,7 +88,8 @@ export function quantizePanelInt8(out: usize, scales: usize, sums: usize, rows: 
       sum += q;
       store<i8>(target + <usize>(i / GROUP) * GROUP_BYTES + <usize>(i % GROUP), <i8>q);
     }
-    sum += i32x4.extract_lane(total, 0) + i32x4.extract_lane(total, 1) + i32x4.extract_lane(total, 2) + i32x4.extract_lane(total, 3);
+    sum += i32x4.extract_lane(total, 0) + i32x4.extract_lane(total, 1)
+      + i32x4.extract_lane(total, 2) + i32x4.extract_lane(total, 3);
     store<f32>(scales + c * 4, scale);
     store<i32>(sums + c * 4, sum);
   }
@@ -93,8 +97,8 @@ export function quantizePanelInt8(out: usize, scales: usize, sums: usize, rows: 
 
 /**
  * Rows [begin, end) of activations: q = round(x / scale) + zero.
- * Relaxed: scale = (max(x, 0) − min(x, 0)) / 127, q in 0 … 127. Plain: scale = max |x| / 2047 (less for k > 8192), zero = 0.
- * A row of zeros has scale 0; a row with a NaN or an infinity has scale NaN, which makes all its outputs NaN.
+ * Relaxed: scale = (max(x, 0) − min(x, 0)) / 127, q in 0 … 127. Plain: scale = max |x| / 2047 (less for k > 8192),
+ * zero = 0. A row of zeros has scale 0; a row with a NaN or an infinity has scale NaN, which makes all its outputs NaN.
  *
  * @op 18 rows
  * @live units
@@ -102,7 +106,9 @@ export function quantizePanelInt8(out: usize, scales: usize, sums: usize, rows: 
  * @param params  per row: f32 scale, i32 zero
  * @param x       f32 [rows, k], row stride xRow bytes
  */
-export function quantizeRows(begin: i32, end: i32, out: usize, outRow: usize, params: usize, x: usize, xRow: usize, k: i32): void {
+export function quantizeRows(
+  begin: i32, end: i32, out: usize, outRow: usize, params: usize, x: usize, xRow: usize, k: i32,
+): void {
   for (let r = <usize>begin; r < <usize>end; ++r) quantizeRow(out + r * outRow, params + r * 8, x + r * xRow, k);
 }
 
@@ -144,7 +150,10 @@ function quantizeRow(out: usize, params: usize, x: usize, k: i32): void {
   store<f32>(params, scale + poison);
   store<i32>(params, zero, 4);
 
-  const inverse4 = f32x4.splat(inverse), shift: f32 = ROUND_F32 + <f32>zero, shift4 = f32x4.splat(shift), round = constantAt(ROUND);
+  const inverse4 = f32x4.splat(inverse);
+  const shift: f32 = ROUND_F32 + <f32>zero;
+  const shift4 = f32x4.splat(shift);
+  const round = constantAt(ROUND);
   at = x;
   if (BYTE_DOT) {
     for (let i = k >> 4; i > 0; --i, at += 64, out += 16) {
@@ -153,7 +162,9 @@ function quantizeRow(out: usize, params: usize, x: usize, k: i32): void {
       const q2 = i32x4.sub(f32x4.add(f32x4.mul(v128.load(at, 32), inverse4), shift4), round);
       const q3 = i32x4.sub(f32x4.add(f32x4.mul(v128.load(at, 48), inverse4), shift4), round);
       // the ends may round to −1 and 128: narrowing stops at 127
-      v128.store(out, i8x16.max_s(i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(q0, q1), i16x8.narrow_i32x4_s(q2, q3)), none));
+      v128.store(
+        out, i8x16.max_s(i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(q0, q1), i16x8.narrow_i32x4_s(q2, q3)), none),
+      );
     }
   } else {
     for (let i = k >> 3; i > 0; --i, at += 32, out += 16) {
@@ -180,7 +191,10 @@ function dotAdd(c: v128, w: v128, x: v128, ones: v128): v128 {
   else return i32x4.add(c, i32x4.dot_i16x8_s(w, x));
 }
 
-/** c + Σ w·x + Σ v·y of each lane: eight products of bytes, whose sums in pairs are at most 4 · 63 · 127. Only of narrow weights. */
+/**
+ * c + Σ w·x + Σ v·y of each lane: eight products of bytes, whose sums in pairs are at most
+ * 4 · 63 · 127. Only of narrow weights.
+ */
 // @ts-ignore: decorator
 @inline
 function dotTwo(c: v128, w: v128, x: v128, v: v128, y: v128, ones: v128): v128 {
@@ -190,7 +204,9 @@ function dotTwo(c: v128, w: v128, x: v128, v: v128, y: v128, ones: v128): v128 {
 /** out[0..8) = (c − zero·sums)·scales·scale + bias + addend, of one row. */
 // @ts-ignore: decorator
 @inline
-function finish(out: usize, c0: v128, c1: v128, params: usize, scales: usize, sums: usize, bias: usize, addend: usize, added: bool): void {
+function finish(
+  out: usize, c0: v128, c1: v128, params: usize, scales: usize, sums: usize, bias: usize, addend: usize, added: bool,
+): void {
   const scale = v128.load32_splat(params);
   if (BYTE_DOT) {
     const zero = v128.load32_splat(params, 4);
@@ -203,12 +219,16 @@ function finish(out: usize, c0: v128, c1: v128, params: usize, scales: usize, su
   v128.store(out, c0); v128.store(out, c1, 16);
 }
 
-/** One panel for R ≤ 4 rows, of narrow weights R ≤ 3, and 4·quads + rest groups of k. R and narrow are constants at every call, so the branches on them vanish. */
+/**
+ * One panel for R ≤ 4 rows, of narrow weights R ≤ 3, and 4·quads + rest groups of k. R and narrow are constants at
+ * every call, so the branches on them vanish.
+ * @unrolled
+ */
 // @ts-ignore: decorator
 @inline
 function tile(
-  R: i32, narrow: bool, out: usize, outRow: usize, q: usize, qRow: usize, params: usize, w: usize, quads: i32, rest: i32, scales: usize, sums: usize, bias: usize,
-  addend: usize, addendRow: usize,
+  R: i32, narrow: bool, out: usize, outRow: usize, q: usize, qRow: usize, params: usize, w: usize, quads: i32,
+  rest: i32, scales: usize, sums: usize, bias: usize, addend: usize, addendRow: usize,
 ): void {
   const added = addend != 0;
   let c00 = i32x4.splat(0), c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00, c30 = c00, c31 = c00;
@@ -218,7 +238,8 @@ function tile(
   // as in the f32 tile, the offsets 4, 8, 12 are shared by all rows
   for (; quads > 0; --quads) {
     if (BYTE_DOT && narrow) {
-      // two groups at a time, a row's activations broadcast once for both halves of the columns: a fourth row would not fit into the registers
+      // two groups at a time, a row's activations broadcast once for both halves of the columns: a fourth row would
+      // not fit into the registers
       b0 = v128.load(w); b1 = v128.load(w, 16); b2 = v128.load(w, 32); b3 = v128.load(w, 48);
       s = v128.load32_splat(a0); t = v128.load32_splat(a0, 4); c00 = dotTwo(c00, b0, s, b2, t, ones); c01 = dotTwo(c01, b1, s, b3, t, ones);
       if (R > 1) { s = v128.load32_splat(a1); t = v128.load32_splat(a1, 4); c10 = dotTwo(c10, b0, s, b2, t, ones); c11 = dotTwo(c11, b1, s, b3, t, ones); }
@@ -268,18 +289,42 @@ function tile(
   if (R > 3) { finish(out, c30, c31, params, scales, sums, bias, addend, added); }
 }
 
-function tile1(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(1, false, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
-function narrow1(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(1, BYTE_DOT, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
-function tile2(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(2, false, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
-function narrow2(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(2, BYTE_DOT, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
-function tile3(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(3, false, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
-function narrow3(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(3, BYTE_DOT, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
-function tile4(o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize, dr: usize): void { tile(4, false, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
+function tile1(
+  o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize,
+  dr: usize,
+): void { tile(1, false, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
+function narrow1(
+  o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize,
+  dr: usize,
+): void { tile(1, BYTE_DOT, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
+function tile2(
+  o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize,
+  dr: usize,
+): void { tile(2, false, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
+function narrow2(
+  o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize,
+  dr: usize,
+): void { tile(2, BYTE_DOT, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
+function tile3(
+  o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize,
+  dr: usize,
+): void { tile(3, false, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
+function narrow3(
+  o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize,
+  dr: usize,
+): void { tile(3, BYTE_DOT, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
+function tile4(
+  o: usize, or: usize, a: usize, ar: usize, p: usize, w: usize, g4: i32, g: i32, s: usize, z: usize, b: usize, d: usize,
+  dr: usize,
+): void { tile(4, false, o, or, a, ar, p, w, g4, g, s, z, b, d, dr); }
 
-/** Four panels with one row, `stream` bytes apart, all that belongs to them `apart` panels: four weight streams at once, as memory likes it. */
+/**
+ * Four panels with one row, `stream` bytes apart, all that belongs to them `apart` panels: four weight streams at
+ * once, as memory likes it.
+ */
 function fourPanels(
-  out: usize, outPanel: usize, q: usize, params: usize, w: usize, stream: usize, scales: usize, sums: usize, bias: usize, apart: usize,
-  addend: usize, addendPanel: usize, groups: i32,
+  out: usize, outPanel: usize, q: usize, params: usize, w: usize, stream: usize, scales: usize, sums: usize,
+  bias: usize, apart: usize, addend: usize, addendPanel: usize, groups: i32,
 ): void {
   const eights = apart * (PANEL * 4);
   let w0 = w, w1 = w + stream, w2 = w1 + stream, w3 = w2 + stream;
@@ -298,8 +343,10 @@ function fourPanels(
     q += 4; w0 += GROUP_BYTES; w1 += GROUP_BYTES; w2 += GROUP_BYTES; w3 += GROUP_BYTES;
   } while (--groups);
   finish(out, c00, c01, params, scales, sums, bias, addend, added); out += outPanel; addend += addendPanel;
-  finish(out, c10, c11, params, scales + eights, sums + eights, bias + eights, addend, added); out += outPanel; addend += addendPanel;
-  finish(out, c20, c21, params, scales + 2 * eights, sums + 2 * eights, bias + 2 * eights, addend, added); out += outPanel; addend += addendPanel;
+  finish(out, c10, c11, params, scales + eights, sums + eights, bias + eights, addend, added);
+  out += outPanel; addend += addendPanel;
+  finish(out, c20, c21, params, scales + 2 * eights, sums + 2 * eights, bias + 2 * eights, addend, added);
+  out += outPanel; addend += addendPanel;
   finish(out, c30, c31, params, scales + 3 * eights, sums + 3 * eights, bias + 3 * eights, addend, added);
 }
 
@@ -317,11 +364,13 @@ function fourPanels(
  * @param addend    f32 laid out by addendRow, addendPanel; 0 = none. May be `out` itself, but not a gate
  * @param m, k      ≥ 1; m = 1 (decode) reads four quarters of the panels at a time
  * @param act       ACT_NONE | ACT_RELU | ACT_GELU | ACT_SILU | ACT_GATE
- * @param narrow    1: all weights are within −63 … 63, which a relaxed build makes use of; a wider one would make the result wrong
+ * @param narrow    1: all weights are within −63 … 63, which a relaxed build makes use of; a wider one
+ *                  would make the result wrong
  */
 export function linearInt8(
-  begin: i32, end: i32, out: usize, outRow: usize, outPanel: usize, q: usize, qRow: usize, params: usize, w: usize, scales: usize, sums: usize,
-  bias: usize, addend: usize, addendRow: usize, addendPanel: usize, m: i32, k: i32, act: i32, narrow: i32,
+  begin: i32, end: i32, out: usize, outRow: usize, outPanel: usize, q: usize, qRow: usize, params: usize, w: usize,
+  scales: usize, sums: usize, bias: usize, addend: usize, addendRow: usize, addendPanel: usize, m: i32, k: i32,
+  act: i32, narrow: i32,
 ): void {
   const added = act == ACT_GATE ? 0 : addend, stream = int8PanelBytes(k), groups = (k + GROUP - 1) / GROUP;
   let p = <usize>begin;
@@ -330,8 +379,8 @@ export function linearInt8(
     for (const stop = p + quarter; p < stop; ++p) {
       const eights = p * (PANEL * 4);
       fourPanels(
-        out + p * outPanel, quarter * outPanel, q, params, w + p * stream, quarter * stream, scales + eights, sums + eights, bias + eights, quarter,
-        added ? added + p * addendPanel : 0, quarter * addendPanel, groups,
+        out + p * outPanel, quarter * outPanel, q, params, w + p * stream, quarter * stream, scales + eights,
+        sums + eights, bias + eights, quarter, added ? added + p * addendPanel : 0, quarter * addendPanel, groups,
       );
     }
     p = <usize>begin + 4 * quarter;
@@ -339,12 +388,16 @@ export function linearInt8(
   for (; p < <usize>end; ++p) {
     const eights = p * (PANEL * 4);
     panelRows(
-      out + p * outPanel, outRow, q, qRow, params, w + p * stream, groups, scales + eights, sums + eights, bias + eights,
-      added ? added + p * addendPanel : 0, addendRow, m, narrow != 0,
+      out + p * outPanel, outRow, q, qRow, params, w + p * stream, groups, scales + eights, sums + eights,
+      bias + eights, added ? added + p * addendPanel : 0, addendRow, m, narrow != 0,
     );
     if (m > 1) finishPanel(out + p * outPanel, outRow, addend + p * addendPanel, addendRow, m, act);
   }
-  if (m == 1) for (p = begin; p < <usize>end; ++p) finishPanel(out + p * outPanel, outRow, addend + p * addendPanel, addendRow, 1, act);
+  if (m == 1) {
+    for (p = begin; p < <usize>end; ++p) {
+      finishPanel(out + p * outPanel, outRow, addend + p * addendPanel, addendRow, 1, act);
+    }
+  }
 }
 
 /** What linearInt8 touches. */
@@ -361,8 +414,8 @@ export function linearInt8Fits(
 
 /** One panel, all rows. */
 function panelRows(
-  out: usize, outRow: usize, q: usize, qRow: usize, params: usize, w: usize, groups: i32, scales: usize, sums: usize, bias: usize,
-  addend: usize, addendRow: usize, m: i32, narrow: bool,
+  out: usize, outRow: usize, q: usize, qRow: usize, params: usize, w: usize, groups: i32, scales: usize, sums: usize,
+  bias: usize, addend: usize, addendRow: usize, m: i32, narrow: bool,
 ): void {
   // engines that get four rows hoist every load of a loop body and would spill an unrolled one
   const unrolls = load<i32>(TILE_ROWS) != 4, quads = unrolls ? groups >> 2 : 0, rest = unrolls ? groups & 3 : groups;
@@ -371,9 +424,18 @@ function panelRows(
     // the last rows are shared evenly: 3 + 2 rather than 4 + 1
     const rows = m >= 2 * most || m == most ? most : m > most ? (m + 1) >> 1 : m;
     switch (rows) {
-      case 1: if (narrow) narrow1(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); else tile1(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); break;
-      case 2: if (narrow) narrow2(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); else tile2(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); break;
-      case 3: if (narrow) narrow3(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); else tile3(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); break;
+      case 1:
+        if (narrow) narrow1(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow);
+        else tile1(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow);
+        break;
+      case 2:
+        if (narrow) narrow2(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow);
+        else tile2(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow);
+        break;
+      case 3:
+        if (narrow) narrow3(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow);
+        else tile3(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow);
+        break;
       case 4: tile4(out, outRow, q, qRow, params, w, quads, rest, scales, sums, bias, addend, addendRow); break;
     }
     out += <usize>rows * outRow; q += <usize>rows * qRow; params += <usize>rows * 8; m -= rows;
@@ -382,8 +444,9 @@ function panelRows(
 }
 
 /**
- * 1 if this engine multiplies bytes exactly, else 0: then only a plain build is right. The order of the operands, the sign of the first,
- * and pairs up to 2 · 127 · 127 are tried. An engine's compilers may differ: a 1 speaks for the one that has run.
+ * 1 if this engine multiplies bytes exactly, else 0: then only a plain build is right. The order of the operands,
+ * the sign of the first, and pairs up to 2 · 127 · 127 are tried. An engine's compilers may differ: a 1 speaks
+ * for the one that has run.
  */
 export function probeInt8(): i32 {
   if (!BYTE_DOT) return 1;
@@ -391,7 +454,8 @@ export function probeInt8(): i32 {
   const ones = constantAt(ONES);
   for (let turn = 0; turn < 8; ++turn) {
     const w0 = turn & 1 ? -127 : 127, w1 = turn & 2 ? -127 : 127, x1 = turn & 4 ? 127 : 1;
-    const w = i16x8.mul(ones, i16x8.splat(<i16>((w0 & 255) | (w1 << 8)))), x = i16x8.mul(ones, i16x8.splat(<i16>(127 | (x1 << 8))));
+    const w = i16x8.mul(ones, i16x8.splat(<i16>((w0 & 255) | (w1 << 8))));
+    const x = i16x8.mul(ones, i16x8.splat(<i16>(127 | (x1 << 8))));
     if (v128.any_true(v128.xor(bytePairs(w, x), i16x8.splat(<i16>(127 * w0 + x1 * w1))))) return 0;
   }
   const w = i16x8.mul(ones, i8x16(1, -2, 3, -4, 5, -6, 7, -8, 9, -10, 11, -12, 13, -14, 15, -16));

@@ -1,6 +1,7 @@
-// Linear attention: softmax(q·kᵀ)·v becomes φ(q)·(φ(k)ᵀ·v), so a head's keys and values fit in one headDim × headDim state.
-// Bidirectional form (images): one state over all tokens, then one product per token. φ is applied where q and k are produced.
-// Keys and values come in head panels, f32 [heads][width/8][tokens][8], width = headDim padded to 8 with zeros.
+// Linear attention: softmax(q·kᵀ)·v becomes φ(q)·(φ(k)ᵀ·v), so a head's keys and values fit in one
+// headDim × headDim state. Bidirectional form (images): one state over all tokens, then one product per token. φ is
+// applied where q and k are produced. Keys and values come in head panels, f32 [heads][width/8][tokens][8],
+// width = headDim padded to 8 with zeros.
 import { floats, good, reads, small, span, wholeHeads, writes } from "../extents";
 import { PANEL, ZEROS } from "../header";
 import { panelProduct } from "./matmul";
@@ -14,10 +15,12 @@ function stateBytes(width: usize): usize {
 }
 
 /**
- * Four key channels × eight value channels: at ← at ∘ decay + Σ_i k_i v_iᵀ. The decay is by key channel (four lanes of d0), or by value
- * channel (d0, d1) when `byValue`.
+ * Four key channels × eight value channels: at ← at ∘ decay + Σ_i k_i v_iᵀ. The decay is by key channel (four lanes of
+ * d0), or by value channel (d0, d1) when `byValue`.
  */
-export function addOuter(at: usize, key: usize, keyRow: usize, value: usize, n: i32, d0: v128, d1: v128, byValue: bool): void {
+export function addOuter(
+  at: usize, key: usize, keyRow: usize, value: usize, n: i32, d0: v128, d1: v128, byValue: bool,
+): void {
   let e0 = d0, e1 = d0, e2 = d0, e3 = d0, f0 = d1, f1 = d1, f2 = d1, f3 = d1;
   if (!byValue) {
     e0 = i32x4.shuffle(d0, d0, 0, 0, 0, 0); e1 = i32x4.shuffle(d0, d0, 1, 1, 1, 1);
@@ -63,7 +66,10 @@ export function keyValueState(begin: i32, end: i32, state: usize, k: usize, v: u
     let target = headState + <usize>panel * <usize>width * (PANEL * 4);
     memory.fill(target, 0, <usize>width * (PANEL * 4));
     for (let channel = 0; channel < width; channel += 4) {
-      addOuter(target, keys + <usize>(channel >> 3) * panelBytes + <usize>(channel & 7) * 4, PANEL * 4, values, tokens, none, none, true);
+      addOuter(
+        target, keys + <usize>(channel >> 3) * panelBytes + <usize>(channel & 7) * 4, PANEL * 4, values, tokens, none,
+        none, true,
+      );
       target += 128;
     }
     // the unit of value panel p sums key panel p: every panel has exactly one owner
@@ -101,24 +107,32 @@ function dot(a: usize, b: usize, count: i32): f32 {
   return sum4(s) + rest;
 }
 
-/** Rows whose queries and outputs stay in the first-level cache while all heads pass: a multiple of every register tile. */
+/**
+ * Rows whose queries and outputs stay in the first-level cache while all heads pass: a multiple of every register tile.
+ */
 const BLOCK: i32 = 60;
 
 /** Divides rows of one head by φ(q)·Σk + eps. Four rows at once have the same bits as one by one. */
-function normaliseRows(out: usize, outRow: usize, q: usize, qRow: usize, sums: usize, rows: i32, headDim: i32, eps: f32): void {
+function normaliseRows(
+  out: usize, outRow: usize, q: usize, qRow: usize, sums: usize, rows: i32, headDim: i32, eps: f32,
+): void {
   const eps4 = f32x4.splat(eps), one = f32x4.splat(1), bytes = <usize>headDim * 4;
   for (; rows >= 4 && (headDim & 3) == 0; rows -= 4) {
     const q1 = q + qRow, q2 = q1 + qRow, q3 = q2 + qRow;
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0;
     for (let i: usize = 0; i < bytes; i += 16) {
       const s = v128.load(sums + i);
-      a0 = madd(v128.load(q + i), s, a0); a1 = madd(v128.load(q1 + i), s, a1); a2 = madd(v128.load(q2 + i), s, a2); a3 = madd(v128.load(q3 + i), s, a3);
+      a0 = madd(v128.load(q + i), s, a0); a1 = madd(v128.load(q1 + i), s, a1);
+      a2 = madd(v128.load(q2 + i), s, a2); a3 = madd(v128.load(q3 + i), s, a3);
     }
     // turned over, so that a lane is a row, and summed as sum4 sums
-    const low0 = i32x4.shuffle(a0, a1, 0, 4, 1, 5), low1 = i32x4.shuffle(a2, a3, 0, 4, 1, 5), high0 = i32x4.shuffle(a0, a1, 2, 6, 3, 7), high1 = i32x4.shuffle(a2, a3, 2, 6, 3, 7);
-    const low = f32x4.add(i64x2.shuffle(low0, low1, 0, 2), i64x2.shuffle(low0, low1, 1, 3)), high = f32x4.add(i64x2.shuffle(high0, high1, 0, 2), i64x2.shuffle(high0, high1, 1, 3));
+    const low0 = i32x4.shuffle(a0, a1, 0, 4, 1, 5), low1 = i32x4.shuffle(a2, a3, 0, 4, 1, 5);
+    const high0 = i32x4.shuffle(a0, a1, 2, 6, 3, 7), high1 = i32x4.shuffle(a2, a3, 2, 6, 3, 7);
+    const low = f32x4.add(i64x2.shuffle(low0, low1, 0, 2), i64x2.shuffle(low0, low1, 1, 3));
+    const high = f32x4.add(i64x2.shuffle(high0, high1, 0, 2), i64x2.shuffle(high0, high1, 1, 3));
     const f = f32x4.div(one, f32x4.add(f32x4.add(low, high), eps4));
-    const f0 = i32x4.shuffle(f, f, 0, 0, 0, 0), f1 = i32x4.shuffle(f, f, 1, 1, 1, 1), f2 = i32x4.shuffle(f, f, 2, 2, 2, 2), f3 = i32x4.shuffle(f, f, 3, 3, 3, 3);
+    const f0 = i32x4.shuffle(f, f, 0, 0, 0, 0), f1 = i32x4.shuffle(f, f, 1, 1, 1, 1);
+    const f2 = i32x4.shuffle(f, f, 2, 2, 2, 2), f3 = i32x4.shuffle(f, f, 3, 3, 3, 3);
     const o1 = out + outRow, o2 = o1 + outRow, o3 = o2 + outRow;
     for (let i: usize = 0; i < bytes; i += 16) {
       v128.store(out + i, f32x4.mul(v128.load(out + i), f0)); v128.store(o1 + i, f32x4.mul(v128.load(o1 + i), f1));
@@ -135,20 +149,27 @@ function normaliseRows(out: usize, outRow: usize, q: usize, qRow: usize, sums: u
  *   out_n = φ(q)_n · state / (φ(q)_n · Σk + eps)       (SLAB, arXiv:2405.11582, with eps 1e-6)
  *
  * @op 3 tokens
- * @param out    f32 [tokens, heads·headDim], row stride outRow bytes, with room for (heads − 1)·headDim + width floats a row
+ * @param out    f32 [tokens, heads·headDim], row stride outRow bytes, with room for
+ *               (heads − 1)·headDim + width floats a row
  * @param q      f32 [tokens, heads·headDim], row stride qRow bytes, already through φ
  * @param state  from keyValueState
  */
 export function linearAttention(
-  begin: i32, end: i32, out: usize, outRow: usize, q: usize, qRow: usize, state: usize, heads: i32, headDim: i32, width: i32, eps: f32,
+  begin: i32, end: i32, out: usize, outRow: usize, q: usize, qRow: usize, state: usize, heads: i32, headDim: i32,
+  width: i32, eps: f32,
 ): void {
   for (let row = begin; row < end; row += BLOCK) {
     const rows = min(BLOCK, end - row);
     for (let head = 0; head < heads; ++head) {
-      const columns = <usize>(head * headDim) * 4, queries = q + <usize>row * qRow + columns, target = out + <usize>row * outRow + columns;
+      const columns = <usize>(head * headDim) * 4;
+      const queries = q + <usize>row * qRow + columns;
+      const target = out + <usize>row * outRow + columns;
       const headState = state + <usize>head * stateBytes(width), sums = headState + <usize>width * <usize>width * 4;
       for (let c = 0; c < width; c += PANEL) {
-        panelProduct(target + <usize>c * 4, outRow, queries, qRow, headState + <usize>c * <usize>width * 4, rows, headDim, ZEROS, 0, 0);
+        panelProduct(
+          target + <usize>c * 4, outRow, queries, qRow, headState + <usize>c * <usize>width * 4, rows, headDim, ZEROS,
+          0, 0,
+        );
       }
       normaliseRows(target, outRow, queries, qRow, sums, rows, headDim, eps);
     }

@@ -6,7 +6,10 @@ import { PANEL, TILE_ROWS } from "../header";
 import { ACT_GATE, ACT_GELU, ACT_NONE, ACT_RELU } from "../opcodes";
 import { addProduct, gelu, geluTwoRows, madd, product, silu } from "../simd";
 
-/** Bytes of one row that a turn of the tile's loop takes: eight k, sixteen in the tile of plain builds, which is near the limit of instructions a cycle. */
+/**
+ * Bytes of one row that a turn of the tile's loop takes: eight k, sixteen in the tile of plain builds, which is near
+ * the limit of instructions a cycle.
+ */
 // @ts-ignore: decorator
 @inline
 function turnBytes(R: i32): usize {
@@ -14,14 +17,16 @@ function turnBytes(R: i32): usize {
 }
 
 /**
- * out[r][0..8) = bias[0..8) + addend[r][0..8) + Σ_k a[r][k] · w[k][0..8), R ≤ 6 rows at a time, `tiles` times. The weights lie in [w, end);
- * those before `whole` are taken in whole turns of turnBytes(R). R is a constant at every call, so the branches on it vanish. Strides in bytes;
- * addend = 0 means none.
+ * out[r][0..8) = bias[0..8) + addend[r][0..8) + Σ_k a[r][k] · w[k][0..8), R ≤ 6 rows at a time, `tiles` times. The
+ * weights lie in [w, end); those before `whole` are taken in whole turns of turnBytes(R). R is a constant at every
+ * call, so the branches on it vanish. Strides in bytes; addend = 0 means none.
+ * @unrolled
  */
 // @ts-ignore: decorator
 @inline
 function tile(
-  R: i32, tiles: i32, out: usize, outRow: usize, a: usize, aRow: usize, w: usize, whole: usize, end: usize, bias: usize, addend: usize, addendRow: usize,
+  R: i32, tiles: i32, out: usize, outRow: usize, a: usize, aRow: usize, w: usize, whole: usize, end: usize, bias: usize,
+  addend: usize, addendRow: usize,
 ): void {
   do {
     let c00 = v128.load(bias), c01 = v128.load(bias, 16);
@@ -30,7 +35,8 @@ function tile(
     let b0: v128, b1: v128, s: v128, p: v128, at = w;
     const turn = turnBytes(R);
     // many k per turn: moving the pointers costs an instruction for each row.
-    // Not fused, rows 1 to 4 multiply twice before they add: a CPU that deals instructions out to its units in turn keeps them evenly busy
+    // Not fused, rows 1 to 4 multiply twice before they add: a CPU that deals instructions out to its units in
+    // turn keeps them evenly busy
     while (at != whole) {
       b0 = v128.load(at); b1 = v128.load(at, 16);
       s = v128.load32_splat(a0); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
@@ -173,19 +179,32 @@ function tile(
   } while (--tiles);
 }
 
-function tile1(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(1, t, o, or, a, ar, w, h, e, b, d, dr); }
-function tile2(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(2, t, o, or, a, ar, w, h, e, b, d, dr); }
-function tile3(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(3, t, o, or, a, ar, w, h, e, b, d, dr); }
-function tile4(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(4, t, o, or, a, ar, w, h, e, b, d, dr); }
-function tile5(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(5, t, o, or, a, ar, w, h, e, b, d, dr); }
-function tile6(t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize): void { tile(6, t, o, or, a, ar, w, h, e, b, d, dr); }
+function tile1(
+  t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize,
+): void { tile(1, t, o, or, a, ar, w, h, e, b, d, dr); }
+function tile2(
+  t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize,
+): void { tile(2, t, o, or, a, ar, w, h, e, b, d, dr); }
+function tile3(
+  t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize,
+): void { tile(3, t, o, or, a, ar, w, h, e, b, d, dr); }
+function tile4(
+  t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize,
+): void { tile(4, t, o, or, a, ar, w, h, e, b, d, dr); }
+function tile5(
+  t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize,
+): void { tile(5, t, o, or, a, ar, w, h, e, b, d, dr); }
+function tile6(
+  t: i32, o: usize, or: usize, a: usize, ar: usize, w: usize, h: usize, e: usize, b: usize, d: usize, dr: usize,
+): void { tile(6, t, o, or, a, ar, w, h, e, b, d, dr); }
 
 /**
  * One panel of a product: out[m][8] = bias[8] + addend[m][8] + a[m][k] · w[k][8]. What attention kernels use too.
  * Strides in bytes; addend 0 = none; bias points at eight floats.
  */
 export function panelProduct(
-  out: usize, outRow: usize, a: usize, aRow: usize, w: usize, m: i32, k: i32, bias: usize, addend: usize, addendRow: usize,
+  out: usize, outRow: usize, a: usize, aRow: usize, w: usize, m: i32, k: i32, bias: usize, addend: usize,
+  addendRow: usize,
 ): void {
   const full = load<i32>(TILE_ROWS);
   const end = w + <usize>k * (PANEL * 4);
@@ -242,11 +261,12 @@ function gatePanel(out: usize, outRow: usize, by: usize, byRow: usize, m: i32): 
 }
 
 /**
- * Four panels of a product with one row, `stream` bytes apart: four weight streams at once, as memory likes it. Every output is the same
- * chain as in tile.
+ * Four panels of a product with one row, `stream` bytes apart: four weight streams at once, as memory likes it. Every
+ * output is the same chain as in tile.
  */
 export function fourPanels(
-  out: usize, outPanel: usize, x: usize, w: usize, stream: usize, k: i32, bias: usize, biasPanel: usize, addend: usize, addendPanel: usize,
+  out: usize, outPanel: usize, x: usize, w: usize, stream: usize, k: i32, bias: usize, biasPanel: usize, addend: usize,
+  addendPanel: usize,
 ): void {
   let w0 = w, w1 = w + stream, w2 = w1 + stream, w3 = w2 + stream;
   let c00 = v128.load(bias), c01 = v128.load(bias, 16); bias += biasPanel;
@@ -274,15 +294,19 @@ export function fourPanels(
 }
 
 /**
- * Panels of each of the four streams that one row reads `panels` panels in: quarters, so that each stream is long and memory is read ahead.
- * Streams whole pages apart would compete for the same lines of the first-level cache: then a panel less, and what is left over comes last.
+ * Panels of each of the four streams that one row reads `panels` panels in: quarters, so that each stream is long and
+ * memory is read ahead. Streams whole pages apart would compete for the same lines of the first-level cache: then a
+ * panel less, and what is left over comes last.
  */
 export function quarterOf(panels: i32, panelBytes: usize): usize {
   const quarter = <usize>panels >> 2;
   return quarter > 1 && ((quarter * panelBytes) & 4095) == 0 ? quarter - 1 : quarter;
 }
 
-/** Most rows of a block: more, a kilobyte or two apart, would push a panel's outputs out of the cache before their activation. */
+/**
+ * Most rows of a block: more, a kilobyte or two apart, would push a panel's outputs out of the cache
+ * before their activation.
+ */
 const BLOCK: i32 = 96;
 /** Most floats of x in a block: 96 KiB, which stay in the second-level cache while all the weights pass by. */
 const BLOCK_FLOATS: i32 = 24576;
@@ -306,7 +330,8 @@ function blockRows(k: i32, weightBytes: usize): i32 {
  * @param x         f32 [m, k], row stride xRow bytes
  * @param w         f32 [panels, k, 8], packed
  * @param bias      f32 [panels, 8]
- * @param addend    f32 laid out by addendRow, addendPanel: a residual, a position table, a gate; 0 = none. May be `out` itself, but not a gate
+ * @param addend    f32 laid out by addendRow, addendPanel: a residual, a position table, a gate; 0 = none. May be
+ *                  `out` itself, but not a gate
  * @param m, k      ≥ 1, any; m = 1 (decode) reads four quarters of the panels at a time
  * @param act       ACT_NONE | ACT_RELU | ACT_GELU | ACT_SILU | ACT_GATE
  */
@@ -321,8 +346,9 @@ export function linear(
     for (const stop = begin + <i32>quarter; p < stop; ++p) {
       const panel = <usize>p;
       fourPanels(
-        out + panel * outPanel, quarter * outPanel, x, w + panel * panelBytes, quarter * panelBytes, k, bias + panel * (PANEL * 4), quarter * (PANEL * 4),
-        added ? added + panel * addendPanel : 0, quarter * addendPanel,
+        out + panel * outPanel, quarter * outPanel, x, w + panel * panelBytes, quarter * panelBytes, k,
+        bias + panel * (PANEL * 4), quarter * (PANEL * 4), added ? added + panel * addendPanel : 0,
+        quarter * addendPanel,
       );
     }
     p = begin + 4 * <i32>quarter;
@@ -331,13 +357,22 @@ export function linear(
   for (let first = 0; first < m;) {
     const rows = m - first < 2 * block ? m - first : block, top = <usize>first;
     for (let rest = p; rest < end; ++rest) {
-      const panel = <usize>rest, target = out + panel * outPanel + top * outRow, by = addend + panel * addendPanel + top * addendRow;
-      panelProduct(target, outRow, x + top * xRow, xRow, w + panel * <usize>k * (PANEL * 4), rows, k, bias + panel * (PANEL * 4), added ? by : 0, addendRow);
+      const panel = <usize>rest;
+      const target = out + panel * outPanel + top * outRow;
+      const by = addend + panel * addendPanel + top * addendRow;
+      panelProduct(
+        target, outRow, x + top * xRow, xRow, w + panel * <usize>k * (PANEL * 4), rows, k, bias + panel * (PANEL * 4),
+        added ? by : 0, addendRow,
+      );
       if (m > 1) finishPanel(target, outRow, by, addendRow, rows, act);
     }
     first += rows;
   }
-  if (m == 1) for (let q = begin; q < end; ++q) finishPanel(out + <usize>q * outPanel, outRow, addend + <usize>q * addendPanel, addendRow, 1, act);
+  if (m == 1) {
+    for (let q = begin; q < end; ++q) {
+      finishPanel(out + <usize>q * outPanel, outRow, addend + <usize>q * addendPanel, addendRow, 1, act);
+    }
+  }
 }
 
 /** What linear touches. */

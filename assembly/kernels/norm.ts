@@ -11,7 +11,8 @@ import { madd, sum4 } from "../simd";
  * @param weight, bias  f32 [dim], padded with zeros to a multiple of 4
  */
 export function layerNorm(
-  begin: i32, end: i32, out: usize, outRow: usize, x: usize, xRow: usize, weight: usize, bias: usize, dim: i32, eps: f32,
+  begin: i32, end: i32, out: usize, outRow: usize, x: usize, xRow: usize, weight: usize, bias: usize, dim: i32,
+  eps: f32,
 ): void {
   const whole = dim & ~3;
   for (let r = begin; r < end; ++r) {
@@ -93,7 +94,9 @@ export function affineFits(
  * @param out, x   f32 [rows, dim], row strides in bytes; out may be x
  * @param weight   f32 [dim]
  */
-export function rmsNorm(begin: i32, end: i32, out: usize, outRow: usize, x: usize, xRow: usize, weight: usize, dim: i32, eps: f32): void {
+export function rmsNorm(
+  begin: i32, end: i32, out: usize, outRow: usize, x: usize, xRow: usize, weight: usize, dim: i32, eps: f32,
+): void {
   const whole = dim & ~3;
   for (let r = begin; r < end; ++r) {
     const row = x + <usize>r * xRow, target = out + <usize>r * outRow;

@@ -12,7 +12,10 @@ function bytesOf(format: i32): usize {
   return format == RAW_F64 ? 8 : format == RAW_F32 ? 4 : 2;
 }
 
-/** A half's exponent and mantissa in a float's place are too small by 2^112, subnormals included; infinity and NaN become 65536 or more. */
+/**
+ * A half's exponent and mantissa in a float's place are too small by 2^112, subnormals included; infinity and
+ * NaN become 65536 or more.
+ */
 const HALF_SCALE: f32 = 5.192296858534828e33;
 
 /** Four numbers of a checkpoint as f32x4. */
@@ -22,7 +25,9 @@ function decode4(at: usize, format: i32): v128 {
   if (format == RAW_F32) return v128.load(at);
   if (format == RAW_BF16) return i32x4.shl(v128.load16x4_u(at), 16);
   if (format == RAW_F64) {
-    return v128.shuffle<f32>(f32x4.demote_f64x2_zero(v128.load(at)), f32x4.demote_f64x2_zero(v128.load(at, 16)), 0, 1, 4, 5);
+    return v128.shuffle<f32>(
+      f32x4.demote_f64x2_zero(v128.load(at)), f32x4.demote_f64x2_zero(v128.load(at, 16)), 0, 1, 4, 5,
+    );
   }
   // load16x4_s leaves copies of the sign above: the mask keeps one, and the 15 bits in a float's place
   const bits = v128.and(i32x4.shl(v128.load16x4_s(at), 13), i32x4.splat(0x8fffe000));
@@ -41,7 +46,10 @@ function decode1(at: usize, format: i32): f32 {
   return reinterpret<f32>(((half & 0x7fff) << 13) | 0) * (half & 0x8000 ? -HALF_SCALE : HALF_SCALE);
 }
 
-/** out = f32(raw · a · s) of one row of k numbers; adds raw · b to the f64 at `shift`. Returns the largest change, NaN if not finite. */
+/**
+ * out = f32(raw · a · s) of one row of k numbers; adds raw · b to the f64 at `shift`. Returns the largest
+ * change, NaN if not finite.
+ */
 // @ts-ignore: decorator
 @inline
 function foldRow(out: usize, raw: usize, format: i32, k: i32, a: usize, b: usize, s: f64, shift: usize): f32 {
@@ -98,18 +106,27 @@ function copyRow(out: usize, raw: usize, format: i32, k: i32): f32 {
 }
 
 // one small function a format: the engine optimises only what a checkpoint needs, and soon
-function foldRowF32(out: usize, raw: usize, k: i32, a: usize, b: usize, s: f64, shift: usize): f32 { return foldRow(out, raw, RAW_F32, k, a, b, s, shift); }
+function foldRowF32(out: usize, raw: usize, k: i32, a: usize, b: usize, s: f64, shift: usize): f32 {
+  return foldRow(out, raw, RAW_F32, k, a, b, s, shift);
+}
 function copyRowF32(out: usize, raw: usize, k: i32): f32 { return copyRow(out, raw, RAW_F32, k); }
-function foldRowF16(out: usize, raw: usize, k: i32, a: usize, b: usize, s: f64, shift: usize): f32 { return foldRow(out, raw, RAW_F16, k, a, b, s, shift); }
+function foldRowF16(out: usize, raw: usize, k: i32, a: usize, b: usize, s: f64, shift: usize): f32 {
+  return foldRow(out, raw, RAW_F16, k, a, b, s, shift);
+}
 function copyRowF16(out: usize, raw: usize, k: i32): f32 { return copyRow(out, raw, RAW_F16, k); }
-function foldRowBF16(out: usize, raw: usize, k: i32, a: usize, b: usize, s: f64, shift: usize): f32 { return foldRow(out, raw, RAW_BF16, k, a, b, s, shift); }
+function foldRowBF16(out: usize, raw: usize, k: i32, a: usize, b: usize, s: f64, shift: usize): f32 {
+  return foldRow(out, raw, RAW_BF16, k, a, b, s, shift);
+}
 function copyRowBF16(out: usize, raw: usize, k: i32): f32 { return copyRow(out, raw, RAW_BF16, k); }
-function foldRowF64(out: usize, raw: usize, k: i32, a: usize, b: usize, s: f64, shift: usize): f32 { return foldRow(out, raw, RAW_F64, k, a, b, s, shift); }
+function foldRowF64(out: usize, raw: usize, k: i32, a: usize, b: usize, s: f64, shift: usize): f32 {
+  return foldRow(out, raw, RAW_F64, k, a, b, s, shift);
+}
 function copyRowF64(out: usize, raw: usize, k: i32): f32 { return copyRow(out, raw, RAW_F64, k); }
 
 /** Eight rows of k floats, `row` bytes apart → [k][8], written front to back. */
 export function transposeRows(out: usize, rows: usize, row: usize, k: i32): void {
-  let r0 = rows, r1 = r0 + row, r2 = r1 + row, r3 = r2 + row, r4 = r3 + row, r5 = r4 + row, r6 = r5 + row, r7 = r6 + row;
+  let r0 = rows, r1 = r0 + row, r2 = r1 + row, r3 = r2 + row, r4 = r3 + row, r5 = r4 + row;
+  let r6 = r5 + row, r7 = r6 + row;
   for (let i = k >> 2; i > 0; --i) {
     let v0 = v128.load(r0), v1 = v128.load(r1), v2 = v128.load(r2), v3 = v128.load(r3);
     const a = i32x4.shuffle(v0, v1, 0, 4, 1, 5), b = i32x4.shuffle(v2, v3, 0, 4, 1, 5);
@@ -124,8 +141,10 @@ export function transposeRows(out: usize, rows: usize, row: usize, k: i32): void
     r0 += 16; r1 += 16; r2 += 16; r3 += 16; r4 += 16; r5 += 16; r6 += 16; r7 += 16; out += 128;
   }
   for (let i = k & 3; i > 0; --i) {
-    store<f32>(out, load<f32>(r0)); store<f32>(out, load<f32>(r1), 4); store<f32>(out, load<f32>(r2), 8); store<f32>(out, load<f32>(r3), 12);
-    store<f32>(out, load<f32>(r4), 16); store<f32>(out, load<f32>(r5), 20); store<f32>(out, load<f32>(r6), 24); store<f32>(out, load<f32>(r7), 28);
+    store<f32>(out, load<f32>(r0)); store<f32>(out, load<f32>(r1), 4);
+    store<f32>(out, load<f32>(r2), 8); store<f32>(out, load<f32>(r3), 12);
+    store<f32>(out, load<f32>(r4), 16); store<f32>(out, load<f32>(r5), 20);
+    store<f32>(out, load<f32>(r6), 24); store<f32>(out, load<f32>(r7), 28);
     r0 += 4; r1 += 4; r2 += 4; r3 += 4; r4 += 4; r5 += 4; r6 += 4; r7 += 4; out += 32;
   }
 }
@@ -141,13 +160,14 @@ export function transposeRows(out: usize, rows: usize, row: usize, k: i32): void
  * @param a, b      f64 [k]: the affine map on the input; a = 0: none
  * @param s, t      f64 [8]: the affine map on the output; s = 0: none
  * @param stage     8·k floats of scratch
- * @param kind      WEIGHTS_F32: out is f32 [k, 8]. WEIGHTS_INT8, WEIGHTS_INT8_NARROW, WEIGHTS_INT4: as quantizePanelInt8, quantizePanelInt4 leave it
+ * @param kind      WEIGHTS_F32: out is f32 [k, 8]. WEIGHTS_INT8, WEIGHTS_INT8_NARROW, WEIGHTS_INT4: as
+ *                  quantizePanelInt8, quantizePanelInt4 leave it
  * @param scales    of int8, f32 [8]; sums i32 [8]
  * @returns the largest |w' − w| before quantisation; NaN if any number is not finite
  */
 export function packPanel(
-  out: usize, outBias: usize, raw: usize, format: i32, rows: i32, k: i32, bias: usize, a: usize, b: usize, s: usize, t: usize, stage: usize,
-  kind: i32, scales: usize, sums: usize,
+  out: usize, outBias: usize, raw: usize, format: i32, rows: i32, k: i32, bias: usize, a: usize, b: usize, s: usize,
+  t: usize, stage: usize, kind: i32, scales: usize, sums: usize,
 ): f32 {
   let change: f32 = 0;
   const rawRow = <usize>k * bytesOf(format), row = <usize>k * 4;
@@ -194,8 +214,9 @@ function panelBytes(kind: i32, k: i32): usize {
 }
 
 /**
- * Packs `panels` panels, the first of them number `firstPanel` of a layer whose heads of `headDim` channels each fill whole panels.
- * Arguments as in packPanel, one after another for every real channel. Returns the largest change, NaN if any number is not finite.
+ * Packs `panels` panels, the first of them number `firstPanel` of a layer whose heads of `headDim` channels each fill
+ * whole panels. Arguments as in packPanel, one after another for every real channel. Returns the largest change, NaN if
+ * any number is not finite.
  */
 export function packPanels(
   out: usize, outBias: usize, raw: usize, format: i32, firstPanel: i32, panels: i32, headDim: i32, k: i32,
@@ -219,22 +240,30 @@ export function packPanels(
 }
 
 /**
- * A table of numbers as f32, in rows or head panels: heads of `headDim` columns each fill whole panels, and the padding is 0.
+ * A table of numbers as f32, in rows or head panels: heads of `headDim` columns each fill whole
+ * panels, and the padding is 0.
  *
  * @param out  row r of panel p at out + p·outPanel + r·outRow
  * @param raw  [rows, columns] numbers in `format`
  * @returns 0, or NaN if any number is not finite
  */
-export function unpackTable(out: usize, outRow: usize, outPanel: usize, bytes: usize, raw: usize, format: i32, rows: i32, columns: i32, headDim: i32): f32 {
+export function unpackTable(
+  out: usize, outRow: usize, outPanel: usize, bytes: usize, raw: usize, format: i32, rows: i32, columns: i32,
+  headDim: i32,
+): f32 {
   memory.fill(out, 0, bytes);
   const panelsPerHead = (headDim + PANEL - 1) / PANEL;
   let poison = i32x4.splat(0), rest: f32 = 0;
   for (let r = 0; r < rows; ++r) {
     for (let first = 0, head = 0; first < columns; first += headDim, ++head) {
       for (let c = 0; c < headDim;) {
-        const target = out + <usize>(head * panelsPerHead + (c >> 3)) * outPanel + <usize>r * outRow + <usize>(c & 7) * 4;
+        const target = out + <usize>(head * panelsPerHead + (c >> 3)) * outPanel + <usize>r * outRow
+          + <usize>(c & 7) * 4;
         if (headDim - c >= 4) {
-          const v = format == RAW_F32 ? decode4(raw, RAW_F32) : format == RAW_F16 ? decode4(raw, RAW_F16) : format == RAW_BF16 ? decode4(raw, RAW_BF16) : decode4(raw, RAW_F64);
+          const v = format == RAW_F32 ? decode4(raw, RAW_F32)
+            : format == RAW_F16 ? decode4(raw, RAW_F16)
+            : format == RAW_BF16 ? decode4(raw, RAW_BF16)
+            : decode4(raw, RAW_F64);
           v128.store(target, v);
           poison = f32x4.add(poison, f32x4.mul(v, i32x4.splat(0)));
           c += 4; raw += 4 * bytesOf(format);
@@ -259,7 +288,9 @@ export function unpackTable(out: usize, outRow: usize, outPanel: usize, bytes: u
  * @param ids    i32 [rows], each a row of the table
  * @param table  [vocabulary, dim] numbers in `format`, as in the checkpoint
  */
-export function embed(begin: i32, end: i32, out: usize, outRow: usize, ids: usize, table: usize, format: i32, dim: i32): void {
+export function embed(
+  begin: i32, end: i32, out: usize, outRow: usize, ids: usize, table: usize, format: i32, dim: i32,
+): void {
   for (let r = <usize>begin; r < <usize>end; ++r) {
     const target = out + r * outRow, source = table + <usize>load<i32>(ids + r * 4) * <usize>dim * bytesOf(format);
     if (format == RAW_F32) copyRowF32(target, source, dim);

@@ -1,5 +1,5 @@
-// Convolutions over windows become matrix products: the windows of an image, or of a map whose rows are pixels, as rows of a matrix.
-// Windows may overlap and reach over the border, where they read zeros.
+// Convolutions over windows become matrix products: the windows of an image, or of a map whose rows are pixels, as rows
+// of a matrix. Windows may overlap and reach over the border, where they read zeros.
 import { floats, good, goodProduct, reads, small, span, writes } from "../extents";
 import { PANEL } from "../header";
 
@@ -27,7 +27,8 @@ function copyFloats(out: usize, from: usize, count: i32): void {
  * @param across  windows in a line
  */
 export function gatherPatches(
-  begin: i32, end: i32, out: usize, outRow: usize, image: usize, channels: i32, height: i32, side: i32, kernel: i32, stride: i32, pad: i32, across: i32,
+  begin: i32, end: i32, out: usize, outRow: usize, image: usize, channels: i32, height: i32, side: i32, kernel: i32,
+  stride: i32, pad: i32, across: i32,
 ): void {
   const run = <usize>kernel * 4;
   for (let p = begin; p < end; ++p) {
@@ -70,7 +71,8 @@ function windowsReach(height: i32, side: i32, kernel: i32, stride: i32, pad: i32
  * @param across  windows in a line
  */
 export function gatherWindows(
-  begin: i32, end: i32, out: usize, outRow: usize, map: usize, mapRow: usize, channels: i32, height: i32, side: i32, kernel: i32, stride: i32, pad: i32, across: i32,
+  begin: i32, end: i32, out: usize, outRow: usize, map: usize, mapRow: usize, channels: i32, height: i32, side: i32,
+  kernel: i32, stride: i32, pad: i32, across: i32,
 ): void {
   const pixel = <usize>channels * 4, run = <usize>kernel * pixel, dense = mapRow == pixel;
   for (let p = begin; p < end; ++p) {
@@ -113,7 +115,9 @@ export function stretchRows(begin: i32, end: i32, out: usize, x: usize, from: i3
     const rows = x + <usize>panel * <usize>from * (PANEL * 4);
     for (let n = 0; n < to; ++n, out += PANEL * 4) {
       const at = max(<f32>0, (<f32>n + 0.5) * step - 0.5), low = min(<i32>at, from - 1), high = min(low + 1, from - 1);
-      const weight = f32x4.splat(at - <f32>low), a = rows + <usize>low * (PANEL * 4), b = rows + <usize>high * (PANEL * 4);
+      const weight = f32x4.splat(at - <f32>low);
+      const a = rows + <usize>low * (PANEL * 4);
+      const b = rows + <usize>high * (PANEL * 4);
       const a0 = v128.load(a), a1 = v128.load(a, 16);
       v128.store(out, f32x4.add(a0, f32x4.mul(weight, f32x4.sub(v128.load(b), a0))));
       v128.store(out, f32x4.add(a1, f32x4.mul(weight, f32x4.sub(v128.load(b, 16), a1))), 16);

@@ -1,8 +1,9 @@
-// The additive recurrence, S ← D∘S + k vᵀ, o = qᵀS, in its two causal forms: one token at a time (decode), and chunks of tokens
-// through which a piece of the state stays in registers (prefill). Both read and write the same state.
+// The additive recurrence, S ← D∘S + k vᵀ, o = qᵀS, in its two causal forms: one token at a time (decode), and chunks
+// of tokens through which a piece of the state stays in registers (prefill). Both read and write the same state.
 //
-// State of one head: S as f32 [valueDim][keyStride], one row per value channel, so that a step passes over it once with q, k and
-// the decay as vectors that stay in cache; then, with a normaliser, z as f32 [keyStride]. keyStride is keyDim padded to 4, with zeros.
+// State of one head: S as f32 [valueDim][keyStride], one row per value channel, so that a step passes over it once with
+// q, k and the decay as vectors that stay in cache; then, with a normaliser, z as f32 [keyStride]. keyStride is keyDim
+// padded to 4, with zeros.
 import { floats, good, inState, reads, scratchHolds, small, span, statesOf, woven, writes } from "../extents";
 import { PANEL } from "../header";
 import { DECAY_KEY, DECAY_NONE, DECAY_SCALAR, DECAY_VALUE, READ_BEFORE, NORMALISE } from "../opcodes";
@@ -42,8 +43,9 @@ export function dotStride(a: usize, b: usize, stride: i32): f32 {
 }
 
 /**
- * Four value channels of one head: returns their reads s·(g⊙q), and writes s ← g⊙s + v_j·k. `kind` is a constant at every call.
- * Key vectors come padded: q already decayed, g the decay by key channel (DECAY_KEY), `value` four values, `decay` four decays.
+ * Four value channels of one head: returns their reads s·(g⊙q), and writes s ← g⊙s + v_j·k. `kind` is a constant at
+ * every call. Key vectors come padded: q already decayed, g the decay by key channel (DECAY_KEY), `value` four
+ * values, `decay` four decays.
  */
 // @ts-ignore: decorator
 @inline
@@ -57,22 +59,31 @@ function fourRows(kind: i32, row: usize, stride: usize, q: usize, k: usize, g: u
     d2 = i32x4.shuffle(decay, decay, 2, 2, 2, 2); d3 = i32x4.shuffle(decay, decay, 3, 3, 3, 3);
   }
   let r0 = row, r1 = row + stride, r2 = r1 + stride, r3 = r2 + stride, i = stride, s: v128, t: v128;
-  // eight key channels per turn: the two products of a row meet before they join its sum, which waits for itself half as often
+  // eight key channels per turn: the two products of a row meet before they join its sum, which waits
+  // for itself half as often
   for (; i >= 32; i -= 32) {
     const q4 = v128.load(q), q8 = v128.load(q, 16), k4 = v128.load(k), k8 = v128.load(k, 16);
     let g4 = decay, g8 = decay;
     if (kind == DECAY_KEY) { g4 = v128.load(g); g8 = v128.load(g, 16); g += 32; }
-    s = v128.load(r0); t = f32x4.mul(s, q4); v128.store(r0, madd(v0, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d0, s)));
-    s = v128.load(r0, 16); t = madd(s, q8, t); v128.store(r0, madd(v0, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d0, s)), 16);
+    s = v128.load(r0); t = f32x4.mul(s, q4);
+    v128.store(r0, madd(v0, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d0, s)));
+    s = v128.load(r0, 16); t = madd(s, q8, t);
+    v128.store(r0, madd(v0, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d0, s)), 16);
     p0 = f32x4.add(p0, t);
-    s = v128.load(r1); t = f32x4.mul(s, q4); v128.store(r1, madd(v1, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d1, s)));
-    s = v128.load(r1, 16); t = madd(s, q8, t); v128.store(r1, madd(v1, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d1, s)), 16);
+    s = v128.load(r1); t = f32x4.mul(s, q4);
+    v128.store(r1, madd(v1, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d1, s)));
+    s = v128.load(r1, 16); t = madd(s, q8, t);
+    v128.store(r1, madd(v1, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d1, s)), 16);
     p1 = f32x4.add(p1, t);
-    s = v128.load(r2); t = f32x4.mul(s, q4); v128.store(r2, madd(v2, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d2, s)));
-    s = v128.load(r2, 16); t = madd(s, q8, t); v128.store(r2, madd(v2, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d2, s)), 16);
+    s = v128.load(r2); t = f32x4.mul(s, q4);
+    v128.store(r2, madd(v2, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d2, s)));
+    s = v128.load(r2, 16); t = madd(s, q8, t);
+    v128.store(r2, madd(v2, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d2, s)), 16);
     p2 = f32x4.add(p2, t);
-    s = v128.load(r3); t = f32x4.mul(s, q4); v128.store(r3, madd(v3, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d3, s)));
-    s = v128.load(r3, 16); t = madd(s, q8, t); v128.store(r3, madd(v3, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d3, s)), 16);
+    s = v128.load(r3); t = f32x4.mul(s, q4);
+    v128.store(r3, madd(v3, k4, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g4 : d3, s)));
+    s = v128.load(r3, 16); t = madd(s, q8, t);
+    v128.store(r3, madd(v3, k8, kind == DECAY_NONE ? s : f32x4.mul(kind == DECAY_KEY ? g8 : d3, s)), 16);
     p3 = f32x4.add(p3, t);
     q += 32; k += 32; r0 += 32; r1 += 32; r2 += 32; r3 += 32;
   }
@@ -90,13 +101,22 @@ function fourRows(kind: i32, row: usize, stride: usize, q: usize, k: usize, g: u
   return f32x4.add(i32x4.shuffle(a, b, 0, 1, 4, 5), i32x4.shuffle(a, b, 2, 3, 6, 7));
 }
 
-function fourRowsNone(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 { return fourRows(DECAY_NONE, row, stride, q, k, g, value, decay); }
-function fourRowsScalar(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 { return fourRows(DECAY_SCALAR, row, stride, q, k, g, value, decay); }
-function fourRowsKey(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 { return fourRows(DECAY_KEY, row, stride, q, k, g, value, decay); }
-function fourRowsValue(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 { return fourRows(DECAY_VALUE, row, stride, q, k, g, value, decay); }
+function fourRowsNone(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 {
+  return fourRows(DECAY_NONE, row, stride, q, k, g, value, decay);
+}
+function fourRowsScalar(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 {
+  return fourRows(DECAY_SCALAR, row, stride, q, k, g, value, decay);
+}
+function fourRowsKey(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 {
+  return fourRows(DECAY_KEY, row, stride, q, k, g, value, decay);
+}
+function fourRowsValue(row: usize, stride: usize, q: usize, k: usize, g: usize, value: v128, decay: v128): v128 {
+  return fourRows(DECAY_VALUE, row, stride, q, k, g, value, decay);
+}
 
 /**
- * One token of the additive recurrence, units [begin, end); a unit is one head of one timeline (unit = row · heads + head).
+ * One token of the additive recurrence, units [begin, end); a unit is one head of one timeline
+ * (unit = row · heads + head).
  *
  *   o = qᵀS_t                       S_t = D∘S_{t−1} + k vᵀ
  *   o = qᵀ(S_{t−1} + (u⊙k) vᵀ)      READ_BEFORE, with bonus u
@@ -106,8 +126,10 @@ function fourRowsValue(row: usize, stride: usize, q: usize, k: usize, g: usize, 
  * @live units
  * @param out, q      f32 [rows, heads·valueDim] and [rows, heads·keyDim], row strides in bytes
  * @param k, v        f32 [rows, keyHeads·keyDim] and [rows, keyHeads·valueDim], keyHeads = heads/sharing
- * @param states      i32 [rows]: address of each timeline's state; this layer's part begins stateOffset bytes in, head after head
- * @param decayKind   DECAY_NONE | DECAY_SCALAR [keyHeads] | DECAY_KEY [keyHeads·keyDim] | DECAY_VALUE [keyHeads·valueDim] (not with NORMALISE)
+ * @param states      i32 [rows]: address of each timeline's state; this layer's part begins stateOffset
+ *                    bytes in, head after head
+ * @param decayKind   DECAY_NONE | DECAY_SCALAR [keyHeads] | DECAY_KEY [keyHeads·keyDim] |
+ *                    DECAY_VALUE [keyHeads·valueDim] (not with NORMALISE)
  * @param decay       f32 factors in (0, 1], row stride decayRow bytes; 0 when they are the same for every token
  * @param bonus       f32 [heads·keyDim], with READ_BEFORE; 0 = none (u = 0)
  * @param flags       READ_BEFORE | NORMALISE
@@ -116,20 +138,26 @@ function fourRowsValue(row: usize, stride: usize, q: usize, k: usize, g: usize, 
  */
 export function recurrentStep(
   begin: i32, end: i32, out: usize, outRow: usize, q: usize, qRow: usize, k: usize, kRow: usize, v: usize, vRow: usize,
-  states: usize, stateOffset: usize, heads: i32, keyDim: i32, valueDim: i32, decayKind: i32, decay: usize, decayRow: usize,
-  bonus: usize, flags: i32, eps: f32, sharing: i32, scratch: usize,
+  states: usize, stateOffset: usize, heads: i32, keyDim: i32, valueDim: i32, decayKind: i32, decay: usize,
+  decayRow: usize, bonus: usize, flags: i32, eps: f32, sharing: i32, scratch: usize,
 ): void {
   const stride = strideOf(keyDim), strideBytes = <usize>stride * 4;
   for (let unit = begin; unit < end; ++unit) {
-    const row = <usize>(unit / heads), head = unit % heads, keyHead = head / sharing, queryColumn = <usize>(head * keyDim) * 4;
+    const row = <usize>(unit / heads);
+    const head = unit % heads;
+    const keyHead = head / sharing;
+    const queryColumn = <usize>(head * keyDim) * 4;
     const keyColumn = <usize>(keyHead * keyDim) * 4, valueColumn = <usize>(keyHead * valueDim) * 4;
-    const query = wholeVectors(scratch, q + row * qRow + queryColumn, keyDim, stride), key = wholeVectors(scratch + strideBytes, k + row * kRow + keyColumn, keyDim, stride);
+    const query = wholeVectors(scratch, q + row * qRow + queryColumn, keyDim, stride);
+    const key = wholeVectors(scratch + strideBytes, k + row * kRow + keyColumn, keyDim, stride);
     const state = <usize>load<i32>(states + row * 4) + stateOffset + <usize>head * headBytes(keyDim, valueDim, flags);
     const decays = decay + row * decayRow;
     let scalar: f32 = 1;
     if (decayKind == DECAY_SCALAR) scalar = load<f32>(decays + <usize>keyHead * 4);
     const scalar4 = f32x4.splat(scalar);
-    const factor = decayKind == DECAY_KEY ? wholeVectors(scratch + 2 * strideBytes, decays + keyColumn, keyDim, stride) : 0;
+    const factor = decayKind == DECAY_KEY
+      ? wholeVectors(scratch + 2 * strideBytes, decays + keyColumn, keyDim, stride)
+      : 0;
 
     // what the old state is read with, and how much of v this token's own key lets through
     let through: f32 = 0, reader = query;
@@ -143,7 +171,9 @@ export function recurrentStep(
       if (decayKind == DECAY_KEY || decayKind == DECAY_SCALAR) {
         reader = scratch + 3 * strideBytes;
         for (let i: usize = 0; i < strideBytes; i += 16) {
-          v128.store(reader + i, f32x4.mul(v128.load(query + i), decayKind == DECAY_KEY ? v128.load(factor + i) : scalar4));
+          v128.store(
+            reader + i, f32x4.mul(v128.load(query + i), decayKind == DECAY_KEY ? v128.load(factor + i) : scalar4),
+          );
         }
       }
     }
@@ -152,7 +182,9 @@ export function recurrentStep(
     if (flags & NORMALISE) {
       const z = state + <usize>valueDim * strideBytes;
       for (let i: usize = 0; i < strideBytes; i += 16) {
-        v128.store(z + i, madd(v128.load(z + i), decayKind == DECAY_KEY ? v128.load(factor + i) : scalar4, v128.load(key + i)));
+        v128.store(
+          z + i, madd(v128.load(z + i), decayKind == DECAY_KEY ? v128.load(factor + i) : scalar4, v128.load(key + i)),
+        );
       }
       scale = 1 / (dotStride(query, z, stride) + eps);
     }
@@ -165,7 +197,9 @@ export function recurrentStep(
         const value = v128.load(values + at);
         let read: v128;
         if (decayKind == DECAY_NONE) read = fourRowsNone(rowAt, strideBytes, reader, key, factor, value, scalar4);
-        else if (decayKind == DECAY_SCALAR) read = fourRowsScalar(rowAt, strideBytes, reader, key, factor, value, scalar4);
+        else if (decayKind == DECAY_SCALAR) read = fourRowsScalar(
+          rowAt, strideBytes, reader, key, factor, value, scalar4,
+        );
         else if (decayKind == DECAY_KEY) read = fourRowsKey(rowAt, strideBytes, reader, key, factor, value, scalar4);
         else {
           const factors = v128.load(decays + valueColumn + at);
@@ -238,14 +272,15 @@ const LEAST: f32 = 2.3283064e-10;
 /** Panels [dim/8][k][8] → rows [dim][stride]: the inverse of transposeRows, panel by panel. */
 export function panelsToRows(rows: usize, panels: usize, dim: i32, k: i32, stride: i32): void {
   for (let j = 0; j < dim; ++j) {
-    const from = panels + <usize>(j >> 3) * <usize>k * (PANEL * 4) + <usize>(j & 7) * 4, to = rows + <usize>j * <usize>stride * 4;
+    const from = panels + <usize>(j >> 3) * <usize>k * (PANEL * 4) + <usize>(j & 7) * 4;
+    const to = rows + <usize>j * <usize>stride * 4;
     for (let i: usize = 0; i < <usize>k; ++i) store<f32>(to + i * 4, load<f32>(from + i * (PANEL * 4)));
   }
 }
 
 /**
- * Four key channels × eight value channels of the state, in registers over n tokens: s ← s + k vᵀ, o ← o + qᵀ s, one after the other.
- * s begins as before · what lies at `state`, and is left there · after.
+ * Four key channels × eight value channels of the state, in registers over n tokens: s ← s + k vᵀ, o ← o + qᵀ s, one
+ * after the other. s begins as before · what lies at `state`, and is left there · after.
  *
  * @param state  f32 [4][8]
  * @param kq     f32 [n][8], four of k and four of q
@@ -278,9 +313,10 @@ function tokens4x8(state: usize, kq: usize, v: usize, vRow: usize, o: usize, n: 
 }
 
 /**
- * Many tokens of one timeline, heads [begin, end), with no decay or one factor a head, constant or by token: the same as recurrentStep
- * token by token. A piece of the state stays in registers for a chunk of tokens, which takes as many multiply-adds as the recurrence has;
- * the masked products of a chunk would take half as many again. Within a chunk the factors g move over to queries and keys:
+ * Many tokens of one timeline, heads [begin, end), with no decay or one factor a head, constant or by token: the same
+ * as recurrentStep token by token. A piece of the state stays in registers for a chunk of tokens, which takes as many
+ * multiply-adds as the recurrence has; the masked products of a chunk would take half as many again. Within a chunk the
+ * factors g move over to queries and keys:
  *
  *   S_t = g_t S_{t−1} + k_t v_tᵀ,  o_t = q_tᵀ S_t      is, with G_t = g_2 ⋯ g_t, Z_0 = g_1 S_0, S_t = G_t Z_t,
  *   Z_t = Z_{t−1} + (k_t / G_t) v_tᵀ,  o_t = (G_t q_t)ᵀ Z_t
@@ -291,23 +327,31 @@ function tokens4x8(state: usize, kq: usize, v: usize, vRow: usize, o: usize, n: 
  * @live tokens
  * @param out, q, k, v  as in recurrentStep, rows are successive tokens
  * @param states       i32 [1]; keyDim a multiple of 4, valueDim of 8
- * @param decay        f32 factors [keyHeads], row stride decayRow bytes, 0 when the same for every token; decay = 0: none
+ * @param decay        f32 factors [keyHeads], row stride decayRow bytes, 0 when the same for
+ *                     every token; decay = 0: none
  * @param flags        NORMALISE
  * @param sharing      as in recurrentStep
  * @param scratch      4·(keyDim·valueDim + 64·keyDim) + 1664 bytes, this thread's own
  */
 export function recurrentChunks(
   begin: i32, end: i32, out: usize, outRow: usize, q: usize, qRow: usize, k: usize, kRow: usize, v: usize, vRow: usize,
-  tokens: i32, states: usize, stateOffset: usize, keyDim: i32, valueDim: i32, decay: usize, decayRow: usize, flags: i32, eps: f32, sharing: i32,
-  scratch: usize,
+  tokens: i32, states: usize, stateOffset: usize, keyDim: i32, valueDim: i32, decay: usize, decayRow: usize, flags: i32,
+  eps: f32, sharing: i32, scratch: usize,
 ): void {
   const keyBytes = <usize>keyDim * 4, tileBytes: usize = CHUNK * PANEL * 4;
-  const panels = scratch, pairs = panels + <usize>(keyDim * valueDim) * 4, reads = pairs + <usize>(keyDim >> 2) * tileBytes;
+  const panels = scratch;
+  const pairs = panels + <usize>(keyDim * valueDim) * 4;
+  const reads = pairs + <usize>(keyDim >> 2) * tileBytes;
   const sums = reads + tileBytes, factors = sums + CHUNK * 16;
   for (let head = begin; head < end; ++head) {
     const state = <usize>load<i32>(states) + stateOffset + <usize>head * headBytes(keyDim, valueDim, flags);
-    const z = state + <usize>valueDim * keyBytes, keyHead = head / sharing, keyColumn = <usize>keyHead * keyBytes, queryColumn = <usize>head * keyBytes;
-    for (let j = 0; j < valueDim; j += PANEL) transposeRows(panels + <usize>j * keyBytes, state + <usize>j * keyBytes, keyBytes, keyDim);
+    const z = state + <usize>valueDim * keyBytes;
+    const keyHead = head / sharing;
+    const keyColumn = <usize>keyHead * keyBytes;
+    const queryColumn = <usize>head * keyBytes;
+    for (let j = 0; j < valueDim; j += PANEL) {
+      transposeRows(panels + <usize>j * keyBytes, state + <usize>j * keyBytes, keyBytes, keyDim);
+    }
 
     for (let first = 0; first < tokens;) {
       const most = min(CHUNK - first % CHUNK, tokens - first), g = decay + <usize>first * decayRow + <usize>keyHead * 4;
@@ -323,11 +367,16 @@ export function recurrentChunks(
 
       for (let t = 0; t < n; ++t) {
         const factor = load<f32>(factors + <usize>t * 4), at = <usize>(first + t);
-        pairRow(pairs + <usize>t * (PANEL * 4), tileBytes, k + at * kRow + keyColumn, q + at * qRow + queryColumn, keyDim, 1 / factor, factor);
+        pairRow(
+          pairs + <usize>t * (PANEL * 4), tileBytes, k + at * kRow + keyColumn, q + at * qRow + queryColumn, keyDim,
+          1 / factor, factor,
+        );
       }
       if (flags & NORMALISE) {
         normalisers(sums, z, pairs, keyDim, n, before, after);
-        for (let t = 0; t < n; ++t) store<f32>(factors + <usize>t * 4, 1 / (sum4(v128.load(sums + <usize>t * 16)) + eps));
+        for (let t = 0; t < n; ++t) {
+          store<f32>(factors + <usize>t * 4, 1 / (sum4(v128.load(sums + <usize>t * 16)) + eps));
+        }
       }
 
       const values = v + <usize>first * vRow + <usize>(keyHead * valueDim) * 4;
@@ -336,11 +385,17 @@ export function recurrentChunks(
           v128.store(reads + <usize>t * 32, i32x4.splat(0)); v128.store(reads + <usize>t * 32, i32x4.splat(0), 16);
         }
         const panel = panels + <usize>j * keyBytes, value = values + <usize>j * 4;
-        for (let c = 0; c < keyDim; c += 4) tokens4x8(panel + <usize>c * (PANEL * 4), pairs + <usize>(c >> 2) * tileBytes, value, vRow, reads, n, before, after);
+        for (let c = 0; c < keyDim; c += 4) {
+          tokens4x8(
+            panel + <usize>c * (PANEL * 4), pairs + <usize>(c >> 2) * tileBytes, value, vRow, reads, n, before, after,
+          );
+        }
         const target = out + <usize>first * outRow + <usize>(head * valueDim + j) * 4;
         for (let t = 0; t < n; ++t) {
-          const scale = flags & NORMALISE ? v128.load32_splat(factors + <usize>t * 4) : f32x4.splat(1), at = target + <usize>t * outRow;
-          v128.store(at, f32x4.mul(v128.load(reads + <usize>t * 32), scale)); v128.store(at, f32x4.mul(v128.load(reads + <usize>t * 32, 16), scale), 16);
+          const scale = flags & NORMALISE ? v128.load32_splat(factors + <usize>t * 4) : f32x4.splat(1);
+          const at = target + <usize>t * outRow;
+          v128.store(at, f32x4.mul(v128.load(reads + <usize>t * 32), scale));
+          v128.store(at, f32x4.mul(v128.load(reads + <usize>t * 32, 16), scale), 16);
         }
       }
       first += n;
@@ -368,19 +423,25 @@ export function chunksTouch(
 ): bool {
   if (keyDim & 3 || valueDim % PANEL || !good(tokens) || !inGroups(heads, sharing)) return false;
   const keyHeads = heads / sharing;
-  return writes(out, span(tokens, outRow, floats(heads, valueDim))) && reads(q, span(tokens, qRow, floats(heads, keyDim)))
-    && reads(k, span(tokens, kRow, floats(keyHeads, keyDim))) && reads(v, span(tokens, vRow, floats(keyHeads, valueDim)));
+  return writes(out, span(tokens, outRow, floats(heads, valueDim)))
+    && reads(q, span(tokens, qRow, floats(heads, keyDim)))
+    && reads(k, span(tokens, kRow, floats(keyHeads, keyDim)))
+    && reads(v, span(tokens, vRow, floats(keyHeads, valueDim)));
 }
 
 /** One token's keys · forKeys and queries · forQueries, four of each in turn, a tile apart. */
-function pairRow(pairs: usize, tileBytes: usize, key: usize, query: usize, keyDim: i32, forKeys: f32, forQueries: f32): void {
+function pairRow(
+  pairs: usize, tileBytes: usize, key: usize, query: usize, keyDim: i32, forKeys: f32, forQueries: f32,
+): void {
   const a = f32x4.splat(forKeys), b = f32x4.splat(forQueries);
   for (let c = keyDim >> 2; c > 0; --c, key += 16, query += 16, pairs += tileBytes) {
     v128.store(pairs, f32x4.mul(v128.load(key), a)); v128.store(pairs, f32x4.mul(v128.load(query), b), 16);
   }
 }
 
-/** z ← z + k and sums[t] = q·z, token by token, in four parts each; z begins times `before` and is left times `after`. */
+/**
+ * z ← z + k and sums[t] = q·z, token by token, in four parts each; z begins times `before` and is left times `after`.
+ */
 function normalisers(sums: usize, z: usize, pairs: usize, keyDim: i32, n: i32, before: v128, after: v128): void {
   for (let t = 0; t < n; ++t) v128.store(sums + <usize>t * 16, i32x4.splat(0));
   for (let c = keyDim >> 2; c > 0; --c, z += 16, pairs += CHUNK * PANEL * 4) {

@@ -1,5 +1,5 @@
-// Attention through an explicit row of scores q·kᵀ: softmax, and linear attention with fewer tokens than channels, where
-// (q·kᵀ)·v is cheaper than q·(kᵀ·v). Both products run on the matrix product's panels.
+// Attention through an explicit row of scores q·kᵀ: softmax, and linear attention with fewer tokens than channels,
+// where (q·kᵀ)·v is cheaper than q·(kᵀ·v). Both products run on the matrix product's panels.
 import { floats, good, reads, scratchHolds, span, writes } from "../extents";
 import { PANEL, ZEROS } from "../header";
 import { attentionTouches, scaleRow } from "./linear-attention";
@@ -53,7 +53,8 @@ function exponentiateRow(row: usize, tokens: i32, padded: i32): f32 {
  *   out_n = Σ_j w_nj v_j / (Σ_j w_nj + eps)      w = q·kᵀ (linear) or e^(q·kᵀ − max) (softmax; scale folded into q)
  *
  * @op 5 queries
- * @param out      f32 [queries, heads·headDim], row stride outRow bytes, with room for (heads − 1)·headDim + width floats a row
+ * @param out      f32 [queries, heads·headDim], row stride outRow bytes, with room for
+ *                 (heads − 1)·headDim + width floats a row
  * @param q        f32 [queries, heads·headDim], row stride qRow bytes
  * @param k        f32 [heads][⌈tokens/8⌉][headDim][8], from transposeKeys
  * @param v        f32 head panels [heads][width/8][tokens][8]
@@ -111,13 +112,16 @@ export function scoreAttentionFits(
 }
 
 /**
- * Keys as panels of eight tokens, units [begin, end); a unit is one panel of one head. Tokens past the end become zeros.
+ * Keys as panels of eight tokens, units [begin, end); a unit is one panel of one head. Tokens
+ * past the end become zeros.
  *
  * @op 4 panels
  * @param out  f32 [heads][⌈tokens/8⌉][headDim][8]
  * @param k    f32 [tokens, heads·headDim], row stride kRow bytes
  */
-export function transposeKeys(begin: i32, end: i32, out: usize, k: usize, kRow: usize, tokens: i32, headDim: i32): void {
+export function transposeKeys(
+  begin: i32, end: i32, out: usize, k: usize, kRow: usize, tokens: i32, headDim: i32,
+): void {
   const panels = (tokens + PANEL - 1) / PANEL;
   for (let unit = begin; unit < end; ++unit) {
     const head = unit / panels, first = (unit - head * panels) * PANEL;

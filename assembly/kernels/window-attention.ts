@@ -1,6 +1,6 @@
-// Softmax attention inside windows of a map: shifted squares (Swin), stripes (CSWin). Which tokens form a window is a table of
-// indices, so the kernel knows nothing of maps. A window's rows are gathered into the thread's scratch, where they stay in the
-// first-level cache, and results are written in the map's order: nothing is rearranged in memory.
+// Softmax attention inside windows of a map: shifted squares (Swin), stripes (CSWin). Which tokens form a window is a
+// table of indices, so the kernel knows nothing of maps. A window's rows are gathered into the thread's scratch, where
+// they stay in the first-level cache, and results are written in the map's order: nothing is rearranged in memory.
 import { floats, largestIndex, negative, reads, scratchHolds, small, span, writes } from "../extents";
 import { PANEL, ZEROS } from "../header";
 import { panelProduct } from "./matmul";
@@ -49,7 +49,9 @@ function gatherKeys(out: usize, k: usize, row: usize, padding: usize, members: u
 }
 
 /** Values of a window as panels of eight channels, f32 [headDim/8][tokens][8]. */
-function gatherValues(out: usize, v: usize, row: usize, padding: usize, members: usize, tokens: i32, headDim: i32): void {
+function gatherValues(
+  out: usize, v: usize, row: usize, padding: usize, members: usize, tokens: i32, headDim: i32,
+): void {
   const panel = <usize>tokens * (PANEL * 4);
   for (let i = 0; i < tokens; ++i, out += PANEL * 4) {
     let from = rowOf(v, row, padding, members, i), target = out;
@@ -109,31 +111,41 @@ function exponentiate(row: usize, tokens: i32, peak: v128): f32 {
 /** Whether all tokens of a window belong to one region. */
 function sameRegion(labels: usize, padded: i32): bool {
   const first = v128.load32_splat(labels);
-  for (let i = 4; i <= padded; i += 4, labels += 16) if (v128.any_true(i32x4.ne(v128.load(labels), first))) return false;
+  for (let i = 4; i <= padded; i += 4, labels += 16) {
+    if (v128.any_true(i32x4.ne(v128.load(labels), first))) return false;
+  }
   return true;
 }
 
 /**
  * Softmax attention inside windows, units [begin, end); a unit is one head of one window, heads running first.
  *
- *   out_n = Σ_j w_nj v_j / Σ_j w_nj      w_nj = e^(q_n·k_j + bias_nj − 100·[regions differ])      n, j in one window; scale folded into q
+ *   out_n = Σ_j w_nj v_j / Σ_j w_nj      w_nj = e^(q_n·k_j + bias_nj − 100·[regions differ])
+ *
+ * n and j are in one window; the scale is folded into q.
  *
  * @op 23 heads
- * @param out       f32 [map tokens, heads·headDim], row stride outRow bytes; rows of tokens in no window are not written
- * @param q, k, v   f32 [map tokens, heads·headDim], row stride `row` bytes for all three: parts of one packed projection
+ * @param out       f32 [map tokens, heads·headDim], row stride outRow bytes; rows of tokens in
+ *                  no window are not written
+ * @param q, k, v   f32 [map tokens, heads·headDim], row stride `row` bytes for all three: parts
+ *                  of one packed projection
  * @param padKey, padValue  f32 [heads·headDim], for members outside the map; any address where there are none
- * @param members   i32 [windows][tokens padded to 8]: a member's row in the map, −1 outside it; the padding repeats the last
+ * @param members   i32 [windows][tokens padded to 8]: a member's row in the map, −1 outside it; the
+ *                  padding repeats the last
  * @param regions   i32 of members' shape: a label for every member; 0 = no mask
  * @param bias      f32 [heads][tokens][tokens padded to 8], added to the scores; 0 = none
  * @param tokens    of a window, any; headDim a multiple of 8
  * @param scratch   windowScratch(tokens, headDim) bytes, this thread's own
  */
 export function windowAttention(
-  begin: i32, end: i32, out: usize, outRow: usize, q: usize, k: usize, v: usize, row: usize, padKey: usize, padValue: usize,
-  members: usize, regions: usize, bias: usize, tokens: i32, heads: i32, headDim: i32, scratch: usize,
+  begin: i32, end: i32, out: usize, outRow: usize, q: usize, k: usize, v: usize, row: usize, padKey: usize,
+  padValue: usize, members: usize, regions: usize, bias: usize, tokens: i32, heads: i32, headDim: i32, scratch: usize,
 ): void {
   const padded = (tokens + PANEL - 1) & -PANEL;
-  const scoreRow = <usize>padded * 4, headRow = <usize>headDim * 4, keyPanel = <usize>headDim * (PANEL * 4), valuePanel = <usize>tokens * (PANEL * 4);
+  const scoreRow = <usize>padded * 4;
+  const headRow = <usize>headDim * 4;
+  const keyPanel = <usize>headDim * (PANEL * 4);
+  const valuePanel = <usize>tokens * (PANEL * 4);
   const keys = scratch, values = keys + <usize>padded * headRow, queries = values + <usize>tokens * headRow;
   const scores = queries + <usize>LARGEST * headRow, factors = scores + <usize>LARGEST * scoreRow;
   const masked = f32x4.splat(MASKED);
@@ -146,11 +158,14 @@ export function windowAttention(
     gatherValues(values, v + column, row, padValue + column, own, tokens, headDim);
     for (let first = 0, rows = 0; first < tokens; first += rows) {
       rows = tokens - first <= LARGEST ? tokens - first : BLOCK;
-      for (let r = 0; r < rows; ++r) copyRow(queries + <usize>r * headRow, rowOf(q + column, row, padKey + column, own, first + r), headRow);
+      for (let r = 0; r < rows; ++r) {
+        copyRow(queries + <usize>r * headRow, rowOf(q + column, row, padKey + column, own, first + r), headRow);
+      }
       const biasRows = bias ? bias + <usize>(head * tokens + first) * scoreRow : 0;
       for (let p = 0; p < padded; p += PANEL) {
         panelProduct(
-          scores + <usize>p * 4, scoreRow, queries, headRow, keys + <usize>(p >> 3) * keyPanel, rows, headDim, ZEROS, biasRows ? biasRows + <usize>p * 4 : 0, scoreRow,
+          scores + <usize>p * 4, scoreRow, queries, headRow, keys + <usize>(p >> 3) * keyPanel, rows, headDim, ZEROS,
+          biasRows ? biasRows + <usize>p * 4 : 0, scoreRow,
         );
       }
       for (let r = 0; r < rows; ++r) {
@@ -175,7 +190,9 @@ export function windowAttention(
       for (let r = 0; r < rows; ++r) {
         const token = load<i32>(own + (<usize>(first + r) << 2));
         if (token < 0) continue;
-        const from = queries + <usize>r * headRow, target = out + <usize>token * outRow + column, scale = v128.load(factors + (<usize>r << 4));
+        const from = queries + <usize>r * headRow;
+        const target = out + <usize>token * outRow + column;
+        const scale = v128.load(factors + (<usize>r << 4));
         for (let i: usize = 0; i < headRow; i += 16) v128.store(target + i, f32x4.mul(v128.load(from + i), scale));
       }
     }

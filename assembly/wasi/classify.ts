@@ -2,7 +2,10 @@
 import * as file from "../slab-file";
 import { field, fieldF32, runProgram } from "./file";
 import { exp } from "./sampler";
-import { close, complain, endLine, ensure, fail, giveUp, open, put, putFloats, putNumber, putShare, putText, putZeroEnded, read, readInput, sizeOf } from "./system";
+import {
+  close, complain, endLine, ensure, fail, giveUp, open, put, putFloats, putNumber, putShare, putText, putZeroEnded,
+  read, readInput, sizeOf,
+} from "./system";
 
 // after the model: RGB bytes of one picture, f64 weights of the classes, addresses of their labels
 let pixels: usize = 0, weights: usize = 0, labels: usize = 0, pictureBytes: u32 = 0, classes: i32 = 0;
@@ -67,7 +70,9 @@ function classify(top: i32, raw: bool): void {
   const image = field(file.IMAGE), plane = <usize>field(file.SIDE) * field(file.SIDE), logits = field(file.LOGITS);
   for (let c: usize = 0; c < 3; ++c) {
     const mean = fieldF32(file.MEAN + c * 4), std = fieldF32(file.STD + c * 4), out = image + c * plane * 4;
-    for (let i: usize = 0; i < plane; ++i) store<f32>(out + i * 4, (<f32>load<u8>(pixels + i * 3 + c) / 255 - mean) / std);
+    for (let i: usize = 0; i < plane; ++i) {
+      store<f32>(out + i * 4, (<f32>load<u8>(pixels + i * 3 + c) / 255 - mean) / std);
+    }
   }
   runProgram(file.FORWARD, 1);
   let highest: f32 = -Infinity;
@@ -88,9 +93,14 @@ function classify(top: i32, raw: bool): void {
   }
   for (let n = 0; n < min(top, classes); ++n) {
     let best: usize = 0;
-    for (let i: usize = 1; i < <usize>classes; ++i) if (load<f64>(weights + i * 8) > load<f64>(weights + best * 8)) best = i;
+    for (let i: usize = 1; i < <usize>classes; ++i) {
+      if (load<f64>(weights + i * 8) > load<f64>(weights + best * 8)) best = i;
+    }
     if (n > 0) put("\t");
-    const label = load<usize>(labels + best * 4), next = best + 1 < <usize>classes ? load<usize>(labels + best * 4, 4) : field(file.LABELS) + field(file.LABELS_BYTES);
+    const label = load<usize>(labels + best * 4);
+    const next = best + 1 < <usize>classes
+      ? load<usize>(labels + best * 4, 4)
+      : field(file.LABELS) + field(file.LABELS_BYTES);
     putText(label, <i32>(next - label) - 1);
     put(" ");
     putShare(load<f64>(weights + best * 8) / sum);

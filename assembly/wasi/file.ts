@@ -1,4 +1,5 @@
-// Reads a model's file to where it belongs, and checks all of it before anything in it is used: sizes, order, checksum, every op.
+// Reads a model's file to where it belongs, and checks all of it before anything in it is used: sizes,
+// order, checksum, every op.
 import { checksum } from "../kernels/elementwise";
 import { allowDecode, allowMemory, allowPrompt, allowStates } from "../extents";
 import { THREAD_SCRATCH, THREAD_SCRATCH_BYTES, TILE_ROWS } from "../header";
@@ -58,7 +59,10 @@ function expect(good: bool, why: string): void {
   if (!good) refuse(why);
 }
 
-/** Reads and checks the model. Afterwards memory is laid out, the kernels are ready, and what follows MEMORY_END is free. */
+/**
+ * Reads and checks the model. Afterwards memory is laid out, the kernels are ready, and what
+ * follows MEMORY_END is free.
+ */
 export function openModel(name: usize): void {
   path = name;
   const fd = open(path), size = sizeOf(fd);
@@ -66,7 +70,10 @@ export function openModel(name: usize): void {
   ensure(FILE_BASE + size);
   expect(read(fd, FILE_BASE, <u32>size) == <u32>size, " ends before its end: copy it again");
   close(fd);
-  expect(field(file.MAGIC) == file.MAGIC_LOW && field(file.MAGIC + 4) == file.MAGIC_HIGH, " is no model's file: make one with slab pack");
+  expect(
+    field(file.MAGIC) == file.MAGIC_LOW && field(file.MAGIC + 4) == file.MAGIC_HIGH,
+    " is no model's file: make one with slab pack",
+  );
   if (field(file.VERSION) != file.FILE_VERSION) {
     complain();
     putZeroEnded(path);
@@ -87,7 +94,10 @@ export function openModel(name: usize): void {
     put(": it is cut off or damaged, copy it again");
     giveUp();
   }
-  expect(size % 64 == 0 && checksum(FILE_BASE + file.CHECKED_FROM, <usize>size - file.CHECKED_FROM) == field(file.CHECKSUM), " is damaged, its checksum is wrong: copy it again");
+  expect(
+    size % 64 == 0 && checksum(FILE_BASE + file.CHECKED_FROM, <usize>size - file.CHECKED_FROM) == field(file.CHECKSUM),
+    " is damaged, its checksum is wrong: copy it again",
+  );
   checkLayout();
   checkTask();
   checkPrograms();
@@ -95,7 +105,9 @@ export function openModel(name: usize): void {
   ensure(field(file.MEMORY_END));
   if (field(file.TASK) == file.TASK_LANGUAGE) {
     store<u32>(field(file.PREFILL_STATE), field(file.STATE));
-    for (let i: u32 = 0; i < capacity(file.DECODE); ++i) store<u32>(field(file.DECODE_STATES) + i * 4, field(file.STATE));
+    for (let i: u32 = 0; i < capacity(file.DECODE); ++i) {
+      store<u32>(field(file.DECODE_STATES) + i * 4, field(file.STATE));
+    }
   }
   initialise();
   store<i32>(TILE_ROWS, TILE);
@@ -109,9 +121,14 @@ function checkLayout(): void {
   const layout = field(file.LAYOUT), end = <u64>FILE_BASE + field(file.FILE_BYTES);
   expect(layout <= <u32>file.LAYOUT_RELAXED && field(file.WEIGHT_KIND) <= <u32>WEIGHTS_INT4, DAMAGED);
   if (layout != file.LAYOUT_ANY && (layout == file.LAYOUT_RELAXED) != BYTE_DOT) {
-    refuse(BYTE_DOT ? " is quantised for the plain build: run it with slab-wasi.wasm" : " is quantised for the relaxed build: run it with slab-wasi-relaxed.wasm");
+    refuse(BYTE_DOT
+      ? " is quantised for the plain build: run it with slab-wasi.wasm"
+      : " is quantised for the relaxed build: run it with slab-wasi-relaxed.wasm");
   }
-  const plan = <u64>field(file.PLAN), state = <u64>field(file.STATE), inputs = <u64>field(file.INPUTS), scratch = <u64>field(file.SCRATCH);
+  const plan = <u64>field(file.PLAN);
+  const state = <u64>field(file.STATE);
+  const inputs = <u64>field(file.INPUTS);
+  const scratch = <u64>field(file.SCRATCH);
   const own = <u64>field(file.PRIVATE_SCRATCH), tables = <u64>FILE_BASE + file.FILE_HEADER_BYTES;
   expect(plan >= tables && plan + <u64>field(file.OPS) * OP_BYTES <= end && end <= state, DAMAGED);
   expect(state + field(file.STATE_BYTES) <= inputs && inputs <= scratch && scratch <= own, DAMAGED);
@@ -120,7 +137,11 @@ function checkLayout(): void {
   const most = file.MEMORY_BYTES + <u64>field(file.FILE_BYTES) * file.MEMORY_PER_BYTE;
   const use = " asks for more memory than a file of its size has a use for: make it again with slab pack";
   expect(<u64>field(file.MEMORY_END) - end <= most, use);
-  expect(inside(file.LIVE, <u64>field(file.LIVE_COUNT) * (file.LIVE_WORDS * 4)) && inside(file.NAME, field(file.NAME_BYTES)) && inside(file.LABELS, field(file.LABELS_BYTES)), DAMAGED);
+  expect(
+    inside(file.LIVE, <u64>field(file.LIVE_COUNT) * (file.LIVE_WORDS * 4))
+      && inside(file.NAME, field(file.NAME_BYTES)) && inside(file.LABELS, field(file.LABELS_BYTES)),
+    DAMAGED,
+  );
   for (let program: u32 = 0; program < <u32>file.PROGRAM_COUNT; ++program) {
     expect(<u64>first(program) + length(program) <= <u64>field(file.OPS) && capacity(program) <= LARGEST_LIST, DAMAGED);
   }
@@ -142,20 +163,41 @@ function checkTask(): void {
   if (field(file.TASK) == file.TASK_IMAGES) {
     const side = field(file.SIDE);
     expect(side > 0 && side <= LARGEST_SIDE && within(file.IMAGE, <u64>side * side * 12, inputs), DAMAGED);
-    for (let c: usize = 0; c < 12; c += 4) expect(fieldF32(file.STD + c) > 0 && abs(fieldF32(file.MEAN + c)) < Infinity, DAMAGED);
+    for (let c: usize = 0; c < 12; c += 4) {
+      expect(fieldF32(file.STD + c) > 0 && abs(fieldF32(file.MEAN + c)) < Infinity, DAMAGED);
+    }
     let labels: u32 = 0;
     for (let i: u32 = 0; i < field(file.LABELS_BYTES); ++i) if (load<u8>(field(file.LABELS) + i) == 0) ++labels;
     expect(labels == outputs, DAMAGED);
   } else if (field(file.TASK) == file.TASK_LANGUAGE) {
     const many = <u64>capacity(file.PREFILL) * 4, few = <u64>capacity(file.DECODE) * 4, row = <u64>field(file.DIM) * 4;
-    expect(many > 0 && few > 0 && field(file.DIM) > 0 && field(file.PREFILL_HIDDEN_ROW) >= row && length(file.DECODE) > 0, DAMAGED);
+    expect(
+      many > 0 && few > 0 && field(file.DIM) > 0 && field(file.PREFILL_HIDDEN_ROW) >= row && length(file.DECODE) > 0,
+      DAMAGED,
+    );
     // ids and state addresses are this program's to write: each in a place of its own, which no op can reach
-    expect(field(file.PREFILL_IDS) >= inputs && field(file.PREFILL_IDS) + many <= <u64>field(file.PREFILL_STATE), DAMAGED);
-    expect(<u64>field(file.PREFILL_STATE) + 4 <= <u64>field(file.PREFILL_POSITION) && <u64>field(file.PREFILL_POSITION) + 4 <= <u64>field(file.DECODE_IDS), DAMAGED);
-    expect(field(file.DECODE_IDS) + few <= <u64>field(file.DECODE_STATES) && field(file.DECODE_STATES) + few <= <u64>field(file.DECODE_POSITIONS), DAMAGED);
+    expect(
+      field(file.PREFILL_IDS) >= inputs && field(file.PREFILL_IDS) + many <= <u64>field(file.PREFILL_STATE), DAMAGED,
+    );
+    expect(
+      <u64>field(file.PREFILL_STATE) + 4 <= <u64>field(file.PREFILL_POSITION)
+        && <u64>field(file.PREFILL_POSITION) + 4 <= <u64>field(file.DECODE_IDS),
+      DAMAGED,
+    );
+    expect(
+      field(file.DECODE_IDS) + few <= <u64>field(file.DECODE_STATES)
+        && field(file.DECODE_STATES) + few <= <u64>field(file.DECODE_POSITIONS),
+      DAMAGED,
+    );
     expect(field(file.DECODE_POSITIONS) + few <= <u64>scratch, DAMAGED);
-    expect(within(file.PREFILL_HIDDEN, (<u64>capacity(file.PREFILL) - 1) * field(file.PREFILL_HIDDEN_ROW) + row, scratch) && within(file.HIDDEN, row, scratch), DAMAGED);
-    for (let word: usize = file.BOS; word <= <usize>file.EOS; word += 4) expect(field(word) == <u32>-1 || field(word) < outputs, DAMAGED);
+    expect(
+      within(file.PREFILL_HIDDEN, (<u64>capacity(file.PREFILL) - 1) * field(file.PREFILL_HIDDEN_ROW) + row, scratch)
+        && within(file.HIDDEN, row, scratch),
+      DAMAGED,
+    );
+    for (let word: usize = file.BOS; word <= <usize>file.EOS; word += 4) {
+      expect(field(word) == <u32>-1 || field(word) < outputs, DAMAGED);
+    }
   } else refuse(DAMAGED);
 }
 
@@ -187,8 +229,16 @@ function checkPrograms(): void {
     expect(growing == 0 || followsPrompt(growing), DAMAGED);
   }
   for (let i: u32 = 0; i < field(file.LIVE_COUNT); ++i) {
-    const entry = field(file.LIVE) + i * (file.LIVE_WORDS * 4), program = load<u32>(entry), before = i > 0 ? load<u32>(entry - file.LIVE_WORDS * 4, 4) : 0;
-    expect(program < <u32>file.PROGRAM_COUNT && checkLive(load<u32>(entry, 4), before, load<u32>(entry, 8), field(file.PLAN) + first(program) * OP_BYTES, length(program), capacity(program)), DAMAGED);
+    const entry = field(file.LIVE) + i * (file.LIVE_WORDS * 4);
+    const program = load<u32>(entry);
+    const before = i > 0 ? load<u32>(entry - file.LIVE_WORDS * 4, 4) : 0;
+    expect(
+      program < <u32>file.PROGRAM_COUNT && checkLive(
+        load<u32>(entry, 4), before, load<u32>(entry, 8), field(file.PLAN) + first(program) * OP_BYTES, length(program),
+        capacity(program),
+      ),
+      DAMAGED,
+    );
   }
 }
 

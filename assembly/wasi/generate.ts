@@ -40,7 +40,10 @@ function checkRoom(): void {
 function readWaiting(): void {
   store<i32>(field(file.PREFILL_POSITION), position);
   runProgram(file.PREFILL, waiting);
-  memory.copy(field(file.HIDDEN), field(file.PREFILL_HIDDEN) + (waiting - 1) * field(file.PREFILL_HIDDEN_ROW), <usize>field(file.DIM) * 4);
+  memory.copy(
+    field(file.HIDDEN), field(file.PREFILL_HIDDEN) + (waiting - 1) * field(file.PREFILL_HIDDEN_ROW),
+    <usize>field(file.DIM) * 4,
+  );
   position += waiting;
   waiting = 0;
 }

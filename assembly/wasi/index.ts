@@ -1,4 +1,5 @@
-// slab-wasi: a command for any WASI host (wasi_snapshot_preview1) that runs the files of slab pack. One thread, no JavaScript.
+// slab-wasi: a command for any WASI host (wasi_snapshot_preview1) that runs the files of slab pack.
+// One thread, no JavaScript.
 import { WEIGHTS_F32, WEIGHTS_INT8 } from "../opcodes";
 import * as file from "../slab-file";
 import { classifyFile, classifyInput, openClassifier } from "./classify";
@@ -6,7 +7,10 @@ import { field, openModel } from "./file";
 import { generate, openLanguage, takeId, takeInput } from "./generate";
 import { decimal, outOfRange, wholeNumber } from "./numbers";
 import { setRepetitionPenalty, setSeed, setTemperature, setTopK, setTopP } from "./sampler";
-import { argument, argumentCount, complain, endLine, exit, fail, giveUp, is, put, putNumber, putText, putZeroEnded, readArguments } from "./system";
+import {
+  argument, argumentCount, complain, endLine, exit, fail, giveUp, is, put, putNumber, putText, putZeroEnded,
+  readArguments,
+} from "./system";
 
 const HELP = `slab-wasi: runs a model that slab pack has written to one file
 

@@ -92,7 +92,9 @@ export function sample(logits: usize): i32 {
   let best = -1, max: f64 = -Infinity;
   for (let i = 0; i < words; ++i) {
     let score = <f64>load<f32>(logits + <usize>i * 4);
-    if (repetitionPenalty != 1 && load<u8>(seen + i)) score = score > 0 ? score / repetitionPenalty : score * repetitionPenalty;
+    if (repetitionPenalty != 1 && load<u8>(seen + i)) {
+      score = score > 0 ? score / repetitionPenalty : score * repetitionPenalty;
+    }
     if (score != score) fail("a logit is NaN: the weights are damaged, make the file again");
     setScore(i, score);
     if (score > max) {
@@ -209,6 +211,7 @@ export function exp(x: f64): f64 {
   const k = floor(0.5 - x * 1.4426950408889634);
   const high = x + k * 6.93147180369123816490e-1, low = -k * 1.90821492927058770002e-10;
   const r = high - low, t = r * r;
-  const p = r - t * (1.66666666666666019037e-1 + t * (-2.77777777770155933842e-3 + t * (6.61375632143793436117e-5 + t * (-1.65339022054652515390e-6 + t * 4.13813679705723846039e-8))));
+  const p = r - t * (1.66666666666666019037e-1 + t * (-2.77777777770155933842e-3 + t * (6.61375632143793436117e-5
+    + t * (-1.65339022054652515390e-6 + t * 4.13813679705723846039e-8))));
   return (1 - (low - (r * p) / (2 - p) - high)) * reinterpret<f64>((1023 - <i64>k) << 52);
 }

@@ -27,7 +27,9 @@ declare function fd_prestat_get(fd: i32, prestat: usize): i32;
 declare function fd_prestat_dir_name(fd: i32, name: usize, bytes: i32): i32;
 // @ts-ignore: decorator
 @external("wasi_snapshot_preview1", "path_open")
-declare function path_open(folder: i32, lookup: i32, path: usize, bytes: i32, flags: i32, rights: i64, inherited: i64, fdFlags: i32, fd: usize): i32;
+declare function path_open(
+  folder: i32, lookup: i32, path: usize, bytes: i32, flags: i32, rights: i64, inherited: i64, fdFlags: i32, fd: usize,
+): i32;
 // @ts-ignore: decorator
 @external("wasi_snapshot_preview1", "proc_exit")
 declare function proc_exit(code: i32): void;

@@ -1,4 +1,5 @@
-// Writes ONNX files: the few protobuf messages of onnx.proto3 that the compared networks need. Field numbers are those of the format.
+// Writes ONNX files: the few protobuf messages of onnx.proto3 that the compared networks need. Field numbers
+// are those of the format.
 import { Buffer } from "node:buffer";
 
 const VARINT = 0, BYTES = 2, FLOAT32 = 5;
@@ -11,7 +12,8 @@ function varint(value: number | bigint): number[] {
   return [...bytes, Number(rest)];
 }
 
-const integer = (field: number, value: number | bigint): Buffer => Buffer.from([...varint((field << 3) | VARINT), ...varint(value)]);
+const integer = (field: number, value: number | bigint): Buffer =>
+  Buffer.from([...varint((field << 3) | VARINT), ...varint(value)]);
 function bytes(field: number, value: string | Uint8Array): Buffer {
   const content = typeof value === "string" ? Buffer.from(value) : value;
   return Buffer.concat([Buffer.from([...varint((field << 3) | BYTES), ...varint(content.length)]), content]);
@@ -42,7 +44,9 @@ function attribute(name: string, value: Attribute): Buffer {
   if (typeof value === "string") return message(5, named, bytes(4, value), integer(20, 3));
   if (Array.isArray(value)) return message(5, named, ...value.map((v: number) => integer(8, v)), integer(20, 7));
   if (typeof value === "object") return message(5, named, float(2, (value as { float: number }).float), integer(20, 1));
-  return Number.isInteger(value) ? message(5, named, integer(3, value), integer(20, 2)) : message(5, named, float(2, value), integer(20, 1));
+  return Number.isInteger(value)
+    ? message(5, named, integer(3, value), integer(20, 2))
+    : message(5, named, float(2, value), integer(20, 1));
 }
 
 /** A network under construction: every method adds one part, names are its wires. */
@@ -68,27 +72,42 @@ export class Onnx {
   /** A constant; a single number without a shape is a scalar. */
   constant(values: Values, shape: readonly number[] = values.length === 1 ? [] : [values.length]): string {
     const count = shape.reduce((a, b) => a * b, 1), name = `constant${this.made++}`;
-    if (count !== values.length) throw new RangeError(`a constant of shape [${shape}] has ${count} numbers, not ${values.length}`);
+    if (count !== values.length) {
+      throw new RangeError(`a constant of shape [${shape}] has ${count} numbers, not ${values.length}`);
+    }
     const raw = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-    this.parts.push(message(5, ...shape.map((size) => integer(1, size)), integer(2, elementOf(values)), bytes(8, name), bytes(9, raw)));
+    this.parts.push(message(
+      5, ...shape.map((size) => integer(1, size)), integer(2, elementOf(values)), bytes(8, name), bytes(9, raw),
+    ));
     return name;
   }
 
   /** One operator; "" for an optional input that is left out. Returns its outputs. */
-  node(type: string, inputs: readonly string[], attributes: Readonly<Record<string, Attribute>> = {}, { domain = "", outputs = 1 } = {}): string[] {
+  node(
+    type: string, inputs: readonly string[], attributes: Readonly<Record<string, Attribute>> = {},
+    { domain = "", outputs = 1 } = {},
+  ): string[] {
     const names = Array.from({ length: outputs }, () => `${type}${this.made++}`);
-    this.parts.push(message(1, ...inputs.map((i) => bytes(1, i)), ...names.map((o) => bytes(2, o)), bytes(4, type), ...Object.entries(attributes).map(([n, v]) => attribute(n, v)), bytes(7, domain)));
+    this.parts.push(message(
+      1, ...inputs.map((i) => bytes(1, i)), ...names.map((o) => bytes(2, o)), bytes(4, type),
+      ...Object.entries(attributes).map(([n, v]) => attribute(n, v)), bytes(7, domain),
+    ));
     return names;
   }
 
   /** The same for an operator with one output. */
-  op(type: string, inputs: readonly string[], attributes: Readonly<Record<string, Attribute>> = {}, domain = ""): string {
+  op(
+    type: string, inputs: readonly string[], attributes: Readonly<Record<string, Attribute>> = {}, domain = "",
+  ): string {
     return this.node(type, inputs, attributes, { domain })[0]!;
   }
 
   /** The file. */
   encode(): Uint8Array {
     const opset = (domain: string, version: number): Buffer => message(8, bytes(1, domain), integer(2, version));
-    return Buffer.concat([integer(1, 9), bytes(2, "slab-wasm bench"), message(7, ...this.parts, bytes(2, "network")), opset("", 17), opset("com.microsoft", 1)]);
+    return Buffer.concat([
+      integer(1, 9), bytes(2, "slab-wasm bench"), message(7, ...this.parts, bytes(2, "network")), opset("", 17),
+      opset("com.microsoft", 1),
+    ]);
   }
 }

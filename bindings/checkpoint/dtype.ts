@@ -1,4 +1,5 @@
 // The element types of safetensors and the size arithmetic that a hostile file must not be able to overflow.
+import { written } from "./names.ts";
 
 /** Bits per element, in the order of the reference implementation: its writer sorts by this, last first. */
 const bits = {
@@ -27,13 +28,20 @@ export function compareDTypes(a: DType, b: DType): number {
   return rank.get(b)! - rank.get(a)!;
 }
 
+/** Whether a shape is one, as below. */
+export function isShape(shape: unknown): shape is readonly number[] {
+  let elements = 1;
+  return Array.isArray(shape) && shape.length <= maxDims
+    && shape.every((dim) => Number.isSafeInteger(dim) && dim >= 0 && Number.isSafeInteger((elements *= dim)));
+}
+
 /** Why `shape` is none, or undefined when it is: at most 32 whole numbers whose product stays below 2^53. */
 export function shapeFault(shape: unknown): string | undefined {
   if (!Array.isArray(shape)) return "no shape";
   if (shape.length > maxDims) return `${shape.length} dimensions`;
   let elements = 1;
   for (const dim of shape) {
-    if (!Number.isSafeInteger(dim) || dim < 0) return `a dimension that is no whole number, ${String(JSON.stringify(dim)).slice(0, 40)}`;
+    if (!Number.isSafeInteger(dim) || dim < 0) return `a dimension that is no whole number, ${written(dim)}`;
     elements *= dim;
     if (!Number.isSafeInteger(elements)) return `shape ${formatShape(shape)}, more than 2^53 elements`;
   }

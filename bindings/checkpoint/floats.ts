@@ -1,5 +1,5 @@
-// Weights as JavaScript floats. Widening is exact: subnormals, infinities and NaN included. Every host of WebAssembly is
-// little-endian in practice, as are the files, so F32 and F64 are copies.
+// Weights as JavaScript floats. Widening is exact: subnormals, infinities and NaN included. Every host of WebAssembly
+// is little-endian in practice, as are the files, so F32 and F64 are copies.
 import type { FloatDType } from "./dtype.ts";
 
 const bytesPerElement = { F32: 4, F16: 2, BF16: 2, F64: 8 } as const;
@@ -38,10 +38,14 @@ export function toFloat64(bytes: Uint8Array, dtype: FloatDType): Float64Array<Ar
 }
 
 function elements(bytes: Uint8Array, dtype: FloatDType): number {
-  if (!Object.hasOwn(bytesPerElement, dtype)) throw new TypeError(`cannot decode dtype ${String(dtype)}, expected F32, F16, BF16 or F64`);
+  if (!Object.hasOwn(bytesPerElement, dtype))
+    throw new TypeError(`cannot decode dtype ${String(dtype)}, expected F32, F16, BF16 or F64`);
   const length = bytes.byteLength / bytesPerElement[dtype];
   if (!Number.isInteger(length)) {
-    throw new RangeError(`${bytes.byteLength} bytes are no whole number of ${dtype} elements, expected a multiple of ${bytesPerElement[dtype]}`);
+    throw new RangeError(
+      `${bytes.byteLength} bytes are no whole number of ${dtype} elements, expected a multiple of `
+        + `${bytesPerElement[dtype]}`,
+    );
   }
   return length;
 }
@@ -53,10 +57,15 @@ function aligned(bytes: Uint8Array, length: number): Uint16Array {
   return copy;
 }
 
-// what one unit of a half's mantissa is worth, by sign and exponent; exponent 0 is subnormal and counts as 1 without the hidden bit
-const halfScale = Float64Array.from({ length: 64 }, (_, top) => (top & 0x20 ? -1 : 1) * 2 ** (Math.max(top & 0x1f, 1) - 25));
+// what one unit of a half's mantissa is worth, by sign and exponent; exponent 0 is subnormal and counts as 1 without
+// the hidden bit
+const halfScale = Float64Array.from(
+  { length: 64 }, (_, top) => (top & 0x20 ? -1 : 1) * 2 ** (Math.max(top & 0x1f, 1) - 25),
+);
 
 /** The complaint about a tensor with a NaN or an infinity. */
 export function notFinite(name: string): RangeError {
-  return new RangeError(`"${name}" holds NaN or infinity: the checkpoint is damaged or training diverged; export it again`);
+  return new RangeError(
+    `"${name}" holds NaN or infinity: the checkpoint is damaged or training diverged; export it again`,
+  );
 }

@@ -4,7 +4,20 @@
 export function quote(name: string): string {
   const text = JSON.stringify(name.length > 200 ? `${name.slice(0, 200)}…` : name);
   // C1 controls, bidirectional overrides and line separators reach a terminal unescaped by JSON
-  return text.replace(/[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return text.replace(
+    /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
+/** A value out of JSON, for an error: as it is written there, cut off. */
+export function written(value: unknown): string {
+  try {
+    return String(JSON.stringify(value)).slice(0, 60);
+  } catch {
+    // nested deeper than the engine goes or, out of a pickle, in a circle
+    return Array.isArray(value) ? "a list" : typeof value === "object" ? "an object" : String(value);
+  }
 }
 
 /** Whether a path or an address is one of a file, not of a folder. Its bytes will say of what kind it is. */
@@ -50,9 +63,15 @@ function editDistance(a: string, b: string, most: number): number {
  */
 export function checkShardName(file: unknown, index: string): asserts file is string {
   if (typeof file !== "string") {
-    throw new TypeError(`${index}: a file name in "weight_map" is ${file === null ? "null" : typeof file}, expected a string: download it again`);
+    throw new TypeError(
+      `${index}: a file name in "weight_map" is ${file === null ? "null" : typeof file}, expected a string: `
+        + "download it again",
+    );
   }
   if (file.length > 255 || !/^\w[\w.+ -]*\.safetensors$/.test(file)) {
-    throw new RangeError(`${index}: "weight_map" names the file ${quote(file)}, expected a plain *.safetensors name in the same folder: rename the file or mend the index`);
+    throw new RangeError(
+      `${index}: "weight_map" names the file ${quote(file)}, expected a plain *.safetensors name in the same `
+        + "folder: rename the file or mend the index",
+    );
   }
 }

@@ -1,6 +1,7 @@
-// A machine for Python's pickles, protocols 0 to 5, that runs nothing. It knows containers, numbers and strings; what to make of a global
-// that is called is up to the caller, and whatever nobody knows becomes an opaque object, with all that it was given dropped.
-// A pickle comes from strangers: every length is compared with the bytes left, and what may be built is paid for from a budget.
+// A machine for Python's pickles, protocols 0 to 5, that runs nothing. It knows containers, numbers and strings; what
+// to make of a global that is called is up to the caller, and whatever nobody knows becomes an opaque object, with all
+// that it was given dropped. A pickle comes from strangers: every length is compared with the bytes left, and what may
+// be built is paid for from a budget.
 
 /** A global of Python by its full name, such as "collections.OrderedDict". */
 export class Global {
@@ -41,7 +42,9 @@ const opBytes = 16, containerBytes = 160, characterBytes = 2;
 const longestNumber = 32;
 
 /** The first pickle in `bytes`, from `from` on, and where it ends. */
-export function unpickle(bytes: Uint8Array, from: number, { call, persistent, budget }: Unpickling): { value: Value; end: number } {
+export function unpickle(
+  bytes: Uint8Array, from: number, { call, persistent, budget }: Unpickling,
+): { value: Value; end: number } {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const stack: Value[] = [], marks: number[] = [];
   const memo = new Map<number, Value>(), globals = new Map<string, Global>();

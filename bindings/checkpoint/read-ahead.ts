@@ -1,13 +1,24 @@
-// A model is hundreds of small tensors, and asking a disk or a server for each costs more than the bytes do. So reads go
-// through pages: neighbours come with the first of them, in file order or in a model's own order, which jumps a little.
+// A model is hundreds of small tensors, and asking a disk or a server for each costs more than the bytes do. So reads
+// go through pages: neighbours come with the first of them, in file order or in a model's own order, which jumps a
+// little.
 
 export type Read = (begin: number, end: number, into?: Uint8Array) => Promise<Uint8Array>;
 
+/** `bytes`, where a read brought all of [begin, end). */
+export function wanted(name: string, bytes: Uint8Array, begin: number, end: number): Uint8Array {
+  if (bytes.byteLength === end - begin) return bytes;
+  throw new RangeError(`${name} gave ${bytes.byteLength} bytes from byte ${begin}, expected ${end - begin}: it changed `
+    + "or was cut off; open it again");
+}
+
 /**
- * Reads pages of `pageBytes` and keeps the `keep` last used. A read of a page or more goes straight through, unless `whole` pages are wanted.
+ * Reads pages of `pageBytes` and keeps the `keep` last used. A read of a page or more goes straight through, unless
+ * `whole` pages are wanted.
  * @param first  page 0, where it has already been read
  */
-export function readAhead(read: Read, size: number, pageBytes: number, keep: number, first?: Uint8Array, whole = false): Read {
+export function readAhead(
+  read: Read, size: number, pageBytes: number, keep: number, first?: Uint8Array, whole = false,
+): Read {
   interface Page { readonly bytes: Promise<Uint8Array>; settled: boolean }
   const pages = new Map<number, Page>(); // least recently used first
   if (first) pages.set(0, { bytes: Promise.resolve(first), settled: true });

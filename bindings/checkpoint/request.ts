@@ -17,20 +17,15 @@ export interface RequestOptions {
 export const shown = ({ origin, pathname }: URL): string => origin + pathname;
 
 /** A URL of http(s), checked. */
-export function parseAddress(url: string | URL): URL {
-  let address: URL;
+export async function parseAddress(url: string | URL): Promise<URL> {
+  let address: URL | undefined;
   try {
     address = new URL(url);
   } catch {
-    throw new TypeError("the address of a checkpoint is no URL: expected http://… or https://…");
+    // refused below
   }
-  if (address.protocol !== "https:" && address.protocol !== "http:") {
-    throw new RangeError(`the address of a checkpoint begins with ${address.protocol}, expected https: or http:`);
-  }
-  if (address.username || address.password) {
-    throw new RangeError(`the address of ${shown(address)} holds a password: pass it in headers.authorization`);
-  }
-  return address;
+  if (address && /^https?:$/.test(address.protocol) && !address.username && !address.password) return address;
+  throw (await import("./faults.ts")).addressFault(address && shown(address), address?.protocol);
 }
 
 /**
@@ -41,8 +36,9 @@ export async function get(
   address: URL, { headers, fetch = globalThis.fetch, signal }: RequestOptions & { readonly signal?: AbortSignal },
   accepts: readonly number[], range?: string,
 ): Promise<Response> {
-  if (typeof fetch !== "function") throw new TypeError("fetch is no function, expected one like the host's own");
-  const init = { headers: headersOf(headers), ...(signal ? { signal } : {}) };
+  const given = headersOf(headers);
+  if (!given || typeof fetch !== "function") throw (await import("./faults.ts")).requestFault(fetch);
+  const init = { headers: given, ...(signal ? { signal } : {}) };
   if (range !== undefined) init.headers.set("range", range);
   const ask = (): Promise<Response> => fetch(address, init);
   let response: Response;
@@ -56,13 +52,11 @@ export async function get(
   throw new Error(`cannot read ${shown(address)}: the server answered ${response.status}: ${remedy(response.status)}`);
 }
 
-function headersOf(given: RequestOptions["headers"]): Headers {
+function headersOf(given: RequestOptions["headers"]): Headers | undefined {
   try {
     return new Headers(given);
   } catch {
-    // the engine's error would show the value
-    const expected = 'expected strings such as { authorization: "Bearer …" }';
-    throw new TypeError(`headers has a name or a value that HTTP does not allow, ${expected}`);
+    return undefined;
   }
 }
 

@@ -12,7 +12,9 @@ interface Shards {
 }
 
 /** Opens each file once and checks every header; an error closes them all. */
-export async function openShards(indexJson: unknown, open: (file: string) => Promise<ByteSource>, name: string): Promise<Shards> {
+export async function openShards(
+  indexJson: unknown, open: (file: string) => Promise<ByteSource>, name: string,
+): Promise<Shards> {
   const files = readWeightMap(indexJson, name);
   const stored = new Map<string, Stored>();
   const metadata = new Map<string, string>();
@@ -25,7 +27,10 @@ export async function openShards(indexJson: unknown, open: (file: string) => Pro
       for (const [key, text] of header.metadata) metadata.set(key, text);
       for (const tensor of tensors) {
         const entry = header.entries.get(tensor);
-        if (!entry) throw new RangeError(`${name} says that ${quote(tensor)} is in ${file}, which has no such tensor: download both again`);
+        if (!entry)
+          throw new RangeError(
+            `${name} says that ${quote(tensor)} is in ${file}, which has no such tensor: download both again`,
+          );
         stored.set(tensor, storedIn(source, entry));
       }
     }

@@ -1,5 +1,6 @@
-// Where a checkpoint's bytes come from. Everything here runs on every platform; http(s) is in url.ts; files, which not all have, in file.ts.
-import { readAhead } from "./read-ahead.ts";
+// Where a checkpoint's bytes come from. Everything here runs on every platform; http(s) is in url.ts; files, which not
+// all have, in file.ts.
+import { readAhead, wanted } from "./read-ahead.ts";
 import type { Read } from "./read-ahead.ts";
 import { lengthTold } from "./safetensors.ts";
 
@@ -8,8 +9,8 @@ export interface ByteSource {
   readonly name: string;
   readonly size: number;
   /**
-   * The bytes [begin, end), all of them or an error. They may be shared with other readers: not to be written to. With `into`, of that
-   * length, a source that can puts them there and returns it.
+   * The bytes [begin, end), all of them or an error. They may be shared with other readers: not to be written to. With
+   * `into`, of that length, a source that can puts them there and returns it.
    */
   read(begin: number, end: number, into?: Uint8Array): Promise<Uint8Array>;
   /** Lets go of what the source holds; may be called again. */
@@ -34,17 +35,14 @@ export function checkedSource(
     size,
     async read(begin, end, into) {
       if (!Number.isSafeInteger(begin) || !Number.isSafeInteger(end) || begin < 0 || begin > end || end > size) {
-        throw new RangeError(`cannot read bytes ${begin} to ${end} of ${name}, expected a range within its ${size} bytes`);
+        throw (await import("./faults.ts")).rangeFault(name, size, begin, end);
       }
       try {
         signal?.throwIfAborted();
         if (closing) throw new Error(`${name} is closed: read before close(), or open it again`);
         const bytes = begin === end ? new Uint8Array(0) : await read(begin, end, into);
         signal?.throwIfAborted();
-        if (bytes.byteLength !== end - begin) {
-          throw new RangeError(`${name} gave ${bytes.byteLength} bytes from byte ${begin}, expected ${end - begin}: it changed or was cut off; open it again`);
-        }
-        return bytes;
+        return wanted(name, bytes, begin, end);
       } catch (error) {
         // an error in closing would hide the one that matters
         await source.close().catch(() => {});
@@ -62,7 +60,9 @@ export function bytesSource(name: string, bytes: Uint8Array | ArrayBuffer, optio
   if (bytes instanceof Uint8Array) held = bytes;
   else if (Object.prototype.toString.call(bytes) === "[object ArrayBuffer]") held = new Uint8Array(bytes);
   else throw new TypeError(`${name} is no Uint8Array or ArrayBuffer: pass the file's bytes`);
-  return checkedSource(name, held.byteLength, async (begin, end) => held!.subarray(begin, end), () => void (held = undefined), options);
+  return checkedSource(
+    name, held.byteLength, async (begin, end) => held!.subarray(begin, end), () => void (held = undefined), options,
+  );
 }
 
 /** A Blob, so also a browser's File; read in pieces, never whole. */
@@ -114,7 +114,7 @@ export async function drain(
       const { done, value } = await reader.read().catch((error: unknown) => Promise.reject(lost?.(error) ?? error));
       signal?.throwIfAborted();
       if (done) return size;
-      if (!(value instanceof Uint8Array)) throw new TypeError(`${name} is a stream of ${typeof value}, expected Uint8Array chunks`);
+      if (!(value instanceof Uint8Array)) throw (await import("./faults.ts")).chunkFault(name, value);
       const end = size + value.byteLength;
       if (end <= limit.bytes) limit = (await take(value, size)) ?? limit;
       if (end > limit.bytes) throw new RangeError(`${name} sent more than ${limit.said}: download it again`);

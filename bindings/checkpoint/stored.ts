@@ -7,7 +7,17 @@ import type { Stored } from "./tensors.ts";
 
 /** A tensor of a file with a safetensors header. */
 export function storedIn(source: ByteSource, { name, dtype, shape, begin, end }: Entry): Stored {
-  return { name, dtype, shape, byteLength: end - begin, file: source.name, read: (into, from = 0) => (into ? readExactly(source, begin + from, checkedEnd(name, begin + from + into.length, end), into) : readExactly(source, begin, end)) };
+  return {
+    name,
+    dtype,
+    shape,
+    byteLength: end - begin,
+    file: source.name,
+    read: (into, from = 0) =>
+      into
+        ? readExactly(source, begin + from, checkedEnd(name, begin + from + into.length, end), into)
+        : readExactly(source, begin, end),
+  };
 }
 
 /** `end`, where a read of a tensor ends, or an error beyond `most`, where the tensor does. */

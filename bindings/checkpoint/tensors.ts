@@ -1,5 +1,5 @@
-// What models see of a checkpoint: tensors asked for by name together with the shape expected, so that reading the model
-// validates the file.
+// What models see of a checkpoint: tensors asked for by name together with the shape expected, so that reading the
+// model validates the file.
 import { formatShape, isDType, isFloatDType } from "./dtype.ts";
 import type { DType, FloatDType } from "./dtype.ts";
 import { nearestNames, quote } from "./names.ts";
@@ -15,8 +15,8 @@ export interface TensorInfo {
 export interface TensorRef extends TensorInfo {
   readonly dtype: FloatDType;
   /**
-   * The raw bytes, little-endian, row by row; perhaps shared, so not to be written to. `toFloat32` decodes them. With `into`, that many
-   * bytes from byte `from` on, put there and returned.
+   * The raw bytes, little-endian, row by row; perhaps shared, so not to be written to. `toFloat32` decodes them. With
+   * `into`, that many bytes from byte `from` on, put there and returned.
    */
   read(into?: Uint8Array, from?: number): Promise<Uint8Array>;
 }
@@ -40,20 +40,30 @@ export interface Stored extends TensorInfo {
   read(into?: Uint8Array, from?: number): Promise<Uint8Array>;
 }
 
-export function findTensor(file: string, stored: ReadonlyMap<string, Stored>, name: string, shape: readonly number[]): TensorRef {
+export function findTensor(
+  file: string, stored: ReadonlyMap<string, Stored>, name: string, shape: readonly number[],
+): TensorRef {
   const found = stored.get(name);
   if (!found) {
     const nearest = nearestNames(name, [...stored.keys()]).map(quote);
-    const remedy = nearest.length > 0 ? `did you mean ${nearest.join(" or ")}? If not, check config.json` : "check that config.json belongs to this file";
+    const remedy =
+      nearest.length > 0
+        ? `did you mean ${nearest.join(" or ")}? If not, check config.json`
+        : "check that config.json belongs to this file";
     throw new RangeError(`${file} has no tensor ${quote(name)}: ${remedy}`);
   }
   const { dtype } = found;
   if (!isFloatDType(dtype)) {
     const known = isDType(dtype) ? `dtype ${dtype}` : `an unknown dtype, ${quote(dtype)}`;
-    throw new TypeError(`${quote(name)} has ${known}, expected F32, F16, BF16 or F64: convert ${found.file} to one of these`);
+    throw new TypeError(
+      `${quote(name)} has ${known}, expected F32, F16, BF16 or F64: convert ${found.file} to one of these`,
+    );
   }
   if (shape.length !== found.shape.length || shape.some((dim, i) => dim !== found.shape[i])) {
-    throw new RangeError(`${quote(name)} has shape ${formatShape(found.shape)}, expected ${formatShape(shape)}: the config says otherwise; check config.json`);
+    throw new RangeError(
+      `${quote(name)} has shape ${formatShape(found.shape)}, expected ${formatShape(shape)}: the config says `
+        + "otherwise; check config.json",
+    );
   }
   return { name, dtype, shape: found.shape, byteLength: found.byteLength, read: found.read };
 }

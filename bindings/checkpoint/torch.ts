@@ -1,5 +1,7 @@
-// What torch.save puts into a pickle: storages by key, and tensors as views of them, made by a few functions of torch._utils.
+// What torch.save puts into a pickle: storages by key, and tensors as views of them, made by a few functions of
+// torch._utils.
 import { formatShape, shapeFault } from "./dtype.ts";
+import { written } from "./names.ts";
 import { Global, Opaque } from "./pickle.ts";
 import type { Value } from "./pickle.ts";
 
@@ -21,14 +23,19 @@ export class Storage {
   }
 }
 
-/** A view of a storage. Offset and strides count elements; a tensor is checked before it is made to lie within its storage. */
+/**
+ * A view of a storage. Offset and strides count elements; a tensor is checked before it is made to lie within its
+ * storage.
+ */
 export class TorchTensor {
   readonly storage: Storage;
   readonly type: ElementType;
   readonly offset: number;
   readonly shape: readonly number[];
   readonly strides: readonly number[];
-  constructor(storage: Storage, type: ElementType, offset: number, shape: readonly number[], strides: readonly number[]) {
+  constructor(
+    storage: Storage, type: ElementType, offset: number, shape: readonly number[], strides: readonly number[],
+  ) {
     [this.storage, this.type, this.offset, this.shape, this.strides] = [storage, type, offset, shape, strides];
   }
 }
@@ -37,32 +44,39 @@ export class TorchTensor {
 export class TorchFault extends Error {}
 
 const types: Readonly<Record<string, ElementType>> = {
-  float32: { dtype: "F32", size: 4 }, float64: { dtype: "F64", size: 8 }, float16: { dtype: "F16", size: 2 }, bfloat16: { dtype: "BF16", size: 2 },
-  int64: { dtype: "I64", size: 8 }, int32: { dtype: "I32", size: 4 }, int16: { dtype: "I16", size: 2 }, int8: { dtype: "I8", size: 1 },
-  uint64: { dtype: "U64", size: 8 }, uint32: { dtype: "U32", size: 4 }, uint16: { dtype: "U16", size: 2 }, uint8: { dtype: "U8", size: 1 },
+  float32: { dtype: "F32", size: 4 }, float64: { dtype: "F64", size: 8 }, float16: { dtype: "F16", size: 2 },
+  bfloat16: { dtype: "BF16", size: 2 }, int64: { dtype: "I64", size: 8 }, int32: { dtype: "I32", size: 4 },
+  int16: { dtype: "I16", size: 2 }, int8: { dtype: "I8", size: 1 }, uint64: { dtype: "U64", size: 8 },
+  uint32: { dtype: "U32", size: 4 }, uint16: { dtype: "U16", size: 2 }, uint8: { dtype: "U8", size: 1 },
   bool: { dtype: "BOOL", size: 1 }, complex64: { dtype: "C64", size: 8 }, complex128: { dtype: "complex128", size: 16 },
   float8_e4m3fn: { dtype: "F8_E4M3", size: 1 }, float8_e5m2: { dtype: "F8_E5M2", size: 1 },
 };
 
 const storageTypes: Readonly<Record<string, ElementType | undefined>> = {
-  FloatStorage: types.float32, DoubleStorage: types.float64, HalfStorage: types.float16, BFloat16Storage: types.bfloat16, LongStorage: types.int64,
-  IntStorage: types.int32, ShortStorage: types.int16, CharStorage: types.int8, ByteStorage: types.uint8, BoolStorage: types.bool,
-  ComplexFloatStorage: types.complex64, ComplexDoubleStorage: types.complex128, UntypedStorage: undefined,
+  FloatStorage: types.float32, DoubleStorage: types.float64, HalfStorage: types.float16,
+  BFloat16Storage: types.bfloat16, LongStorage: types.int64, IntStorage: types.int32, ShortStorage: types.int16,
+  CharStorage: types.int8, ByteStorage: types.uint8, BoolStorage: types.bool, ComplexFloatStorage: types.complex64,
+  ComplexDoubleStorage: types.complex128, UntypedStorage: undefined,
 };
 
-/** The storage of a persistent id, ("storage", type, key, device, length) and in old files a part of another; Opaque for a type not known. */
+/**
+ * The storage of a persistent id, ("storage", type, key, device, length) and in old files a part of another; Opaque for
+ * a type not known.
+ */
 export function storageOf(id: Value): Storage | Opaque | StoragePart {
   if (!Array.isArray(id) || id[0] !== "storage") throw new TorchFault("a persistent id that names no storage");
   const [, type, key, , length, part] = id as unknown[];
   if (typeof key !== "string" && typeof key !== "number") throw new TorchFault("a storage without a key");
-  if (!isCount(length)) throw new TorchFault(`a storage of ${String(length).slice(0, 40)} elements`);
+  if (!isCount(length)) throw new TorchFault(`a storage of ${written(length)} elements`);
   // torch.FloatStorage, torch.cuda.FloatStorage, torch.storage.UntypedStorage
   const name = type instanceof Global ? /^torch\.(?:\w+\.)?(\w+)$/.exec(type.name)?.[1] : undefined;
-  if (name === undefined || !Object.hasOwn(storageTypes, name)) return new Opaque(type instanceof Global ? type.name : "a storage of no type");
+  if (name === undefined || !Object.hasOwn(storageTypes, name))
+    return new Opaque(type instanceof Global ? type.name : "a storage of no type");
   const storage = new Storage(String(key), storageTypes[name], length);
   if (part === undefined || part === null) return storage;
   const [, offset, count] = Array.isArray(part) ? (part as unknown[]) : [];
-  if (!isCount(offset) || !isCount(count) || offset + count > length) throw new TorchFault("a part of a storage that lies outside it");
+  if (!isCount(offset) || !isCount(count) || offset + count > length)
+    throw new TorchFault("a part of a storage that lies outside it");
   return new StoragePart(storage, offset);
 }
 
@@ -78,16 +92,29 @@ export class StoragePart {
 /** The globals that hold or make tensors and containers; undefined for any other. */
 export function callTorch(name: string, args: readonly Value[]): Value | undefined {
   switch (name) {
-    case "collections.OrderedDict": case "builtins.dict": case "__builtin__.dict": case "collections.defaultdict": return dictOf(name, args);
-    case "torch.Size": return Array.isArray(args[0]) ? args[0] : undefined;
-    case "torch._utils._rebuild_tensor": case "torch._utils._rebuild_tensor_v2": return tensorOf(args, undefined);
-    case "torch._utils._rebuild_tensor_v3": return tensorOf(args, args[6]);
-    case "torch._utils._rebuild_parameter": case "torch._utils._rebuild_parameter_with_state": return args[0] instanceof TorchTensor ? args[0] : undefined;
+    case "collections.OrderedDict":
+    case "builtins.dict":
+    case "__builtin__.dict":
+    case "collections.defaultdict":
+      return dictOf(name, args);
+    case "torch.Size":
+      return Array.isArray(args[0]) ? args[0] : undefined;
+    case "torch._utils._rebuild_tensor":
+    case "torch._utils._rebuild_tensor_v2":
+      return tensorOf(args, undefined);
+    case "torch._utils._rebuild_tensor_v3":
+      return tensorOf(args, args[6]);
+    case "torch._utils._rebuild_parameter":
+    case "torch._utils._rebuild_parameter_with_state":
+      return args[0] instanceof TorchTensor ? args[0] : undefined;
     case "torch._tensor._rebuild_from_type_v2": {
       const [make, , inner] = args;
-      return make instanceof Global && make.name !== name && Array.isArray(inner) ? callTorch(make.name, inner) : undefined;
+      return make instanceof Global && make.name !== name && Array.isArray(inner)
+        ? callTorch(make.name, inner)
+        : undefined;
     }
-    default: return undefined;
+    default:
+      return undefined;
   }
 }
 
@@ -108,18 +135,27 @@ function tensorOf([where, offset, shape, strides]: readonly Value[], named: Valu
   const storage = where instanceof StoragePart ? where.storage : where;
   if (!(storage instanceof Storage)) return undefined;
   let type = storage.type;
-  if (named !== undefined) type = named instanceof Global && named.name.startsWith("torch.") && Object.hasOwn(types, named.name.slice(6)) ? types[named.name.slice(6)] : undefined;
+  if (named !== undefined)
+    type =
+      named instanceof Global && named.name.startsWith("torch.") && Object.hasOwn(types, named.name.slice(6))
+        ? types[named.name.slice(6)]
+        : undefined;
   // a kind of element that is not known: the tensor is one of no use here
   if (!type) return undefined;
   const fault = shapeFault(shape);
   if (fault) throw new TorchFault(`a tensor with ${fault}`);
   const sizes = shape as number[];
-  if (!Array.isArray(strides) || strides.length !== sizes.length || !strides.every(isCount)) throw new TorchFault(`a tensor of shape ${formatShape(sizes)} without strides that fit`);
+  if (!Array.isArray(strides) || strides.length !== sizes.length || !strides.every(isCount))
+    throw new TorchFault(`a tensor of shape ${formatShape(sizes)} without strides that fit`);
   if (!isCount(offset)) throw new TorchFault("a tensor that begins nowhere");
-  const first = offset + (where instanceof StoragePart ? where.offset : 0), length = Math.floor((storage.length * (storage.type?.size ?? 1)) / type.size);
+  const first = offset + (where instanceof StoragePart ? where.offset : 0);
+  const length = Math.floor((storage.length * (storage.type?.size ?? 1)) / type.size);
   const elements = sizes.reduce((a, b) => a * b, 1);
   const last = first + sizes.reduce((sum, size, i) => sum + (size - 1) * (strides[i] as number), 0);
-  if (elements > 0 && !(last < length)) throw new TorchFault(`a tensor of shape ${formatShape(sizes)} that ends at element ${last} of a storage of ${length}`);
+  if (elements > 0 && !(last < length))
+    throw new TorchFault(
+      `a tensor of shape ${formatShape(sizes)} that ends at element ${last} of a storage of ${length}`,
+    );
   return new TorchTensor(storage, type, first, [...sizes], [...(strides as number[])]);
 }
 

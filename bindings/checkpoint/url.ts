@@ -28,7 +28,7 @@ export interface UrlOptions extends SourceOptions, RequestOptions {
 
 /** A checkpoint behind http(s). Where it can only be had whole, its first bytes tell when to stop. */
 export async function urlSource(url: string | URL, options: UrlOptions = {}): Promise<ByteSource> {
-  const address = parseAddress(url), name = shown(address);
+  const address = await parseAddress(url), name = shown(address);
   const { signal, onBytes } = options;
   signal?.throwIfAborted();
 
@@ -111,8 +111,13 @@ export async function urlSource(url: string | URL, options: UrlOptions = {}): Pr
     };
     const version = tag ?? response.headers.get("last-modified") ?? undefined;
     const pages = version === undefined ? undefined : await options.keep?.(address.href, `${version} ${total}`);
-    const source = limited(requestsAtOnce, pages ? keptIn(pages, counted, (bytes) => onBytes?.(Math.min((done += bytes), total), total)) : counted);
-    return checkedSource(name, total, readAhead(source, total, pageBytes, pagesKept, pageZero, pages !== undefined), close, options);
+    const source = limited(
+      requestsAtOnce,
+      pages ? keptIn(pages, counted, (bytes) => onBytes?.(Math.min((done += bytes), total), total)) : counted,
+    );
+    return checkedSource(
+      name, total, readAhead(source, total, pageBytes, pagesKept, pageZero, pages !== undefined), close, options,
+    );
   } catch (error) {
     close();
     throw signal?.aborted ? signal.reason : error;
@@ -144,7 +149,8 @@ function checkWhole(name: string, size: number, total: number | undefined): void
 function contentRange(response: Response): { begin: number; end: number; total: number } | undefined {
   const match = /^bytes (\d+)-(\d+)\/(\d+)$/i.exec(response.headers.get("content-range") ?? "");
   const [begin, last, total] = (match ?? []).slice(1).map(wholeNumber);
-  if (begin === undefined || last === undefined || total === undefined || begin > last || last >= total) return undefined;
+  if (begin === undefined || last === undefined || total === undefined || begin > last || last >= total)
+    return undefined;
   return { begin, end: last + 1, total };
 }
 

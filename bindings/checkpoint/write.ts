@@ -22,7 +22,9 @@ export interface Layout<Entry> {
 }
 
 /** The beginning of a file, for writers that have one tensor at a time. */
-export function safetensorsLayout<Entry extends Omit<WriteEntry, "data">>(entries: readonly Entry[], metadata?: Readonly<Record<string, string>>): Layout<Entry> {
+export function safetensorsLayout<Entry extends Omit<WriteEntry, "data">>(
+  entries: readonly Entry[], metadata?: Readonly<Record<string, string>>,
+): Layout<Entry> {
   const names = new Set<string>();
   for (const entry of entries) {
     check(entry);
@@ -35,7 +37,8 @@ export function safetensorsLayout<Entry extends Omit<WriteEntry, "data">>(entrie
   const fields: string[] = [];
   if (metadata) {
     for (const [key, text] of Object.entries(metadata)) {
-      if (typeof text !== "string") throw new TypeError(`metadata ${quote(key)} is a ${typeof text}, expected a string`);
+      if (typeof text !== "string")
+        throw new TypeError(`metadata ${quote(key)} is a ${typeof text}, expected a string`);
     }
     fields.push(`"__metadata__":${JSON.stringify(metadata)}`);
   }
@@ -53,7 +56,9 @@ export function safetensorsLayout<Entry extends Omit<WriteEntry, "data">>(entrie
 }
 
 /** A whole file: widest elements first, then by name; the data begins at a multiple of 8 bytes. */
-export function safetensorsBytes(entries: readonly WriteEntry[], metadata?: Readonly<Record<string, string>>): Uint8Array<ArrayBuffer> {
+export function safetensorsBytes(
+  entries: readonly WriteEntry[], metadata?: Readonly<Record<string, string>>,
+): Uint8Array<ArrayBuffer> {
   for (const entry of entries) checkData(entry);
   const { header, sorted, byteLength } = safetensorsLayout(entries, metadata);
   const file = new Uint8Array(byteLength);
@@ -68,18 +73,26 @@ export function safetensorsBytes(entries: readonly WriteEntry[], metadata?: Read
 
 function check({ name, dtype, shape }: Omit<WriteEntry, "data">): void {
   if (typeof name !== "string") throw new TypeError(`a tensor's name is a ${typeof name}, expected a string`);
-  if (name === "__metadata__") throw new RangeError(`a tensor is named "__metadata__", which the format keeps for itself: rename it`);
-  if (!isDType(dtype)) throw new TypeError(`${quote(name)} has dtype ${quote(String(dtype))}, expected one of safetensors' such as "F16"`);
-  const fault = shapeFault(shape) ?? (tensorBytes(dtype, shape) === undefined ? `shape ${formatShape(shape)}, no whole number of bytes` : undefined);
+  if (name === "__metadata__")
+    throw new RangeError(`a tensor is named "__metadata__", which the format keeps for itself: rename it`);
+  if (!isDType(dtype))
+    throw new TypeError(`${quote(name)} has dtype ${quote(String(dtype))}, expected one of safetensors' such as "F16"`);
+  const fault =
+    shapeFault(shape)
+    ?? (tensorBytes(dtype, shape) === undefined ? `shape ${formatShape(shape)}, no whole number of bytes` : undefined);
   if (fault) throw new RangeError(`${quote(name)} has ${fault}, expected an array of whole numbers`);
 }
 
 function checkData(entry: WriteEntry): void {
   check(entry);
   const { name, dtype, shape, data } = entry;
-  if (!(data instanceof Uint8Array)) throw new TypeError(`${quote(name)} has no bytes, expected its data as Uint8Array`);
+  if (!(data instanceof Uint8Array))
+    throw new TypeError(`${quote(name)} has no bytes, expected its data as Uint8Array`);
   const expected = tensorBytes(dtype, shape);
   if (data.byteLength !== expected) {
-    throw new RangeError(`${quote(name)} has ${data.byteLength} bytes of data, expected ${expected} for ${dtype} ${formatShape(shape)}: check its shape`);
+    throw new RangeError(
+      `${quote(name)} has ${data.byteLength} bytes of data, expected ${expected} for ${dtype} `
+        + `${formatShape(shape)}: check its shape`,
+    );
   }
 }

@@ -1,5 +1,5 @@
-// The directory of a zip archive, as torch.save writes it: entries stored as they are, ZIP64 where sizes or offsets need it.
-// Only the end of the file is read here; where an entry's bytes begin is looked up when they are asked for.
+// The directory of a zip archive, as torch.save writes it: entries stored as they are, ZIP64 where sizes or offsets
+// need it. Only the end of the file is read here; where an entry's bytes begin is looked up when they are asked for.
 import { quote } from "./names.ts";
 import { readExactly } from "./safetensors.ts";
 import type { ByteSource } from "./source.ts";
@@ -23,28 +23,40 @@ const unmendable = "the file is damaged or was not written by torch.save";
 export async function readZipDirectory(source: ByteSource): Promise<Map<string, ZipEntry>> {
   const { name: file, size } = source;
   const { count, begin, end } = await findDirectory(source);
-  if (count > maxEntries) throw new RangeError(`${file} has ${count} entries, expected at most ${maxEntries}: split it`);
+  if (count > maxEntries)
+    throw new RangeError(`${file} has ${count} entries, expected at most ${maxEntries}: split it`);
   if (begin > end || end > size || end - begin > maxDirectoryBytes || count * centralBytes > end - begin) {
-    throw new RangeError(`${file}: its directory would lie at bytes ${begin} to ${end} of ${size} for ${count} entries: ${unmendable}`);
+    throw new RangeError(
+      `${file}: its directory would lie at bytes ${begin} to ${end} of ${size} for ${count} entries: ${unmendable}`,
+    );
   }
   const bytes = await readExactly(source, begin, end), view = viewOf(bytes);
   const entries = new Map<string, ZipEntry>();
   for (let at = 0, i = 0; i < count; i++) {
-    const bad = (what: string): RangeError => new RangeError(`${file}: entry ${i} of its directory ${what}: ${unmendable}`);
+    const bad = (what: string): RangeError =>
+      new RangeError(`${file}: entry ${i} of its directory ${what}: ${unmendable}`);
     if (at + centralBytes > bytes.length || view.getUint32(at, true) !== CENTRAL) throw bad("is none");
-    const [nameBytes, extraBytes, commentBytes] = [28, 30, 32].map((field) => view.getUint16(at + field, true)) as [number, number, number];
+    const [nameBytes, extraBytes, commentBytes] = [28, 30, 32].map((field) => view.getUint16(at + field, true)) as [
+      number, number, number,
+    ];
     const next = at + centralBytes + nameBytes + extraBytes + commentBytes;
     if (next > bytes.length) throw bad("is cut off");
     const name = new TextDecoder().decode(bytes.subarray(at + centralBytes, at + centralBytes + nameBytes));
     const extra = bytes.subarray(at + centralBytes + nameBytes, at + centralBytes + nameBytes + extraBytes);
     const [packed, byteLength, header] = wideFields(view, at, extra) ?? [];
-    if (packed === undefined || byteLength === undefined || header === undefined) throw bad("has sizes that are no whole numbers below 2^53");
+    if (packed === undefined || byteLength === undefined || header === undefined)
+      throw bad("has sizes that are no whole numbers below 2^53");
     const flags = view.getUint16(at + 8, true), method = view.getUint16(at + 10, true);
-    if (flags & 1) throw new RangeError(`${file}: ${quote(name)} is encrypted: save the checkpoint again with torch.save`);
+    if (flags & 1)
+      throw new RangeError(`${file}: ${quote(name)} is encrypted: save the checkpoint again with torch.save`);
     // a folder's entry holds nothing, however it is stored
-    if (method !== 0 && byteLength > 0) throw new RangeError(`${file}: ${quote(name)} is compressed, which torch.save never does: unpack it and save the checkpoint again`);
+    if (method !== 0 && byteLength > 0)
+      throw new RangeError(
+        `${file}: ${quote(name)} is compressed, which torch.save never does: unpack it and save the checkpoint again`,
+      );
     if (packed !== byteLength) throw bad(`has ${packed} bytes for a file of ${byteLength}`);
-    if (header + localBytes + byteLength > begin) throw bad(`would end at byte ${header + localBytes + byteLength}, beyond the ${begin} bytes of data`);
+    if (header + localBytes + byteLength > begin)
+      throw bad(`would end at byte ${header + localBytes + byteLength}, beyond the ${begin} bytes of data`);
     entries.set(name, { name, byteLength, header });
     at = next;
   }
@@ -68,24 +80,37 @@ async function findDirectory(source: ByteSource): Promise<{ count: number; begin
   const tail = await readExactly(source, from, size), view = viewOf(tail);
   let at = tail.length - endBytes;
   // its comment reaches to the end of the file exactly, unless these bytes are part of a comment themselves
-  while (at >= 0 && !(view.getUint32(at, true) === END && view.getUint16(at + 20, true) === tail.length - at - endBytes)) at--;
-  if (at < 0) throw new RangeError(`${file} is cut off: it begins as a zip archive but its directory, at the end, is missing: download it again`);
+  while (
+    at >= 0
+    && !(view.getUint32(at, true) === END && view.getUint16(at + 20, true) === tail.length - at - endBytes)
+  )
+    at--;
+  if (at < 0)
+    throw new RangeError(
+      `${file} is cut off: it begins as a zip archive but its directory, at the end, is missing: download it again`,
+    );
   if (view.getUint16(at + 4, true) !== 0 || view.getUint16(at + 6, true) !== 0) {
     const wide = view.getUint16(at + 4, true) === 0xffff && view.getUint16(at + 6, true) === 0xffff;
     if (!wide) throw new RangeError(`${file} is one part of a zip archive in several: join them first`);
   }
-  const [count, length, begin] = [view.getUint16(at + 10, true), view.getUint32(at + 12, true), view.getUint32(at + 16, true)];
+  const [count, length, begin] = [
+    view.getUint16(at + 10, true), view.getUint32(at + 12, true), view.getUint32(at + 16, true),
+  ];
   const locator = at - locatorBytes;
   if (locator < 0 || view.getUint32(locator, true) !== LOCATOR64) return { count, begin, end: begin + length };
   const place = wholeNumber(view, locator + 8);
-  if (place === undefined || place + end64Bytes > from + locator) throw new RangeError(`${file}: its ZIP64 directory would begin at byte ${place ?? "2^53 or later"}: ${unmendable}`);
+  if (place === undefined || place + end64Bytes > from + locator)
+    throw new RangeError(`${file}: its ZIP64 directory would begin at byte ${place ?? "2^53 or later"}: ${unmendable}`);
   const wide = viewOf(await readExactly(source, place, place + end64Bytes));
   const [many, long, first] = [wholeNumber(wide, 32), wholeNumber(wide, 40), wholeNumber(wide, 48)];
-  if (wide.getUint32(0, true) !== END64 || many === undefined || long === undefined || first === undefined) throw new RangeError(`${file} has no ZIP64 directory where it says: ${unmendable}`);
+  if (wide.getUint32(0, true) !== END64 || many === undefined || long === undefined || first === undefined)
+    throw new RangeError(`${file} has no ZIP64 directory where it says: ${unmendable}`);
   return { count: many, begin: first, end: first + long };
 }
 
-/** Stored size, size and place of an entry: 64-bit ones are in its ZIP64 field, in this order, those that need it only. */
+/**
+ * Stored size, size and place of an entry: 64-bit ones are in its ZIP64 field, in this order, those that need it only.
+ */
 function wideFields(view: DataView, at: number, extra: Uint8Array): (number | undefined)[] | undefined {
   const fields = [20, 24, 42].map((field) => view.getUint32(at + field, true));
   if (!fields.includes(0xffffffff)) return fields;

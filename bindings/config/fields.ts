@@ -1,4 +1,5 @@
 // Reads values out of a config.json, which nobody has checked; every complaint names the field.
+import { written } from "../checkpoint/names.ts";
 
 /** What config.json holds, before anybody has checked it. */
 export type Json = Readonly<Record<string, unknown>>;
@@ -15,7 +16,7 @@ export const fault = ({ where }: Fields, what: string): RangeError => new RangeE
 export function unexpected(
   { where }: Fields, name: string, value: unknown, expected: string, Kind: ErrorConstructor = TypeError,
 ): Error {
-  return new Kind(`${where}: ${name} is ${JSON.stringify(value)?.slice(0, 60)}, expected ${expected}`);
+  return new Kind(`${where}: ${name} is ${written(value)}, expected ${expected}`);
 }
 
 /** A whole number from 1 to `most`. */

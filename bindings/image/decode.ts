@@ -1,4 +1,5 @@
-// Encoded bytes to pixels. A codec is loaded when the first picture of its format comes, and kept until it fails or has grown large.
+// Encoded bytes to pixels. A codec is loaded when the first picture of its format comes, and kept until it fails or has
+// grown large.
 import { codecs as host } from "#codecs";
 import type { CodecName } from "./codecs.ts";
 import { orient } from "./exif.ts";
@@ -30,13 +31,18 @@ const keptPixels = 4e6;
 
 /**
  * Decodes a PNG, JPEG or WebP file to RGBA, turned upright as its EXIF orientation says.
- * 16-bit samples keep their high byte; grey and palette pictures become RGBA; an embedded colour profile is not applied.
+ * 16-bit samples keep their high byte; grey and palette pictures become RGBA; an embedded colour profile is not
+ * applied.
  */
 export async function decodeImage(bytes: Uint8Array, { maxPixels = 64e6 }: DecodeOptions = {}): Promise<Image> {
   if (!(bytes instanceof Uint8Array)) {
-    throw new TypeError(`the picture is ${kindOf(bytes)}; expected a Uint8Array with the bytes of a PNG, JPEG or WebP file: read the file first`);
+    throw new TypeError(
+      `the picture is ${kindOf(bytes)}; expected a Uint8Array with the bytes of a PNG, JPEG or WebP file: read `
+        + "the file first",
+    );
   }
-  if (!(maxPixels >= 1)) throw new RangeError(`maxPixels is ${maxPixels}; expected a number from 1: leave it out for 64 megapixels`);
+  if (!(maxPixels >= 1))
+    throw new RangeError(`maxPixels is ${maxPixels}; expected a number from 1: leave it out for 64 megapixels`);
   const { format, width, height, orientation } = readHeader(bytes, maxPixels);
   let pending: Promise<Decoder>;
   let decoder: Decoder;
@@ -114,12 +120,16 @@ async function instantiateEmscripten(name: "jpeg" | "webp"): Promise<Decoder> {
     }
     // libjpeg fills what it cannot read with grey and only warns; stray bytes between segments do no harm
     const warning = printed.find((line) => /corrupt|premature/i.test(line) && !/extraneous/i.test(line));
-    if (warning || !image) throw new CodecError(warning?.replace("Corrupt JPEG data: ", "") ?? "its pixels cannot be decoded");
+    if (warning || !image)
+      throw new CodecError(warning?.replace("Corrupt JPEG data: ", "") ?? "its pixels cannot be decoded");
     return image;
   } };
 }
 
-/** The codecs return their pixels in a global ImageData, which Node lacks: lent to them for one synchronous call, so that none is left behind. */
+/**
+ * The codecs return their pixels in a global ImageData, which Node lacks: lent to them for one synchronous call, so
+ * that none is left behind.
+ */
 function withImageData<T>(call: () => T): T {
   if (typeof globalThis.ImageData === "function") return call();
   const scope = globalThis as { ImageData?: unknown };
@@ -140,7 +150,10 @@ interface PngExports extends WebAssembly.Exports {
   __wbindgen_free(pointer: number, length: number, align: number): void;
 }
 
-/** The package's own glue keeps one instance for ever, and bad data traps it: so the one function that we call is bound here. */
+/**
+ * The package's own glue keeps one instance for ever, and bad data traps it: so the one function that we call is bound
+ * here.
+ */
 async function instantiatePng(): Promise<Decoder> {
   const module = await moduleFor("png");
   let image: Image | undefined;
@@ -150,7 +163,10 @@ async function instantiatePng(): Promise<Decoder> {
     imports[name] = !name.startsWith("__wbg_newwithownedu8clampedarray")
       ? () => { throw new Error(`the PNG codec called ${name}`); }
       : (pointer: number, length: number, width: number, height: number) => {
-          image = { data: new Uint8ClampedArray(exports.memory.buffer, pointer >>> 0, length >>> 0).slice(), width: width >>> 0, height: height >>> 0 };
+          image = {
+            data: new Uint8ClampedArray(exports.memory.buffer, pointer >>> 0, length >>> 0).slice(), width: width >>> 0,
+            height: height >>> 0,
+          };
           exports.__wbindgen_free(pointer, length, 1);
           return 0;
         };

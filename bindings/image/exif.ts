@@ -5,8 +5,8 @@ const orientationTag = 0x0112;
 const [short, long] = [3, 4];
 
 /**
- * The orientation, 1 to 8, in an EXIF block: a TIFF header and its first directory, with or without the "Exif\0\0" of a JPEG segment.
- * Whatever is malformed counts as 1, upright: a picture with broken metadata is still a picture.
+ * The orientation, 1 to 8, in an EXIF block: a TIFF header and its first directory, with or without the "Exif\0\0" of a
+ * JPEG segment. Whatever is malformed counts as 1, upright: a picture with broken metadata is still a picture.
  */
 export function exifOrientation(block: Uint8Array): number {
   const prefixed = block.length >= 6 && String.fromCharCode(...block.subarray(0, 6)) === "Exif\0\0";

@@ -1,5 +1,5 @@
-// What the bytes of a picture file say before anything is decoded: its format, size and orientation, and whether its end is there.
-// Every offset and length is checked: the bytes may come from anyone.
+// What the bytes of a picture file say before anything is decoded: its format, size and orientation, and whether its
+// end is there. Every offset and length is checked: the bytes may come from anyone.
 import { exifOrientation } from "./exif.ts";
 
 export type Format = "PNG" | "JPEG" | "WebP";
@@ -12,28 +12,39 @@ export interface Header {
   orientation: number;
 }
 
-/** A real progressive JPEG has about ten scans. Each one costs a walk over the whole picture, so thousands of empty ones would take hours. */
+/**
+ * A real progressive JPEG has about ten scans. Each one costs a walk over the whole picture, so thousands of empty ones
+ * would take hours.
+ */
 const maxScans = 100;
 
 /** Formats that people try, with what their files start with at an offset. */
 const otherFormats: [name: string, offset: number, magic: string][] = [
   ["a GIF file", 0, "GIF8"], ["a BMP file", 0, "BM"], ["a TIFF file", 0, "II*\0"], ["a TIFF file", 0, "MM\0*"],
-  ["an AVIF file", 4, "ftypavi"], ["a HEIC file", 4, "ftyphei"], ["a HEIC file", 4, "ftypmif1"], ["an ICO file", 0, "\0\0\x01\0"],
-  ["a JPEG XL file", 0, "\xff\x0a"], ["a JPEG XL file", 4, "JXL "], ["a JPEG 2000 file", 4, "jP  "], ["a PDF file", 0, "%PDF"],
-  ["an SVG file", 0, "<svg"], ["an XML or SVG file", 0, "<?xml"], ["an HTML page", 0, "<!"], ["an HTML page", 0, "<html"], ["a ZIP file", 0, "PK\x03\x04"],
+  ["an AVIF file", 4, "ftypavi"], ["a HEIC file", 4, "ftyphei"], ["a HEIC file", 4, "ftypmif1"],
+  ["an ICO file", 0, "\0\0\x01\0"], ["a JPEG XL file", 0, "\xff\x0a"], ["a JPEG XL file", 4, "JXL "],
+  ["a JPEG 2000 file", 4, "jP  "], ["a PDF file", 0, "%PDF"], ["an SVG file", 0, "<svg"],
+  ["an XML or SVG file", 0, "<?xml"], ["an HTML page", 0, "<!"], ["an HTML page", 0, "<html"],
+  ["a ZIP file", 0, "PK\x03\x04"],
 ];
 
 export const corrupt = (format: Format, detail: string, cause?: unknown): Error =>
   new Error(`the ${format} data is corrupt or cut off (${detail}): save the picture again`, { cause });
 
-/** Reads the header and refuses, before any memory is spent on pixels, what is not a whole picture of at most `maxPixels`. */
+/**
+ * Reads the header and refuses, before any memory is spent on pixels, what is not a whole picture of at most
+ * `maxPixels`.
+ */
 export function readHeader(bytes: Uint8Array, maxPixels: number): Header {
-  if (bytes.length === 0) throw new RangeError("the picture has no bytes; expected a PNG, JPEG or WebP file: check that the file was read");
+  if (bytes.length === 0)
+    throw new RangeError("the picture has no bytes; expected a PNG, JPEG or WebP file: check that the file was read");
   if (hasText(bytes, 0, "\x89PNG\r\n\x1a\n")) return readPng(bytes, maxPixels);
   if (hasText(bytes, 0, "\xff\xd8\xff")) return readJpeg(bytes, maxPixels);
   if (hasText(bytes, 0, "RIFF") && hasText(bytes, 8, "WEBP")) return readWebp(bytes, maxPixels);
   const name = otherFormats.find(([, offset, magic]) => hasText(bytes, offset, magic))?.[0];
-  const came = name ? `the picture is ${name}` : `the picture starts with bytes ${hex(bytes.subarray(0, 4))}, which is no known picture format`;
+  const came = name
+    ? `the picture is ${name}`
+    : `the picture starts with bytes ${hex(bytes.subarray(0, 4))}, which is no known picture format`;
   throw new TypeError(`${came}; expected PNG, JPEG or WebP: convert it first`);
 }
 
@@ -51,13 +62,15 @@ function readPng(bytes: Uint8Array, maxPixels: number): Header {
     if (hasText(bytes, at + 4, "IEND")) return { format: "PNG", width, height, orientation };
     if (hasText(bytes, at + 4, "eXIf")) orientation = exifOrientation(bytes.subarray(at + 8, end));
     // the decoder ignores checksums; damage in a header chunk shows later, damaged pixels would not
-    if (hasText(bytes, at + 4, "IDAT") && crc32(bytes, at + 4, end) !== view.getUint32(end)) throw corrupt("PNG", "wrong checksum of an IDAT chunk");
+    if (hasText(bytes, at + 4, "IDAT") && crc32(bytes, at + 4, end) !== view.getUint32(end))
+      throw corrupt("PNG", "wrong checksum of an IDAT chunk");
     at = end + 4;
   }
   throw corrupt("PNG", `no IEND chunk within its ${bytes.length} bytes`);
 }
 
-// JPEG: segments of [0xff, marker, length, data]; after a start of scan comes entropy-coded data, where 0xff is followed by 0 or a restart marker.
+// JPEG: segments of [0xff, marker, length, data]; after a start of scan comes entropy-coded data, where 0xff is
+// followed by 0 or a restart marker.
 function readJpeg(bytes: Uint8Array, maxPixels: number): Header {
   const view = viewOf(bytes);
   let [width, height, orientation, scans] = [0, 0, 1, 0];
@@ -79,18 +92,22 @@ function readJpeg(bytes: Uint8Array, maxPixels: number): Header {
       if (end < at + 8) throw corrupt("JPEG", "a frame header that is too short");
       [height, width] = [view.getUint16(at + 3), view.getUint16(at + 5)];
       checkSize("JPEG", width, height, maxPixels);
-      if (bytes[at + 7] === 4) throw new TypeError("the JPEG picture has CMYK colours; expected grey or RGB: convert it to RGB first");
+      if (bytes[at + 7] === 4)
+        throw new TypeError("the JPEG picture has CMYK colours; expected grey or RGB: convert it to RGB first");
     } else if (marker === 0xe1 && hasText(bytes.subarray(0, end), at + 2, "Exif\0\0")) {
       orientation = exifOrientation(bytes.subarray(at + 2, end));
     } else if (marker === 0xda && ++scans > maxScans) {
-      throw new RangeError(`the JPEG picture has more than ${maxScans} scans; expected about ten: save the picture again`);
+      throw new RangeError(
+        `the JPEG picture has more than ${maxScans} scans; expected about ten: save the picture again`,
+      );
     }
     at = end;
   }
   throw corrupt("JPEG", `no end-of-image marker within its ${bytes.length} bytes`);
 }
 
-// WebP: a RIFF container of [type, length, data] chunks, padded to even lengths; VP8 (lossy), VP8L (lossless) or VP8X (extended) first.
+// WebP: a RIFF container of [type, length, data] chunks, padded to even lengths; VP8 (lossy), VP8L (lossless) or VP8X
+// (extended) first.
 function readWebp(bytes: Uint8Array, maxPixels: number): Header {
   const view = viewOf(bytes);
   const end = view.getUint32(4, true) + 8;
@@ -100,7 +117,8 @@ function readWebp(bytes: Uint8Array, maxPixels: number): Header {
   const extended = hasText(bytes, 12, "VP8X");
   if (extended) {
     [width, height] = [1 + (view.getUint32(24, true) & 0xffffff), 1 + (view.getUint32(26, true) >>> 8)];
-    if (bytes[20] & 0x02) throw new TypeError("the WebP picture is animated; expected a still picture: save one frame of it");
+    if (bytes[20] & 0x02)
+      throw new TypeError("the WebP picture is animated; expected a still picture: save one frame of it");
   } else if (hasText(bytes, 12, "VP8L") && bytes[20] === 0x2f) {
     const sizes = view.getUint32(21, true);
     [width, height] = [1 + (sizes & 0x3fff), 1 + ((sizes >>> 14) & 0x3fff)];
@@ -123,7 +141,8 @@ function checkSize(format: Format, width: number, height: number, maxPixels: num
   if (width === 0 || height === 0) throw corrupt(format, `a size of ${width} x ${height} pixels`);
   if (width * height > maxPixels) {
     throw new RangeError(
-      `the ${format} picture has ${width} x ${height} pixels; expected at most ${maxPixels / 1e6} megapixels: make it smaller, or raise maxPixels`,
+      `the ${format} picture has ${width} x ${height} pixels; expected at most ${maxPixels / 1e6} megapixels: `
+        + "make it smaller, or raise maxPixels",
     );
   }
 }

@@ -23,11 +23,16 @@ export function preprocess(image: Image, spec: Preprocessing): Float32Array {
   const { size, resize, mean, std } = spec;
   const [shorter, longer] = [Math.min(w, h), Math.max(w, h)];
   if (longer > maxAspectRatio * shorter) {
-    throw new RangeError(`the picture is ${w} x ${h} pixels; expected a longer side of at most ${maxAspectRatio} times the shorter: crop it first`);
+    throw new RangeError(
+      `the picture is ${w} x ${h} pixels; expected a longer side of at most ${maxAspectRatio} times the `
+        + "shorter: crop it first",
+    );
   }
   const resizedLonger = Math.trunc((resize * longer) / shorter);
   const [width, height] = w <= h ? [resize, resizedLonger] : [resizedLonger, resize];
-  const crop = { left: roundHalfToEven((width - size) / 2), top: roundHalfToEven((height - size) / 2), width: size, height: size };
+  const crop = {
+    left: roundHalfToEven((width - size) / 2), top: roundHalfToEven((height - size) / 2), width: size, height: size,
+  };
   const { data } = resizeCrop(image, width, height, crop);
 
   const pixels = size * size;
@@ -55,18 +60,30 @@ function roundHalfToEven(value: number): number {
 function checkPreprocessing(spec: Preprocessing): void {
   const { size, resize, mean, std } = (spec ?? {}) as Preprocessing;
   for (const [name, side] of [["size", size], ["resize", resize]] as const) {
-    if (typeof side !== "number") throw new TypeError(`preprocessing.${name} is ${kindOf(side)}; expected a number of pixels: see the model's config`);
+    if (typeof side !== "number")
+      throw new TypeError(
+        `preprocessing.${name} is ${kindOf(side)}; expected a number of pixels: see the model's config`,
+      );
     if (!Number.isSafeInteger(side) || side < 1 || side > 16384) {
-      throw new RangeError(`preprocessing.${name} is ${side}; expected a whole number of pixels from 1 to 16384: see the model's config`);
+      throw new RangeError(
+        `preprocessing.${name} is ${side}; expected a whole number of pixels from 1 to 16384: see the model's config`,
+      );
     }
   }
   if (resize < size) {
-    throw new RangeError(`preprocessing.resize is ${resize}, which is less than preprocessing.size, ${size}; expected at least as much: the crop must fit`);
+    throw new RangeError(
+      `preprocessing.resize is ${resize}, which is less than preprocessing.size, ${size}; expected at least as `
+        + "much: the crop must fit",
+    );
   }
   for (const [name, values] of [["mean", mean], ["std", std]] as const) {
     if (!Array.isArray(values) || values.length !== 3 || !values.every((value) => Number.isFinite(value))) {
-      throw new TypeError(`preprocessing.${name} is ${JSON.stringify(values)}; expected three numbers, for red, green and blue: see the model's config`);
+      throw new TypeError(
+        `preprocessing.${name} is ${JSON.stringify(values)}; expected three numbers, for red, green and blue: `
+          + "see the model's config",
+      );
     }
   }
-  if (std.some((value) => value <= 0)) throw new RangeError(`preprocessing.std is [${std.join(", ")}]; expected numbers above 0: see the model's config`);
+  if (std.some((value) => value <= 0))
+    throw new RangeError(`preprocessing.std is [${std.join(", ")}]; expected numbers above 0: see the model's config`);
 }

@@ -1,4 +1,5 @@
-// PIL's bicubic resize, bit for bit: separable, columns first, a uint8 between the two passes, weights in 22-bit fixed point.
+// PIL's bicubic resize, bit for bit: separable, columns first, a uint8 between the two passes, weights in 22-bit fixed
+// point.
 import { checkImage, type Image } from "./image.ts";
 
 export interface Box {
@@ -63,9 +64,16 @@ export function resize(image: Image, width: number, height: number): Image {
 export function resizeCrop(image: Image, width: number, height: number, crop: Box): Image {
   const channels = checkImage(image);
   const sides = [width, height, crop.left + 1, crop.top + 1, crop.width, crop.height];
-  if (!sides.every((side) => Number.isSafeInteger(side) && side >= 1) || crop.left + crop.width > width || crop.top + crop.height > height) {
+  if (
+    !sides.every((side) => Number.isSafeInteger(side) && side >= 1)
+    || crop.left + crop.width > width
+    || crop.top + crop.height > height
+  ) {
     const [came, of] = [`${crop.width} x ${crop.height} pixels at ${crop.left}, ${crop.top}`, `${width} x ${height}`];
-    throw new RangeError(`the crop is ${came} of a picture resized to ${of}; expected whole pixels from 1, and the crop inside: check the sizes`);
+    throw new RangeError(
+      `the crop is ${came} of a picture resized to ${of}; expected whole pixels from 1, and the crop inside: `
+        + "check the sizes",
+    );
   }
   // the input rows that the crop needs
   const rows = image.height === height ? undefined : bicubicWeights(image.height, height, crop.top, crop.height);
@@ -78,7 +86,9 @@ export function resizeCrop(image: Image, width: number, height: number, crop: Bo
 }
 
 /** Input rows [begin, end), columns resized and cropped: u8 [end - begin, crop.width, 3]. */
-function resizeColumns(image: Image, channels: number, width: number, crop: Box, begin: number, end: number): Uint8ClampedArray {
+function resizeColumns(
+  image: Image, channels: number, width: number, crop: Box, begin: number, end: number,
+): Uint8ClampedArray {
   const { data } = image;
   const out = new Uint8ClampedArray((end - begin) * crop.width * 3);
   if (image.width === width) {
@@ -112,15 +122,21 @@ function resizeColumns(image: Image, channels: number, width: number, crop: Box,
   return out;
 }
 
-/** u8 [rows, rowBytes], whose first row is input row `begin`, to u8 [outputs, rowBytes]. The clamped array does the clamp to 0..255. */
-function resizeRows(strip: Uint8ClampedArray, { first, count, taps, weight }: Weights, begin: number, rowBytes: number): Uint8ClampedArray {
+/**
+ * u8 [rows, rowBytes], whose first row is input row `begin`, to u8 [outputs, rowBytes]. The clamped array does the
+ * clamp to 0..255.
+ */
+function resizeRows(
+  strip: Uint8ClampedArray, { first, count, taps, weight }: Weights, begin: number, rowBytes: number,
+): Uint8ClampedArray {
   const out = new Uint8ClampedArray(first.length * rowBytes);
   const sums = new Int32Array(rowBytes);
   for (let y = 0; y < first.length; y++) {
     sums.fill(half);
     for (let k = 0; k < count[y]; k++) {
       const w = weight[y * taps + k];
-      for (let i = 0, from = (first[y] - begin + k) * rowBytes; i < rowBytes; i++, from++) sums[i] += Math.imul(strip[from], w);
+      for (let i = 0, from = (first[y] - begin + k) * rowBytes; i < rowBytes; i++, from++)
+        sums[i] += Math.imul(strip[from], w);
     }
     for (let i = 0, to = y * rowBytes; i < rowBytes; i++, to++) out[to] = sums[i] >> fractionBits;
   }

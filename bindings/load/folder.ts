@@ -51,9 +51,9 @@ export interface Download {
 /** Whether a file that should be JSON or a tokenizer begins as HTML does. */
 const isPage = (bytes: Uint8Array): boolean => /^\s*<(!doctype|html)/i.test(new TextDecoder().decode(bytes.subarray(0, 64)));
 
-function urlFolder(url: URL, options: FolderOptions): Folder {
+async function urlFolder(url: URL, options: FolderOptions): Promise<Folder> {
   const { signal, headers, fetch, cache = true, onDownload } = options;
-  const base = parseAddress(url), single = isWeights(url.pathname);
+  const base = await parseAddress(url), single = isWeights(url.pathname);
   if (single) base.pathname = base.pathname.replace(/[^/]*$/, "");
   else if (!base.pathname.endsWith("/")) base.pathname += "/";
   const asking = { ...(signal ? { signal } : {}), ...(headers ? { headers } : {}), ...(fetch ? { fetch } : {}) };
@@ -93,11 +93,10 @@ export async function folderAt(source: string | URL, options: FolderOptions): Pr
   // one letter and a colon is a drive of Windows
   const isUrl = source instanceof URL || /^[a-z][a-z\d+.-]+:/i.test(source);
   if (!isUrl && disk) return disk(source, options);
-  if (!isUrl && base === undefined) throw new RangeError(`"${source}" is not a URL, and ${platform.runtime} has no files: give a URL, or { config, weights, tokenizer }`);
-  const url = new URL(source, base);
-  if (url.protocol === "http:" || url.protocol === "https:") return urlFolder(url, options);
-  if (url.protocol === "file:" && disk) return disk(url, options);
-  throw new RangeError(`"${url.href}" is not a ${disk ? "file:, http: or https:" : "http: or https:"} URL`);
+  const url = isUrl || base !== undefined ? new URL(source, base) : undefined;
+  if (url?.protocol === "http:" || url?.protocol === "https:") return urlFolder(url, options);
+  if (url?.protocol === "file:" && disk) return disk(url, options);
+  throw (await import("../extras.ts")).addressFault(source, url, platform);
 }
 
 /** Most bytes of a small file; the largest vocabularies take tens of megabytes. */
@@ -151,7 +150,7 @@ export async function openFolder(source: string | URL, options: FolderOptions, k
   let given = options.config;
   if (given === undefined) {
     const text = await textOf(folder, "config.json");
-    if (text === undefined) throw new RangeError(`${folder.name} has no config.json: add it, or name the network with the option config, e.g. "slab_deit_t"`);
+    if (text === undefined) throw (await import("../extras.ts")).noConfig(folder.name);
     given = parseJson(text, where);
   }
   const config = await configOf(known, given, where), index = await textOf(folder, "model.safetensors.index.json");

@@ -2,7 +2,6 @@
 import { platform } from "#platform";
 import type { Known } from "../tasks/architecture.ts";
 import type { RequestOptions } from "../checkpoint/request.ts";
-import { describe } from "../describe.ts";
 import type { WeightType } from "../plan/dtype.ts";
 import { WEIGHT_TYPES } from "../plan/dtype.ts";
 import type { Download } from "./folder.ts";
@@ -14,6 +13,7 @@ import { materialise } from "../run/memory.ts";
 import { Model } from "../tasks/model.ts";
 import { namesOnly } from "../checkpoint/tensors.ts";
 import { packedOf, readPacked } from "./packed.ts";
+import { checkOptions, LOAD } from "../config/options.ts";
 import type { ModelParts } from "./parts.ts";
 import { openParts } from "./parts.ts";
 import { Plan } from "../plan/plan.ts";
@@ -73,20 +73,23 @@ export type Load = (source: string | URL | ModelParts, options?: LoadOptions) =>
 
 /** load() for models of the architectures that are known. */
 export const loadOf = (known: Known): Load => async (source, options = {}) => {
-  const { dtype, signal, onProgress } = options;
+  await checkOptions("load", options, LOAD);
+  const { dtype, signal, onProgress, sessions, context } = options;
   signal?.throwIfAborted();
-  if (dtype !== undefined && !WEIGHT_TYPES.includes(dtype)) throw new RangeError(`dtype is ${describe(dtype)}, expected one of ${WEIGHT_TYPES.join(", ")}`);
-  const given = options.wasm === undefined ? undefined : await (await import("./given-module.ts")).givenModule(options.wasm), module = given?.module;
+  if (dtype !== undefined && !WEIGHT_TYPES.includes(dtype)) throw (await import("../extras.ts")).dtypeFault(dtype);
+  const wasm = options.wasm;
+  const given = wasm === undefined ? undefined : await (await import("./given-module.ts")).givenModule(wasm);
+  const module = given?.module;
   const chosen = chooseBuild(platform, options, given);
+  if (!chosen) throw (await import("../extras.ts")).buildFault(platform, options, given);
   const opened = typeof source === "string" || source instanceof URL ? await openFolder(source, options, known) : await openParts(source, options, known);
   try {
-    const { config, checkpoint, architecture, tokenizer } = opened, packed = packedOf(checkpoint), type = packed?.type ?? dtype ?? "f32";
-    if (packed && dtype !== undefined && dtype !== packed.type) {
-      throw new RangeError(`${checkpoint.name} is packed as ${packed.type}, asked for was ${dtype}: load the original checkpoint`);
-    }
-    const caps = type === "f32" ? chosen : await trustedBytes(chosen, platform, given);
-    if (packed && packed.layout !== "any" && (packed.layout === "relaxed") !== caps.relaxed) {
-      throw new RangeError(`${checkpoint.name} is packed for ${packed.layout} builds, this host runs ${caps.build} (${caps.reasons[0] ?? "as asked"}): load the original checkpoint, or convert it here`);
+    const { config, checkpoint, architecture, tokenizer } = opened;
+    const packed = await packedOf(checkpoint), type = packed?.type ?? dtype ?? "f32";
+    const other = packed && dtype !== undefined && dtype !== packed.type;
+    const caps = other || type === "f32" ? chosen : await trustedBytes(chosen, platform, given);
+    if (packed && (other || (packed.layout !== "any" && (packed.layout === "relaxed") !== caps.relaxed))) {
+      throw (await import("../extras.ts")).packedMisfit(checkpoint.name, packed, dtype, caps);
     }
     const plan = new Plan({ type, relaxed: caps.relaxed });
     const filling: MaterialiseOptions = {
@@ -96,7 +99,14 @@ export const loadOf = (known: Known): Load => async (source, options = {}) => {
     };
     const task = await architecture.load(config, {
       options, caps, plan, module, tokenizer, tensors: packed ? namesOnly((name) => packed.tables[name] ?? "F32") : checkpoint,
-      runtime: async (outputs, slots = 0) => new Runtime(plan, caps, await materialise(plan, outputs, caps, platform, { ...filling, slots })),
+      runtime: async (outputs, slots = 0) => {
+        const grows = plan.state !== undefined && plan.state.mostTokens < Infinity;
+        const stray = slots === 0 && sessions !== undefined ? "sessions"
+          : context !== undefined && !grows ? "context"
+          : undefined;
+        if (stray) throw (await import("../extras.ts")).otherKind(stray, config);
+        return new Runtime(plan, caps, await materialise(plan, outputs, caps, platform, { ...filling, slots }));
+      },
     });
     return new Model(task);
   } finally {

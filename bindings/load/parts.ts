@@ -4,7 +4,6 @@ import { configOf } from "../tasks/architecture.ts";
 import type { ByteSource } from "../checkpoint/index.ts";
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { blobSource, bytesSource, streamSource } from "../checkpoint/source.ts";
-import { describe } from "../describe.ts";
 import type { FolderOptions, OpenedModel } from "./folder.ts";
 import type { Here } from "./located.ts";
 import { described, folderAt, openFile, parseJson, VOCABULARY_BYTES } from "./folder.ts";
@@ -26,7 +25,7 @@ export interface ModelParts {
 export async function openParts(parts: ModelParts, asked: FolderOptions, known: Known): Promise<OpenedModel> {
   const { signal, config: override } = asked;
   if (typeof parts !== "object" || parts === null || !("weights" in parts)) {
-    throw new TypeError("the source is not one that load() knows: expected a folder's path or URL, or { config, weights }");
+    throw (await import("../extras.ts")).sourceFault();
   }
   let given = override ?? parts.config;
   if (typeof given === "string" && given.trimStart().startsWith("{")) given = parseJson(given, "config");
@@ -45,6 +44,6 @@ export async function openParts(parts: ModelParts, asked: FolderOptions, known: 
   else if (weights instanceof Blob) source = blobSource("weights", weights, options);
   else if (weights instanceof ReadableStream) source = await streamSource("weights", weights, options);
   else if (typeof weights === "object" && weights !== null && "read" in weights) source = weights;
-  else throw new TypeError(`weights is ${describe(weights)}, expected the bytes of a safetensors or PyTorch file, a Blob, a stream or a ByteSource`);
+  else throw (await import("../extras.ts")).weightsFault(weights);
   return { ...(await openFile(source, given, {}, known)), tokenizer };
 }

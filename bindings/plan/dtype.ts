@@ -4,8 +4,8 @@ import { WEIGHTS_F32, WEIGHTS_INT4, WEIGHTS_INT8 } from "../../assembly/opcodes.
 import { alignUp } from "./align.ts";
 
 /**
- * f32: as trained. int8: one scale for each output channel, activations quantised row by row. int4: blocks of 32 weights with a scale,
- * for decoding; prompts are read in f32 from unpacked weights.
+ * f32: as trained. int8: one scale for each output channel, activations quantised row by row. int4: blocks of 32
+ * weights with a scale, for decoding; prompts are read in f32 from unpacked weights.
  */
 export type WeightType = "f32" | "int8" | "int4";
 

@@ -1,5 +1,6 @@
-// What a plan is made of: tensors, programs, state, op records and the weights they read. Ops are recorded over tensors whose addresses
-// are decided at the end. A tensor's rows are padded to whole panels of eight floats, so that no kernel ever meets a ragged column.
+// What a plan is made of: tensors, programs, state, op records and the weights they read. Ops are recorded over tensors
+// whose addresses are decided at the end. A tensor's rows are padded to whole panels of eight floats, so that no kernel
+// ever meets a ragged column.
 import { PANEL } from "../../assembly/header.ts";
 import { OP_ARGS, OP_BYTES } from "../../assembly/opcodes.ts";
 import { alignUp } from "./align.ts";
@@ -32,7 +33,9 @@ export interface Tensor {
   address: number;
 }
 
-/** The number of live rows of the op's program, times something: written anew before a run with another number of rows. */
+/**
+ * The number of live rows of the op's program, times something: written anew before a run with another number of rows.
+ */
 export interface Live {
   readonly live: number;
 }
@@ -46,7 +49,10 @@ export interface Place {
 /** A number that is known once the plan is laid out. */
 export type Later = () => number;
 
-/** What an op's arguments may be beside integers: an address in a tensor, 32-bit float bits, live rows, a number known later. */
+/**
+ * What an op's arguments may be beside integers: an address in a tensor, 32-bit float bits, live rows, a number known
+ * later.
+ */
 export type Argument = number | Tensor | Place | Later | { f32: number } | Live;
 
 /** A place that an op is told of; undefined: none, which kernels see as 0. */
@@ -79,7 +85,9 @@ export interface Op {
   readonly flops: number;
 }
 
-/** What one PRepBN norm became: `change` is the largest difference it made to a coefficient of the layer it went into. */
+/**
+ * What one PRepBN norm became: `change` is the largest difference it made to a coefficient of the layer it went into.
+ */
 export interface Fold {
   readonly norm: string;
   readonly into: string[];
@@ -92,7 +100,8 @@ export const part = (tensor: Tensor, offset: number): Tensor | Place => (offset 
 /** The tensor that an argument points into. */
 export const tensorOf = (a: Argument): Tensor | undefined =>
   typeof a === "object" ? ("tensor" in a ? a.tensor : "f32" in a || "live" in a ? undefined : a) : undefined;
-const most = (n: number | Live, capacity: number | undefined): number => (typeof n === "number" ? n : n.live * (capacity ?? 1));
+const most = (n: number | Live, capacity: number | undefined): number =>
+  typeof n === "number" ? n : n.live * (capacity ?? 1);
 
 /** Channels of one head padded to whole panels. */
 export const headWidth = (headDim: number): number => alignUp(headDim, PANEL);
@@ -130,7 +139,9 @@ export class PlanRecord {
 
   // tensors
 
-  tensor(name: string, region: Region, rows: number, columns: number, rowBytes: number, panelBytes: number, bytes: number): Tensor {
+  tensor(
+    name: string, region: Region, rows: number, columns: number, rowBytes: number, panelBytes: number, bytes: number,
+  ): Tensor {
     return { name, region, rows, columns, rowBytes, panelBytes, bytes: alignUp(bytes, 64), address: -1 };
   }
 
@@ -177,7 +188,9 @@ export class PlanRecord {
 
   /** The rows of a tensor of the current program, those that are live in a run, times `factor`. */
   liveRows(t: Tensor, factor = 1): number | Live {
-    return this.current?.capacity !== undefined && t.rows === this.current.capacity ? { live: factor } : t.rows * factor;
+    return this.current?.capacity !== undefined && t.rows === this.current.capacity
+      ? { live: factor }
+      : t.rows * factor;
   }
 
   /** Each thread's own scratch has at least these bytes. */
@@ -185,7 +198,10 @@ export class PlanRecord {
     this.threadScratch = Math.max(this.threadScratch, bytes);
   }
 
-  /** A constant of indices, i32 [1, values], made once for a name. No checkpoint has a say in it: it decides where kernels read and write. */
+  /**
+   * A constant of indices, i32 [1, values], made once for a name. No checkpoint has a say in it: it decides where
+   * kernels read and write.
+   */
   indices(name: string, values: Int32Array): Tensor {
     return this.made(name, 1, values.length, () => values);
   }
@@ -240,14 +256,18 @@ export class PlanRecord {
 
   /** Records an op. The strides of `x` are the tensor's own unless xRow, xPanel are given. */
   op<Args extends object>(kind: OpKind<Args>, given: Args, { units, flops = 0, grain = 0 }: Work): void {
-    const [code, name, ...takes] = kind.split(" ") as [string, string], named = given as Record<string, Address | Count>;
+    const [code, name, ...takes] = kind.split(" ") as [string, string];
+    const named = given as Record<string, Address | Count>;
     const args = takes.flatMap((take: string): Argument[] => {
       const argument = take.replace(/\W/, ""), value = named[argument] ?? 0, tensor = tensorOf(value);
       if (take.endsWith("=")) return [{ f32: value as number }];
-      const strides = [named[`${argument}Row`] ?? tensor?.rowBytes ?? 0, named[`${argument}Panel`] ?? tensor?.panelBytes ?? 0];
+      const strides = [
+        named[`${argument}Row`] ?? tensor?.rowBytes ?? 0, named[`${argument}Panel`] ?? tensor?.panelBytes ?? 0,
+      ];
       return [value, ...strides.slice(0, take.endsWith(":") ? 2 : take.endsWith(".") ? 1 : 0)];
     });
-    if (args.length > (OP_BYTES - OP_ARGS) / 4) throw new RangeError(`op ${name} has ${args.length} arguments, a record holds ${(OP_BYTES - OP_ARGS) / 4}`);
+    if (args.length > (OP_BYTES - OP_ARGS) / 4)
+      throw new RangeError(`op ${name} has ${args.length} arguments, a record holds ${(OP_BYTES - OP_ARGS) / 4}`);
     for (const tensor of args.map(tensorOf)) {
       if (tensor?.region !== "scratch") continue;
       const seen = this.lifetimes.get(tensor);
@@ -256,7 +276,9 @@ export class PlanRecord {
     }
     if (this.quantised && tensorOf(args[0]!) === this.quantised.x) this.quantised = undefined;
     const wholeUnits = most(units, this.current?.capacity);
-    this.ops.push({ code: +code, name, label: this.label, units, grain: grain || grainFor(wholeUnits, flops), args, flops });
+    this.ops.push({
+      code: +code, name, label: this.label, units, grain: grain || grainFor(wholeUnits, flops), args, flops,
+    });
     if (this.current) this.current.last = this.ops.length;
   }
 
@@ -271,9 +293,13 @@ export class PlanRecord {
     return this.weights.flatMap((w) => w.tensors);
   }
 
-  /** Places scratch tensors so that those alive at the same time never overlap; addresses from `base`. Returns the end. */
+  /**
+   * Places scratch tensors so that those alive at the same time never overlap; addresses from `base`. Returns the end.
+   */
   placeScratch(base: number, keep: readonly Tensor[]): number {
-    const tensors = [...this.lifetimes].map(([tensor, { first, last }]) => ({ tensor, first, last: keep.includes(tensor) ? Infinity : last }));
+    const tensors = [...this.lifetimes].map(([tensor, { first, last }]) => ({
+      tensor, first, last: keep.includes(tensor) ? Infinity : last,
+    }));
     tensors.sort((a, b) => b.tensor.bytes - a.tensor.bytes || a.first - b.first);
     // by address
     const placed: typeof tensors = [];
@@ -333,7 +359,8 @@ export class PlanRecord {
       const { units, args } = this.ops[i]!;
       if (typeof units === "object") fields.push({ offset: i * OP_BYTES + 4, factor: units.live });
       args.forEach((arg, j) => {
-        if (typeof arg === "object" && "live" in arg) fields.push({ offset: i * OP_BYTES + OP_ARGS + 4 * j, factor: arg.live });
+        if (typeof arg === "object" && "live" in arg)
+          fields.push({ offset: i * OP_BYTES + OP_ARGS + 4 * j, factor: arg.live });
       });
     }
     return fields;
@@ -346,8 +373,16 @@ export class PlanRecord {
       const tensors = op.args.map(tensorOf).filter((t) => t !== undefined);
       const shape = (t: Tensor): string => `${t.region === "weights" ? "w:" : ""}${t.name}[${t.rows}×${t.columns}]`;
       const [out, ...reads] = tensors.map(shape);
-      const title = starts ? `${starts.name}${starts.capacity === undefined ? "" : `, up to ${starts.capacity} rows`}:\n` : "";
-      return title + [String(i).padStart(4), op.label.padEnd(12), op.name.padEnd(16), `${(op.flops / 1e6).toFixed(2)} MFLOP`.padStart(15), `  ${out ?? ""} ← ${reads.join(", ")}`].join(" ");
+      const title = starts
+        ? `${starts.name}${starts.capacity === undefined ? "" : `, up to ${starts.capacity} rows`}:\n`
+        : "";
+      return (
+        title
+        + [
+          String(i).padStart(4), op.label.padEnd(12), op.name.padEnd(16),
+          `${(op.flops / 1e6).toFixed(2)} MFLOP`.padStart(15), `  ${out ?? ""} ← ${reads.join(", ")}`,
+        ].join(" ")
+      );
     });
     return lines.join("\n");
   }

@@ -1,6 +1,7 @@
-// What a timeline carries from token to token, as a plan asks for it: parts of a fixed size, and caches of keys and values that grow by
-// pages. They may be asked for in any order; where each is, is decided at the end: fixed parts first, then pages that hold every cache's
-// share of the same tokens, so that what a timeline has used of its state is one run of bytes from its beginning.
+// What a timeline carries from token to token, as a plan asks for it: parts of a fixed size, and caches of keys and
+// values that grow by pages. They may be asked for in any order; where each is, is decided at the end: fixed parts
+// first, then pages that hold every cache's share of the same tokens, so that what a timeline has used of its state is
+// one run of bytes from its beginning.
 import { CACHE_PAGE } from "../../assembly/header.ts";
 import { alignUp } from "./align.ts";
 
@@ -48,7 +49,8 @@ export class StateLayout {
 
   /** The part of this name, the same in every program. */
   part(name: string, bytes: number): StatePart {
-    const known = this.parts.find((part) => part.name === name), part = known ?? { name, bytes: padded(bytes), offset: -1 };
+    const known = this.parts.find((part) => part.name === name);
+    const part = known ?? { name, bytes: padded(bytes), offset: -1 };
     if (!known) this.parts.push(part);
     return part;
   }

@@ -1,8 +1,9 @@
-// Linear layers on their way from a checkpoint to packed panels: what is asked of the file, what is folded in, how it is packed.
-// Folding is symbolic until load: a Linear carries the affine maps before and after it, and packing applies them in float64 once.
+// Linear layers on their way from a checkpoint to packed panels: what is asked of the file, what is folded in, how it
+// is packed. Folding is symbolic until load: a Linear carries the affine maps before and after it, and packing applies
+// them in float64 once.
 import { PANEL } from "../../assembly/header.ts";
 import { RAW_BF16, RAW_F16, RAW_F32, RAW_F64, WEIGHTS_INT8_NARROW } from "../../assembly/opcodes.ts";
-import type { DType, TensorRef, Tensors } from "../checkpoint/index.ts";
+import type { FloatDType, TensorRef, Tensors } from "../checkpoint/index.ts";
 import { notFinite, toFloat64 } from "../checkpoint/floats.ts";
 import type { WeightType } from "./dtype.ts";
 import { KINDS, panelBytes } from "./dtype.ts";
@@ -27,15 +28,22 @@ export interface Linear {
   readonly after: readonly Affine[];
 }
 
-/** The linear layer `name` of a checkpoint: `name.weight` [outDim, inDim] (or `shape`, if stored as a convolution) and `name.bias`. */
+/**
+ * The linear layer `name` of a checkpoint: `name.weight` [outDim, inDim] (or `shape`, if stored as a convolution) and
+ * `name.bias`.
+ */
 export function linearOf(
-  tensors: Tensors, name: string, inDim: number, outDim: number, { bias = true, shape = [outDim, inDim] }: { bias?: boolean; shape?: number[] } = {},
+  tensors: Tensors,
+  name: string,
+  inDim: number,
+  outDim: number,
+  { bias = true, shape = [outDim, inDim] }: { bias?: boolean; shape?: number[] } = {},
 ): Linear {
   const scope = tensors.scope(name);
   const weight = scope.tensor("weight", shape);
   return {
-    name: weight.name.replace(/\.weight$/, ""), inDim, outDim, weight, ...(bias ? { bias: scope.tensor("bias", [outDim]) } : {}),
-    firstRow: 0, before: [], after: [],
+    name: weight.name.replace(/\.weight$/, ""), inDim, outDim, weight,
+    ...(bias ? { bias: scope.tensor("bias", [outDim]) } : {}), firstRow: 0, before: [], after: [],
   };
 }
 
@@ -90,21 +98,20 @@ export interface PackedLinear extends Weight {
 }
 
 /** How the packing kernel calls a checkpoint's number formats. */
-const FORMATS: Partial<Record<DType, { format: number; size: number }>> = {
-  F32: { format: RAW_F32, size: 4 }, F16: { format: RAW_F16, size: 2 }, BF16: { format: RAW_BF16, size: 2 }, F64: { format: RAW_F64, size: 8 },
+const FORMATS: Readonly<Record<FloatDType, { format: number; size: number }>> = {
+  F32: { format: RAW_F32, size: 4 }, F16: { format: RAW_F16, size: 2 }, BF16: { format: RAW_BF16, size: 2 },
+  F64: { format: RAW_F64, size: 8 },
 };
 
-function formatOf(tensor: TensorRef): { format: number; size: number } {
-  const raw = FORMATS[tensor.dtype];
-  if (!raw) throw new TypeError(`"${tensor.name}" is ${tensor.dtype}, expected F32, F16, BF16 or F64: convert the checkpoint`);
-  return raw;
-}
+const formatOf = ({ dtype }: TensorRef): { format: number; size: number } => FORMATS[dtype];
 
 /** Raw weights that are copied into the model's memory at once. */
 const STAGE_BYTES = 1 << 20;
 
 /** Composition of affine maps, first to last; identity for none. */
-async function compose(maps: readonly Affine[], channels: number): Promise<{ scale: Float64Array; shift: Float64Array }> {
+async function compose(
+  maps: readonly Affine[], channels: number,
+): Promise<{ scale: Float64Array; shift: Float64Array }> {
   if (maps.length === 1) return maps[0]!.read();
   const scale = new Float64Array(channels).fill(1), shift = new Float64Array(channels);
   for (const map of maps) {
@@ -118,24 +125,42 @@ async function compose(maps: readonly Affine[], channels: number): Promise<{ sca
 }
 
 /**
- * Packs a layer into panels of eight output channels, f32 [panels][inDim][8] or quantised, and bias [panels][8]; channels are grouped in
- * heads of `headDim`, each padded to whole panels with zeros.
+ * Packs a layer into panels of eight output channels, f32 [panels][inDim][8] or quantised, and bias [panels][8];
+ * channels are grouped in heads of `headDim`, each padded to whole panels with zeros.
  */
-export function packedLinear(layer: Linear, headDim: number, type: WeightType, relaxed: boolean, narrow: boolean, onFold: (fold: Fold) => void): PackedLinear {
+export function packedLinear(
+  layer: Linear, headDim: number, type: WeightType, relaxed: boolean, narrow: boolean, onFold: (fold: Fold) => void,
+): PackedLinear {
   const { inDim, outDim } = layer;
   const heads = outDim / headDim, panelsPerHead = Math.ceil(headDim / PANEL), panels = heads * panelsPerHead;
   const { format, size } = formatOf(layer.weight);
-  const region = (name: string, bytes: number): Tensor =>
-    ({ name, region: "weights", rows: panels, columns: bytes / 4 / panels, rowBytes: bytes / panels, panelBytes: bytes / panels, bytes: Math.ceil(bytes / 64) * 64, address: -1 });
+  const region = (name: string, bytes: number): Tensor => ({
+    name, region: "weights", rows: panels, columns: bytes / 4 / panels, rowBytes: bytes / panels,
+    panelBytes: bytes / panels, bytes: Math.ceil(bytes / 64) * 64, address: -1,
+  });
   const bytesPerPanel = panelBytes(type, inDim, relaxed);
-  const panelsTensor = region(layer.name, panels * bytesPerPanel), biasTensor = region(`${layer.name}.bias`, panels * PANEL * 4);
-  const quantised = type === "int8" ? { scalesTensor: region(`${layer.name}.scales`, panels * PANEL * 4), sumsTensor: region(`${layer.name}.sums`, panels * PANEL * 4) } : {};
+  const panelsTensor = region(layer.name, panels * bytesPerPanel);
+  const biasTensor = region(`${layer.name}.bias`, panels * PANEL * 4);
+  const quantised =
+    type === "int8"
+      ? {
+          scalesTensor: region(`${layer.name}.scales`, panels * PANEL * 4),
+          sumsTensor: region(`${layer.name}.sums`, panels * PANEL * 4),
+        }
+      : {};
   const mapped = layer.before.length + layer.after.length > 0, rowBytes = inDim * size;
   const panelsAtOnce = Math.min(panels, Math.max(1, Math.floor(STAGE_BYTES / (PANEL * rowBytes))));
   // stage: bias, s, t [outDim] and a, b [inDim] as f64; eight rows as f32; raw rows of the panels packed at once
   const doubles = 3 * outDim + 2 * inDim, rowsOffset = doubles * 8, rawOffset = rowsOffset + PANEL * inDim * 4;
   return {
-    name: layer.name, type, narrow, panels, panelsTensor, biasTensor, ...quantised, tensors: [panelsTensor, biasTensor, ...Object.values(quantised)],
+    name: layer.name,
+    type,
+    narrow,
+    panels,
+    panelsTensor,
+    biasTensor,
+    ...quantised,
+    tensors: [panelsTensor, biasTensor, ...Object.values(quantised)],
     stageBytes: rawOffset + panelsAtOnce * PANEL * rowBytes,
     async fill(arena) {
       const { bias } = layer, small = arena.doubles(arena.stage, doubles).fill(0);
@@ -154,21 +179,29 @@ export function packedLinear(layer: Linear, headDim: number, type: WeightType, r
       arena.sample(arena.bytes(arena.stage, outDim * 8));
       arena.sample(arena.bytes(arena.stage + 3 * outDim * 8, 2 * inDim * 8));
       const at = (index: number): number => arena.stage + index * 8;
-      const rowsBefore = (panel: number): number => Math.floor(panel / panelsPerHead) * headDim + Math.min(headDim, (panel % panelsPerHead) * PANEL);
+      const rowsBefore = (panel: number): number =>
+        Math.floor(panel / panelsPerHead) * headDim + Math.min(headDim, (panel % panelsPerHead) * PANEL);
       let change = 0;
       for (let panel = 0; panel < panels; panel += panelsAtOnce) {
-        const count = Math.min(panelsAtOnce, panels - panel), first = rowsBefore(panel), last = rowsBefore(panel + count);
-        const raw = await layer.weight.read(arena.bytes(arena.stage + rawOffset, (last - first) * rowBytes), (layer.firstRow + first) * rowBytes);
+        const count = Math.min(panelsAtOnce, panels - panel);
+        const first = rowsBefore(panel);
+        const last = rowsBefore(panel + count);
+        const raw = await layer.weight.read(
+          arena.bytes(arena.stage + rawOffset, (last - first) * rowBytes), (layer.firstRow + first) * rowBytes,
+        );
         if (panel === 0) arena.sample(raw);
         const moved = arena.packPanels(
-          panelsTensor.address + panel * bytesPerPanel, biasTensor.address + panel * PANEL * 4, arena.stage + rawOffset, format, panel, count, headDim, inDim,
-          at(first), mapped ? at(3 * outDim) : 0, at(3 * outDim + inDim), mapped ? at(outDim + first) : 0, mapped ? at(2 * outDim + first) : 0, arena.stage + rowsOffset,
-          narrow ? WEIGHTS_INT8_NARROW : KINDS[type], (quantised.scalesTensor?.address ?? 0) + panel * PANEL * 4, (quantised.sumsTensor?.address ?? 0) + panel * PANEL * 4,
+          panelsTensor.address + panel * bytesPerPanel, biasTensor.address + panel * PANEL * 4, arena.stage + rawOffset,
+          format, panel, count, headDim, inDim, at(first), mapped ? at(3 * outDim) : 0, at(3 * outDim + inDim),
+          mapped ? at(outDim + first) : 0, mapped ? at(2 * outDim + first) : 0, arena.stage + rowsOffset,
+          narrow ? WEIGHTS_INT8_NARROW : KINDS[type], (quantised.scalesTensor?.address ?? 0) + panel * PANEL * 4,
+          (quantised.sumsTensor?.address ?? 0) + panel * PANEL * 4,
         );
         if (Number.isNaN(moved)) throw notFinite(layer.name);
         change = Math.max(change, moved);
       }
-      for (const map of [...layer.before, ...layer.after]) if (map.norm) onFold({ norm: map.norm, into: [layer.name], change });
+      for (const map of [...layer.before, ...layer.after])
+        if (map.norm) onFold({ norm: map.norm, into: [layer.name], change });
     },
   };
 }
@@ -177,9 +210,11 @@ export function packedLinear(layer: Linear, headDim: number, type: WeightType, r
 export type TableSource = TensorRef | (() => Promise<Float32Array>);
 
 /** Fills a tensor in rows or head panels with a table [rows, columns], heads of `headDim` columns. */
-export function unpackedTable(name: string, tensor: Tensor, source: TableSource, rows: number, columns: number, headDim: number): Weight {
+export function unpackedTable(
+  name: string, tensor: Tensor, source: TableSource, rows: number, columns: number, headDim: number,
+): Weight {
   const computed = typeof source === "function";
-  const raw = computed ? FORMATS.F32! : formatOf(source);
+  const raw = computed ? FORMATS.F32 : formatOf(source);
   return {
     name, tensors: [tensor], stageBytes: rows * columns * raw.size,
     async fill(arena) {
@@ -191,7 +226,10 @@ export function unpackedTable(name: string, tensor: Tensor, source: TableSource,
         await source.read(staged);
       }
       arena.sample(staged);
-      const poison = arena.unpackTable(tensor.address, tensor.rowBytes, tensor.panelBytes, tensor.bytes, arena.stage, raw.format, rows, columns, headDim);
+      const poison = arena.unpackTable(
+        tensor.address, tensor.rowBytes, tensor.panelBytes, tensor.bytes, arena.stage, raw.format, rows, columns,
+        headDim,
+      );
       if (Number.isNaN(poison)) throw notFinite(name);
     },
   };

@@ -32,6 +32,7 @@ export const platform: Platform = {
     return mayShare() ? undefined : "this engine does not share memory between workers";
   },
   spawn: (onError) => start(onError),
+  pool: async () => (await import("../run/pool.ts")).poolOf(platform),
   keep: cachePages,
 };
 

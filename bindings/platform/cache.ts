@@ -7,7 +7,12 @@ export function cacheFolder(): string {
   if (env.SLAB_CACHE) return path.resolve(env.SLAB_CACHE);
   // as XDG says, a path that is not absolute is none
   const xdg = env.XDG_CACHE_HOME && path.isAbsolute(env.XDG_CACHE_HOME) ? env.XDG_CACHE_HOME : undefined;
-  const own = platform === "darwin" ? path.join(os.homedir(), "Library", "Caches") : platform === "win32" && env.LOCALAPPDATA ? env.LOCALAPPDATA : path.join(os.homedir(), ".cache");
+  const own =
+    platform === "darwin"
+      ? path.join(os.homedir(), "Library", "Caches")
+      : platform === "win32" && env.LOCALAPPDATA
+        ? env.LOCALAPPDATA
+        : path.join(os.homedir(), ".cache");
   return path.join(xdg ?? own, "slab-wasm");
 }
 

@@ -11,7 +11,10 @@ const FILES = {
 export const codecs: Codecs = {
   compiled: async (name) => WebAssembly.compile(fs.readFileSync(FILES[name])),
   async factory(name) {
-    const glue = name === "jpeg" ? await import("@jsquash/jpeg/codec/dec/mozjpeg_dec.js") : await import("@jsquash/webp/codec/dec/webp_dec.js");
+    const glue =
+      name === "jpeg"
+        ? await import("@jsquash/jpeg/codec/dec/mozjpeg_dec.js")
+        : await import("@jsquash/webp/codec/dec/webp_dec.js");
     return glue.default as unknown as EmscriptenFactory;
   },
 };

@@ -41,7 +41,8 @@ export async function diskFolder(given: string | URL, { signal }: FolderOptions)
     found = statOf(path);
   }
   if (!found) throw await missing(path);
-  if (!found.isDirectory() && path.endsWith(".json")) throw new RangeError(`"${path}" is a file: give the folder that holds config.json and model.safetensors`);
+  if (!found.isDirectory() && path.endsWith(".json"))
+    throw new RangeError(`"${path}" is a file: give the folder that holds config.json and model.safetensors`);
   const options = signal ? { signal } : {}, folder = found.isDirectory() ? path : paths.dirname(path);
   return {
     name: path, ...(found.isDirectory() ? {} : { single: () => fileSource(path, options) }),

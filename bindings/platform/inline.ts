@@ -18,6 +18,7 @@ export const platform: Platform = {
   compileAt: fetchModule,
   noThreads: () => "slab-wasm/inline has no file that a thread could start from: import slab-wasm",
   spawn: refuse,
+  pool: refuse,
   keep: cachePages,
 };
 

@@ -1,6 +1,7 @@
 // Node, Deno and Bun: modules from files, threads from node:worker_threads.
 import type { Worker } from "node:worker_threads";
 import { fs, os } from "./builtins.ts";
+import { poolOf } from "../run/pool.ts";
 import { diskFolder } from "./disk.ts";
 import type { Build, Platform, Thread, Tokenizers } from "./platform.ts";
 
@@ -47,7 +48,9 @@ export const platform: Platform = {
   // an unfused multiply-add needs one more register than a fused one
   tileRows: (relaxed) => (v8Major < 13 ? 4 : relaxed ? 6 : 5),
   breathe: () => new Promise((resolve) => void setImmediate(resolve)),
+  pauses: true,
   spawn: (onError) => threadOf(startWorker(new URL("./node-thread.js", import.meta.url)), onError),
+  pool: async () => poolOf(platform),
   disk: diskFolder,
   base: undefined,
   keep: undefined,

@@ -1,6 +1,7 @@
 // What differs between runtimes, behind one small interface. `#platform` in package.json says which file a runtime takes.
 import type { UrlOptions } from "../checkpoint/url.ts";
 import type { Folder, FolderOptions } from "../load/folder.ts";
+import type { Pool } from "../run/pool.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 
 /** One of the WebAssembly builds. Relaxed: fused multiply-add. Threads: over shared memory. */
@@ -33,8 +34,15 @@ export interface Platform {
   tileRows(relaxed: boolean): 4 | 5 | 6;
   /** Resolves when timers, input and aborts that were due have been served. */
   breathe(): Promise<void>;
+  /**
+   * Whether long work pauses where another call may come to wait for it. Not at the edge: its clock stands still while
+   * it computes, and no request may wait for what another has begun.
+   */
+  readonly pauses: boolean;
   /** Starts a thread of the pool. */
   spawn(onError: (error: Error) => void): Thread;
+  /** The pool, where there may be threads. */
+  pool(): Promise<Pool>;
   /** A folder on disk; undefined where there are only URLs. */
   readonly disk: ((path: string | URL, options: FolderOptions) => Promise<Folder>) | undefined;
   /** What relative URLs are relative to, if anything. */

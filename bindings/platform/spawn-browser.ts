@@ -1,14 +1,19 @@
 import { startHere, threadOf } from "./browser.ts";
 import type { SpawnModel, Thread } from "./platform.ts";
 
-/** What a model's worker says of its threads, which its owner starts: a message for one, which starts it if it is not there, or none: its end. */
+/**
+ * What a model's worker says of its threads, which its owner starts: a message for one, which starts it if it is not
+ * there, or none: its end.
+ */
 export interface ThreadMail {
   readonly thread: number;
   readonly mail?: unknown;
 }
 
 export const spawnModel: SpawnModel = (onMessage, onError) => {
-  const worker = new Worker(new URL("./web-model.js", import.meta.url), { type: "module" }), model = threadOf(worker, onError), threads = new Map<number, Thread>();
+  const worker = new Worker(new URL("./web-model.js", import.meta.url), { type: "module" });
+  const model = threadOf(worker, onError);
+  const threads = new Map<number, Thread>();
   worker.onmessage = ({ data }) => {
     if (!("thread" in data)) return onMessage(data);
     const { thread, mail } = data as ThreadMail;

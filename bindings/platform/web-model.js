@@ -11,4 +11,7 @@ startBy(() => {
   const thread = threads++;
   return { post: (mail) => toOwner({ thread, mail }), end: () => toOwner({ thread }), hold: () => {} };
 });
-serve((receive) => globalThis.addEventListener("message", (event) => receive(event.data)), (reply) => globalThis.postMessage(reply));
+serve(
+  (receive) => globalThis.addEventListener("message", (event) => receive(event.data)),
+  (reply) => globalThis.postMessage(reply),
+);

@@ -12,7 +12,9 @@ export function runtimeName(): string {
   return "web";
 }
 
-export const webHost: Pick<Platform, "runtime" | "cores" | "distrustRelaxed" | "tileRows" | "breathe" | "disk" | "base"> = {
+type Common = "runtime" | "cores" | "distrustRelaxed" | "tileRows" | "breathe" | "pauses" | "disk" | "base";
+
+export const webHost: Pick<Platform, Common> = {
   runtime: runtimeName(),
   cores: () => globalThis.navigator?.hardwareConcurrency ?? 1,
   distrustRelaxed: undefined,
@@ -26,6 +28,7 @@ export const webHost: Pick<Platform, "runtime" | "cores" | "distrustRelaxed" | "
     };
     port2.postMessage(0);
   }),
+  pauses: runtimeName() !== "workerd",
   disk: undefined,
   // a page's base element counts, as for its own fetches
   base: globalThis.document?.baseURI ?? globalThis.location?.href,

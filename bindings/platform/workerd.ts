@@ -20,6 +20,7 @@ export const platform: Platform = {
   noThreads: () => "edge workers have no threads",
   breathe: () => new Promise((resolve) => void setTimeout(resolve)),
   spawn: refuse,
+  pool: refuse,
   base: undefined,
   keep: undefined,
 };

@@ -18,15 +18,21 @@ export interface Kernels {
   takePart?(thread: number): number;
 }
 
-/** Instantiates a compiled build over `memory`, without the loader: it would be a tenth of the core, and wrap every call. */
+/**
+ * Instantiates a compiled build over `memory`, without the loader: it would be a tenth of the core, and wrap every
+ * call.
+ */
 export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): Kernels {
   return new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Kernels;
 }
 
 /** f32x4.relaxed_madd on zeros, dropped: 40 bytes that only an engine with relaxed SIMD accepts. */
 const RELAXED_PROBE = new Uint8Array([
-  0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 20, 1, 18, 0, 65, 0, 253, 15, 65, 0, 253, 15, 65, 0, 253, 15, 253, 133, 2, 26, 11,
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 20, 1, 18, 0, 65, 0, 253, 15, 65, 0, 253, 15, 65, 0,
+  253, 15, 253, 133, 2, 26, 11,
 ]);
+
+export const hasRelaxed = (): boolean => WebAssembly.validate(RELAXED_PROBE);
 
 /** What a model runs on, and why not on more. */
 export interface Caps {
@@ -47,38 +53,44 @@ export interface BuildOptions {
   readonly build?: Build;
 }
 
-/** Chooses the best build that the host can run, or takes the `given` one. `threads` is from 1 to 64; default: one for every core. */
-export function chooseBuild(platform: Platform, { threads, deterministic = false, build }: BuildOptions, given?: GivenModule): Caps {
-  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 64)) {
-    throw new RangeError(`threads is ${threads}, expected a whole number from 1 to 64`);
-  }
-  if (given?.relaxed && deterministic) throw new RangeError("wasm is a relaxed build, and deterministic wants a plain one: give slab-simd.wasm or slab-simd-threads.wasm");
+/**
+ * Chooses the best build that the host can run, or takes the `given` one. `threads` is from 1 to 64; default: one for
+ * every core. undefined: there is none for these options, of which buildFault() tells more.
+ */
+export function chooseBuild(
+  platform: Platform, { threads, deterministic = false, build }: BuildOptions, given?: GivenModule,
+): Caps | undefined {
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 64)) return undefined;
   const reasons: string[] = [];
   const cores = platform.cores();
   let wanted = threads ?? Math.min(cores, 64);
   let relaxed = !deterministic;
   if (deterministic) reasons.push("plain SIMD: deterministic was asked for");
-  else if (!WebAssembly.validate(RELAXED_PROBE)) [relaxed] = [false, reasons.push("plain SIMD: this engine has no relaxed SIMD")];
+  else if (!hasRelaxed())
+    [relaxed] = [false, reasons.push("plain SIMD: this engine has no relaxed SIMD")];
   else if (platform.distrustRelaxed) [relaxed] = [false, reasons.push(`plain SIMD: ${platform.distrustRelaxed}`)];
-  else if (given && !given.relaxed) [relaxed] = [false, reasons.push("plain SIMD: the module given as wasm is built without relaxed SIMD")];
-  if (given?.relaxed && !relaxed) throw new RangeError(`wasm is a relaxed build (${reasons[0]}): give slab-simd.wasm or slab-simd-threads.wasm`);
-  const noThreads = given && !given.threads ? "the module given as wasm is built without threads" : platform.noThreads();
+  else if (given && !given.relaxed)
+    [relaxed] = [false, reasons.push("plain SIMD: the module given as wasm is built without relaxed SIMD")];
+  if (given?.relaxed && !relaxed) return undefined;
+  const noThreads =
+    given && !given.threads ? "the module given as wasm is built without threads" : platform.noThreads();
   if (threads !== 1 && noThreads) [wanted] = [1, reasons.push(`one thread: ${noThreads}`)];
   else if (wanted === 1) reasons.push(threads === 1 ? "one thread: as asked" : "one thread: this host has one core");
   if (build) {
     relaxed = build.startsWith("relaxed");
-    if (relaxed && !WebAssembly.validate(RELAXED_PROBE)) throw new RangeError(`${platform.runtime} has no relaxed SIMD, which the build "${build}" needs: use a plain build, or a newer runtime`);
+    if (relaxed && !hasRelaxed()) return undefined;
     wanted = build.endsWith("threads") ? wanted : 1;
   }
   const shared = given?.threads ?? wanted > 1;
   return {
-    build: build ?? `${relaxed ? "relaxed" : "simd"}${shared ? "-threads" : ""}`, runtime: platform.runtime, threads: wanted, cores, relaxed, deterministic, reasons,
+    build: build ?? `${relaxed ? "relaxed" : "simd"}${shared ? "-threads" : ""}`, runtime: platform.runtime,
+    threads: wanted, cores, relaxed, deterministic, reasons,
   };
 }
 
 /**
- * For quantised weights: the same build, or the plain one when this engine computes relaxed products of bytes wrongly, which some
- * baseline compilers do. Measured on extreme values, not looked up.
+ * For quantised weights: the same build, or the plain one when this engine computes relaxed products of bytes wrongly,
+ * which some baseline compilers do. Measured on extreme values, not looked up.
  */
 export async function trustedBytes(caps: Caps, platform: Platform, given?: GivenModule): Promise<Caps> {
   if (!caps.relaxed) return caps;
@@ -86,7 +98,7 @@ export async function trustedBytes(caps: Caps, platform: Platform, given?: Given
   const kernels = instantiate(given?.module ?? (await platform.kernels("relaxed")), memory);
   kernels.initialise();
   if (kernels.probeInt8() === 1) return caps;
-  if (given) throw new RangeError("this engine computes relaxed products of bytes wrongly, and wasm is a relaxed build: give slab-simd.wasm");
+  if (given) throw (await import("../extras.ts")).wrongBytes();
   return {
     ...caps, relaxed: false, build: caps.build.replace("relaxed", "simd") as Build,
     reasons: [...caps.reasons, "plain SIMD: this engine computes relaxed products of bytes wrongly"],

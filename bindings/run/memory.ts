@@ -8,6 +8,7 @@ import type { Caps, Kernels } from "./kernels.ts";
 import { instantiate } from "./kernels.ts";
 import type { Plan, Tensor } from "../plan/plan.ts";
 import type { Platform } from "../platform/platform.ts";
+import type { Pool } from "./pool.ts";
 import type { Arena } from "../plan/weights.ts";
 
 const PAGE = 65536;
@@ -38,6 +39,8 @@ export interface ModelMemory {
   /** Tells models apart: of the config and a sample of every weight. */
   readonly fingerprint: number;
   readonly report: MemoryReport;
+  /** Threads that may run in it. */
+  readonly pool: Pool | undefined;
 }
 
 export interface MaterialiseOptions {
@@ -103,10 +106,11 @@ export async function materialise(
   const layout = layOut(plan, outputs, caps.threads, slots);
   const { planAddress, planBytes, weightsAddress, weightsBytes, stateAddress, slotBytes, stageAddress, threadScratch, perThread, end } = layout, stateBytes = slotBytes * slots;
   const pages = Math.ceil(end / PAGE);
-  if (pages > 65536) throw new RangeError(`the model needs ${(end / 2 ** 30).toFixed(1)} GiB, a WebAssembly memory holds 4: use a smaller model or dtype${stateBytes > 2 ** 30 ? ", or fewer sessions" : ""}`);
+  if (pages > 65536) throw (await import("../extras.ts")).memoryFault(end, stateBytes);
 
   const shared = caps.build.endsWith("threads");
-  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared });
+  const pool = shared && caps.threads > 1 ? await platform.pool() : undefined;
+  const memory = (await pool?.memory(pages)) ?? new WebAssembly.Memory({ initial: pages, maximum: pages, shared });
   const module = given ?? (await platform.kernels(caps.build));
   const kernels = instantiate(module, memory);
   kernels.initialise();
@@ -151,7 +155,7 @@ export async function materialise(
     onWeight?.(i + 1, plan.weights.length, weight.name);
   }
   return {
-    memory, module, kernels, planAddress, weightsAddress, weightsBytes, stateAddress, slotBytes, fingerprint,
+    memory, module, kernels, pool, planAddress, weightsAddress, weightsBytes, stateAddress, slotBytes, fingerprint,
     report: {
       header: HEADER_BYTES, plan: planBytes, weights: stateAddress - weightsAddress, state: stateBytes, scratch: memory.buffer.byteLength - stateAddress - stateBytes,
       total: memory.buffer.byteLength,

@@ -14,7 +14,10 @@ export interface Peak {
 export function instantiatePeak(module: WebAssembly.Module): Peak {
   const size = 96 << 20, slice = 12 << 20, pages = size / 65536 + 1;
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
-  const { peakMultiplyAdd, peakRead } = instantiateSync(module, { env: { memory } }).exports as unknown as Record<string, (...args: number[]) => void>;
+  const { peakMultiplyAdd, peakRead } = instantiateSync(module, { env: { memory } }).exports as unknown as Record<
+    string,
+    (...args: number[]) => void
+  >;
   // touched once, or every page read is the same page of zeros
   new Float32Array(memory.buffer).fill(0.5);
   const turns = 20_000;

@@ -1,7 +1,8 @@
 // Backbones: pixels of any size to a map of features from every stage, for a detector's neck.
 import type { BackboneConfig } from "../config/config.ts";
-import { describe } from "../describe.ts";
 import type { ModelMemory } from "../run/memory.ts";
+import type { Interruptible } from "../config/options.ts";
+import { checkOptions } from "../config/options.ts";
 import type { Plan, Tensor } from "../plan/plan.ts";
 import type { Runtime } from "../run/runtime.ts";
 
@@ -57,35 +58,43 @@ export class Features {
     [this.config, this.runtime, this.#layout, this.#layOut] = [config, runtime, layout, layOut];
   }
 
-  async features(pixels: Float32Array, size?: ImageSize): Promise<FeatureMap[]> {
+  async features(pixels: Float32Array, size?: ImageSize, options?: Interruptible): Promise<FeatureMap[]> {
     const { channels, imageSize } = this.config.network, { height, width } = size ?? { height: imageSize, width: imageSize };
-    if (!(pixels instanceof Float32Array)) throw new TypeError(`pixels is ${describe(pixels)}, expected a Float32Array [${channels}, height, width]`);
-    for (const [name, side] of [["height", height], ["width", width]] as const) {
-      if (!(Number.isInteger(side) && side >= 1 && side <= LARGEST_SIDE)) throw new RangeError(`${name} is ${describe(side)}, expected a whole number from 1 to ${LARGEST_SIDE}`);
+    const isSide = (side: number): boolean => Number.isInteger(side) && side >= 1 && side <= LARGEST_SIDE;
+    if (
+      !(pixels instanceof Float32Array) || !isSide(height) || !isSide(width)
+      || pixels.length !== channels * height * width
+    ) {
+      const { featuresFault } = await import("../extras.ts");
+      throw featuresFault(pixels, channels, { height, width }, LARGEST_SIDE, size !== undefined);
     }
-    if (pixels.length !== channels * height * width) {
-      throw new RangeError(`pixels has ${pixels.length} numbers, expected ${channels * height * width} ([${channels}, ${height}, ${width}])${size ? "" : ": give { height, width } for another size"}`);
-    }
-    const run = (): Promise<FeatureMap[]> => this.#run(pixels, { height, width });
+    if (options !== undefined) await checkOptions("features", options);
+    const copy = pixels.slice(), drop = (): void => options?.signal?.throwIfAborted();
+    const run = (): Promise<FeatureMap[]> => this.#run(copy, { height, width }, drop);
     const result = this.#last.then(run, run);
     this.#last = result.catch(() => {});
     return result;
   }
 
-  async #run(pixels: Float32Array, size: ImageSize): Promise<FeatureMap[]> {
+  async #run(pixels: Float32Array, size: ImageSize, drop: () => void): Promise<FeatureMap[]> {
+    drop();
     const { patchSize, channels } = this.config.network, padded = wholePatches(size, patchSize), runtime = this.runtime;
     if (padded.height !== this.#layout.size.height || padded.width !== this.#layout.size.width) {
       const { memory, ...layout } = await this.#layOut(padded, runtime.memory);
       runtime.replace(layout.plan, memory);
       this.#layout = layout;
     }
-    const input = runtime.floats(runtime.plan.inputs[0]!.address, channels * padded.height * padded.width).fill(0);
-    for (let row = 0; row < channels * size.height; row++) {
-      const channel = Math.floor(row / size.height), y = row % size.height;
-      input.set(pixels.subarray(row * size.width, (row + 1) * size.width), (channel * padded.height + y) * padded.width);
-    }
-    runtime.run(0, runtime.plan.ops.length);
-    return this.#layout.maps.map((map, stage) => this.#channelsFirst(map, patchSize << stage));
+    return runtime.pass({
+      enter() {
+        const { height, width } = size;
+        const input = runtime.floats(runtime.plan.inputs[0]!.address, channels * padded.height * padded.width).fill(0);
+        for (let row = 0; row < channels * height; row++) {
+          const channel = Math.floor(row / height), y = row % height;
+          input.set(pixels.subarray(row * width, (row + 1) * width), (channel * padded.height + y) * padded.width);
+        }
+      },
+      leave: () => this.#layout.maps.map((map, stage) => this.#channelsFirst(map, patchSize << stage)),
+    }, drop);
   }
 
   #channelsFirst({ tokens, height, width }: StageMap, stride: number): FeatureMap {

@@ -5,6 +5,7 @@ import { fault, only, positive, triple, unexpected } from "../config/fields.ts";
 import type { Architecture, Named } from "./architecture.ts";
 import { inWords } from "./architecture.ts";
 import type { Tensors } from "../checkpoint/index.ts";
+import { written } from "../checkpoint/names.ts";
 import { Classifier } from "./classifier.ts";
 import type { Plan, Tensor } from "../plan/plan.ts";
 
@@ -54,7 +55,7 @@ function labelsOf(fields: Fields, classes: number): string[] {
   for (const [id, label] of Object.entries(given)) {
     const index = Number(id);
     if (!Number.isInteger(index) || index < 0 || index >= classes || typeof label !== "string") {
-      throw fault(fields, `"id2label" has ${JSON.stringify(id)}: ${JSON.stringify(label)}, `
+      throw fault(fields, `"id2label" has ${written(id)}: ${written(label)}, `
         + `expected names for 0 to ${classes - 1}`);
     }
     labels[index] = label;

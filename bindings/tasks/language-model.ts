@@ -8,6 +8,7 @@ import { fault } from "../config/fields.ts";
 import type { Architecture, Named } from "./architecture.ts";
 import type { Tensors } from "../checkpoint/index.ts";
 import { Language } from "./language.ts";
+import { written } from "../checkpoint/names.ts";
 import { namesOnly } from "../checkpoint/tensors.ts";
 import { Plan } from "../plan/plan.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
@@ -22,7 +23,9 @@ interface LanguageNetworks<Network> extends Named<Network> {
   read(fields: Fields): Network;
   /** Token ids → logits f32 [vocab], as programs over timelines. */
   record(plan: Plan, tensors: Tensors, network: Network, rows: Rows): LanguageTensors;
-  /** Where states grow: most tokens of a timeline, those asked for or else the usual. undefined: this network's do not. */
+  /**
+   * Where states grow: most tokens of a timeline, those asked for or else the usual. undefined: this network's do not.
+   */
   context?(network: Network, asked: number | undefined): number | undefined;
 }
 
@@ -55,7 +58,7 @@ export function languageModel<Network extends LanguageSizes>(
       }
       const { sessions = Math.min(SESSIONS, fitting) } = options;
       if (!(Number.isInteger(sessions) && sessions >= 1 && sessions <= 1024)) {
-        throw new RangeError(`sessions is ${sessions}, expected a whole number from 1 to 1024`);
+        throw (await import("../extras.ts")).sessionsFault(sessions);
       }
       const words = await tokenizerOf(await tokenizer(), network.vocab);
       const recorded = record(plan, tensors, network, { prefillRows: PREFILL_ROWS, batch: sessions, context });
@@ -70,14 +73,12 @@ function tokenOf(fields: Fields, key: string, vocab: number): number | undefined
   const id = fields.json[key];
   if (id === undefined || id === null) return undefined;
   if (typeof id === "number" && Number.isInteger(id) && id >= 0 && id < vocab) return id;
-  throw fault(fields, `"${key}" is ${JSON.stringify(id)}, expected a token id from 0 to ${vocab - 1}`);
+  throw fault(fields, `"${key}" is ${written(id)}, expected a token id from 0 to ${vocab - 1}`);
 }
 
 async function tokenizerOf(given: unknown, vocab: number): Promise<Tokenizer | undefined> {
   if (given === undefined) return undefined;
   const { openTokenizer } = await tokenizers(), tokenizer = await openTokenizer(given);
   if (tokenizer.vocabSize <= vocab) return tokenizer;
-  const file = given instanceof Uint8Array ? "tokenizer.model" : "tokenizer.json";
-  throw new RangeError(`${file} has ${tokenizer.vocabSize} tokens, the config's vocab_size is ${vocab}: `
-    + "they belong to different models");
+  throw (await import("../extras.ts")).vocabFault(given, tokenizer.vocabSize, vocab);
 }

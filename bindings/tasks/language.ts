@@ -2,14 +2,23 @@
 // There are as many slots as were asked for at load; a session that has none is parked in ordinary memory and comes back when used.
 import type { LanguageModelConfig } from "../config/config.ts";
 import type { LanguageTensors } from "./programs.ts";
-import { describe } from "../describe.ts";
-import type { Timelines } from "../plan/ops/language.ts";
 import { fnv1a } from "../fingerprint.ts";
 import type { StateLayout } from "../plan/state.ts";
-import type { Runtime } from "../run/runtime.ts";
+import type { Timelines } from "../plan/ops/language.ts";
+import { breathe } from "../run/breathe.ts";
+import type { Interruptible } from "../config/options.ts";
+import { checkOptions } from "../config/options.ts";
+import type { Pass, Runtime } from "../run/runtime.ts";
+import type { Claim } from "./session.ts";
 import { Session } from "./session.ts";
 import { HEADER_BYTES, newSnapshot, readSnapshot } from "./snapshot.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
+
+/** Tokens of a prompt after which the event loop turns in any case. */
+const TURN_AFTER = 1024;
+
+/** Gets the logits of the timeline at `index`. */
+type TakeRow = (index: number, logits: Float32Array) => void;
 
 /** A timeline as the language layer sees it. */
 export interface Timeline {
@@ -62,10 +71,9 @@ export class Language {
   }
 
   /** Refuses tokens that there is no room for. */
-  checkRoom(timeline: Timeline, count: number): void {
-    const { context } = this, { position } = timeline;
-    if (position + count <= context) return;
-    throw new RangeError(`${count} more tokens after ${position} are beyond the context of ${context}: read fewer, reset() the session, or load the model with a larger context`);
+  async checkRoom({ position }: Timeline, count: number): Promise<void> {
+    const { context } = this;
+    if (position + count > context) throw (await import("../extras.ts")).roomFault(count, position, context);
   }
 
   /** What a program is told of its timelines. */
@@ -78,74 +86,135 @@ export class Language {
   }
 
   /** A new session, or one restored from session.save(). */
-  session(bytes?: Uint8Array): Session {
+  session(bytes?: Uint8Array | ArrayBuffer): Session {
     void this.runtime.memory;
     const timeline: Timeline = { position: 0, slot: undefined, parked: undefined };
-    if (bytes !== undefined) this.#restore(timeline, bytes);
+    if (bytes !== undefined) this.#restore(timeline, bytes instanceof ArrayBuffer ? new Uint8Array(bytes) : bytes);
     return new Session(this, timeline);
   }
 
-  /** Reads tokens into one timeline; `each` gets logits rows of every block when every position is wanted. */
-  prefill(timeline: Timeline, ids: ArrayLike<number>, each?: (logits: Float32Array) => void): void {
-    this.check(ids);
-    this.checkRoom(timeline, ids.length);
+  /**
+   * Reads tokens into one timeline, in blocks of rows between which others have their turn.
+   * @param live  asked before every block: what it throws leaves the timeline after the blocks that were read
+   * @param each  gets the logits of every position, a view that the next run overwrites
+   */
+  async prefill(
+    timeline: Timeline, given: ArrayLike<number>, live: () => void, each?: (logits: Float32Array) => void,
+  ): Promise<void> {
+    const ids = await this.check(given);
+    await this.checkRoom(timeline, ids.length);
     const { prefill, hidden, logits } = this.#tensors, runtime = this.runtime, { dim } = this.config.network;
-    this.occupy([timeline]);
     for (let from = 0; from < ids.length;) {
-      const count = Math.min(prefill.ids.rows, ids.length - from);
-      const input = runtime.ints(prefill.ids.address, count);
-      for (let i = 0; i < count; i++) input[i] = ids[from + i]!;
-      this.enter(prefill, [timeline]);
-      runtime.runProgram("prefill", count);
-      runtime.floats(this.#addressOf(timeline) + this.#tensors.lastHidden.offset, dim).set(runtime.row(prefill.hidden, count - 1));
-      for (let row = 0; each && row < count; row += hidden.rows) {
-        const rows = Math.min(hidden.rows, count - row);
-        for (let r = 0; r < rows; r++) runtime.row(hidden, r).set(runtime.row(prefill.hidden, row + r));
-        runtime.runProgram("head", rows);
-        for (let r = 0; r < rows; r++) each(runtime.row(logits, r));
+      const block = ids.subarray(from, from + prefill.ids.rows), count = block.length;
+      const rows = await runtime.pass({
+        program: runtime.program("prefill"), rows: count,
+        enter: () => {
+          live();
+          this.occupy([timeline]);
+          runtime.ints(prefill.ids.address, count).set(block);
+          this.enter(prefill, [timeline]);
+        },
+        leave: () => {
+          const last = runtime.row(prefill.hidden, count - 1);
+          runtime.floats(this.#addressOf(timeline) + this.#tensors.lastHidden.offset, dim).set(last);
+          timeline.position += count;
+          return each ? Array.from(block, (_, row) => runtime.row(prefill.hidden, row).slice()) : [];
+        },
+      });
+      while (rows.length > 0) {
+        const some = rows.splice(0, hidden.rows);
+        await runtime.pass({
+          program: runtime.program("head"), rows: some.length,
+          enter: () => some.forEach((row, r) => runtime.row(hidden, r).set(row)),
+          leave: () => some.forEach((_, r) => each!(runtime.row(logits, r))),
+        });
       }
       from += count;
-      timeline.position += count;
+      // where the clock stands still while it computes, as at the edge, no turn would ever be due
+      if (from % TURN_AFTER === 0) await breathe();
     }
   }
 
-  /** One token of each of several timelines, together; returns a view of their logits that the next run overwrites. */
-  decode(timelines: readonly Timeline[], ids: ArrayLike<number>, row: (index: number, logits: Float32Array) => void): void {
-    this.check(ids);
-    for (const timeline of timelines) this.checkRoom(timeline, 1);
-    const { decode, hidden, logits } = this.#tensors, runtime = this.runtime, { dim } = this.config.network;
-    for (let from = 0; from < timelines.length; from += hidden.rows) {
-      const group = timelines.slice(from, from + hidden.rows);
-      this.occupy(group);
-      const input = runtime.ints(decode.ids.address, group.length);
-      for (let i = 0; i < group.length; i++) input[i] = ids[from + i]!;
-      this.enter(decode, group);
-      runtime.runProgram("decode", group.length);
-      group.forEach((timeline, i) => {
-        runtime.floats(this.#addressOf(timeline) + this.#tensors.lastHidden.offset, dim).set(runtime.row(hidden, i));
-        timeline.position++;
-        row(from + i, runtime.row(logits, i));
+  /**
+   * One token of each of several timelines, together.
+   * @param live  asked before every step: what it throws leaves timelines that come later as they were
+   * @param row   gets their logits, a view that the next run overwrites
+   */
+  async decode(
+    timelines: readonly Timeline[], given: ArrayLike<number>, live: () => void, row: TakeRow,
+  ): Promise<void> {
+    const ids = await this.check(given), { rows } = this.#tensors.hidden;
+    for (const timeline of timelines) await this.checkRoom(timeline, 1);
+    for (let from = 0; from < timelines.length; from += rows) {
+      const to = from + rows, takeRow: TakeRow = (i, logits) => row(from + i, logits);
+      const step = this.#step(timelines.slice(from, to), ids.subarray(from, to), takeRow);
+      await this.runtime.pass({
+        ...step,
+        enter: () => {
+          live();
+          step.enter();
+        },
       });
     }
   }
 
+  /** Reads a token that there is room for at once, for calls that do not wait. */
+  decodeNow(timeline: Timeline, id: number): void {
+    this.runtime.passNow(this.#step([timeline], Int32Array.of(id), () => {}));
+  }
+
+  #step(timelines: readonly Timeline[], ids: Int32Array, row: TakeRow): Pass<void> {
+    const { decode, hidden, logits } = this.#tensors, runtime = this.runtime, { dim } = this.config.network;
+    return {
+      program: runtime.program("decode"), rows: ids.length,
+      enter: () => {
+        this.occupy(timelines);
+        runtime.ints(decode.ids.address, ids.length).set(ids);
+        this.enter(decode, timelines);
+      },
+      leave: () => timelines.forEach((timeline, i) => {
+        runtime.floats(this.#addressOf(timeline) + this.#tensors.lastHidden.offset, dim).set(runtime.row(hidden, i));
+        timeline.position++;
+        row(i, runtime.row(logits, i));
+      }),
+    };
+  }
+
   /** One token of each of several sessions; logits f32 [sessions, vocab]. */
-  decodeBatch(sessions: readonly Session[], ids: ArrayLike<number>): Float32Array {
-    this.check(ids);
-    if (ids.length !== sessions.length) throw new RangeError(`${ids.length} ids for ${sessions.length} sessions, expected one each`);
-    if (new Set(sessions).size !== sessions.length) throw new RangeError("a session is there twice: one step gives each session one token");
-    const { vocab } = this.config.network, out = new Float32Array(sessions.length * vocab);
-    this.decode(sessions.map((session) => session.settle(this)), ids, (i, logits) => out.set(logits, i * vocab));
+  async decodeBatch(
+    sessions: readonly Session[], given: ArrayLike<number>, options?: Interruptible,
+  ): Promise<Float32Array> {
+    const twice = new Set(sessions).size !== sessions.length;
+    if (twice) throw (await import("../extras.ts")).batchFault(sessions, undefined);
+    const { vocab } = this.config.network, out = new Float32Array(sessions.length * vocab), claims: Claim[] = [];
+    try {
+      for (const session of sessions) claims.push(session.claim("decodeBatch", this));
+      const ids = await this.check(given);
+      if (ids.length !== sessions.length) throw (await import("../extras.ts")).batchFault(sessions, ids.length);
+      if (options !== undefined) await checkOptions("decodeBatch", options);
+      const asked = sessions.map((session) => session.liveUnless(options?.signal));
+      const live = (): void => asked.forEach((ask) => ask());
+      options?.signal?.throwIfAborted();
+      for (const session of sessions) await session.settle(live);
+      await this.decode(claims.map(({ timeline }) => timeline), ids, live, (i, logits) => out.set(logits, i * vocab));
+    } finally {
+      for (const { release } of claims) release();
+    }
     return out;
   }
 
-  /** Logits after the last token read: a view that the next run overwrites. */
-  lastLogits(timeline: Timeline): Float32Array {
+  /** Logits after the last token read, f32 [vocab]. */
+  lastLogits(timeline: Timeline, live: () => void): Promise<Float32Array> {
     const { hidden, logits, lastHidden } = this.#tensors, runtime = this.runtime;
-    this.occupy([timeline]);
-    runtime.row(hidden, 0).set(runtime.floats(this.#addressOf(timeline) + lastHidden.offset, this.config.network.dim));
-    runtime.runProgram("head", 1);
-    return runtime.row(logits, 0);
+    return runtime.pass({
+      program: runtime.program("head"), rows: 1,
+      enter: () => {
+        live();
+        this.occupy([timeline]);
+        runtime.row(hidden, 0).set(runtime.floats(this.#addressOf(timeline) + lastHidden.offset, this.config.network.dim));
+      },
+      leave: () => runtime.row(logits, 0).slice(),
+    });
   }
 
   /** One copy out, behind a header: of the state, what is used. */
@@ -163,7 +232,7 @@ export class Language {
     const { position, checksum, stateBytes } = readSnapshot(bytes, { fingerprint: this.#fingerprint, context: this.context, usedBytes: (tokens) => state.usedBytes(tokens) });
     this.occupy([timeline]);
     const address = this.#addressOf(timeline);
-    this.runtime.bytes(address, stateBytes).set(bytes.subarray(HEADER_BYTES));
+    this.runtime.bytes(address, stateBytes).set(bytes.subarray(HEADER_BYTES, HEADER_BYTES + stateBytes));
     if (kernels.checksum(address, stateBytes) >>> 0 !== checksum) {
       this.forget(timeline);
       throw new RangeError("the snapshot's state is damaged: use the bytes that session.save() returned, whole and unchanged");
@@ -173,10 +242,8 @@ export class Language {
 
   /** Another timeline at the same point. */
   fork(timeline: Timeline): Timeline {
-    const copy: Timeline = { position: timeline.position, slot: undefined, parked: undefined };
-    this.occupy([timeline]);
-    copy.parked = this.#used(timeline).slice();
-    return copy;
+    const state = timeline.slot === undefined ? timeline.parked : this.#used(timeline);
+    return { position: timeline.position, slot: undefined, parked: state?.slice() };
   }
 
   /** Back to nothing read; its slot is free. */
@@ -186,14 +253,13 @@ export class Language {
     timeline.position = 0;
   }
 
-  /** Token ids are whole numbers within the vocabulary. */
-  check(ids: ArrayLike<number>): void {
-    if (typeof ids !== "object" || ids === null || typeof ids.length !== "number") throw new TypeError(`ids is ${describe(ids)}, expected an Int32Array or an array of token ids`);
+  /** Token ids are whole numbers within the vocabulary. A copy of them: the caller's may change while they are read. */
+  async check(ids: ArrayLike<number>): Promise<Int32Array> {
     const { vocab } = this.config.network;
-    for (let i = 0; i < ids.length; i++) {
-      const id = ids[i]!;
-      if (!(Number.isInteger(id) && id >= 0 && id < vocab)) throw new RangeError(`token id ${id} at index ${i} is not in the vocabulary: expected a whole number from 0 to ${vocab - 1}`);
-    }
+    let good = typeof ids === "object" && typeof ids?.length === "number";
+    for (let i = 0; good && i < ids.length; i++) good = Number.isInteger(ids[i]) && ids[i]! >= 0 && ids[i]! < vocab;
+    if (good) return Int32Array.from(ids);
+    throw (await import("../extras.ts")).idsFault(ids, vocab);
   }
 
   /** What a timeline in a slot has used of its state. */
@@ -214,6 +280,8 @@ export class Language {
       if (timeline.slot !== undefined) continue;
       let slot = this.#slots.indexOf(undefined);
       if (slot < 0) {
+        // which may be working in a slot
+        this.runtime.finish();
         const oldest = this.#slots.reduce((a, b, i) => (b!.used < this.#slots[a]!.used ? i : a), 0);
         const { timeline: leaving } = this.#slots[oldest]!;
         leaving.parked = this.#used(leaving).slice();

@@ -1,12 +1,13 @@
 // A loaded model: packed weights and a plan in one memory. Immutable; every forward pass is one call into WebAssembly.
 import type { ModelConfig } from "../config/config.ts";
-import type { Classifier, Evidence, Label, Picture } from "./classifier.ts";
+import type { Classifier, ClassifyOptions, Evidence, EvidenceOptions, Label, Picture } from "./classifier.ts";
 import type { Caps } from "../run/kernels.ts";
 import type { FeatureMap, Features, ImageSize } from "./features.ts";
 import type { Language } from "./language.ts";
 import type { MemoryReport } from "../run/memory.ts";
+import type { Interruptible } from "../config/options.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { Profile } from "../run/profile.ts";
+import type { Profile, ProfileOptions } from "../run/profile.ts";
 import type { Runtime } from "../run/runtime.ts";
 import type { Session } from "./session.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
@@ -42,16 +43,18 @@ export class Model {
    * @returns f32 [classes] or [B, classes]
    * @throws RangeError when the length is not a whole number of images
    */
-  async forward(pixels: Float32Array): Promise<Float32Array> {
-    return this.#images("forward").forward(pixels);
+  async forward(pixels: Float32Array, options?: Interruptible): Promise<Float32Array> {
+    return (this.#images ?? (await this.#refuse("forward"))).forward(pixels, options);
   }
 
   /**
-   * The most likely labels of a picture, best first.
+   * The most likely labels of a picture, best first; of a list of pictures, a list of them.
    * @param picture  RGB(A) pixels, or an encoded PNG, JPEG or WebP file; its orientation is respected
    */
-  async classify(picture: Picture, options: { topK?: number } = {}): Promise<Label[]> {
-    return this.#images("classify").classify(picture, options);
+  async classify(picture: Picture, options?: ClassifyOptions): Promise<Label[]>;
+  async classify(pictures: readonly Picture[], options?: ClassifyOptions): Promise<Label[][]>;
+  async classify(given: Picture | readonly Picture[], options?: ClassifyOptions): Promise<Label[] | Label[][]> {
+    return (this.#images ?? (await this.#refuse("classify"))).classify(given, options);
   }
 
   /**
@@ -59,18 +62,17 @@ export class Model {
    * @param pixels  f32 [3, height, width], of any size: the right and the bottom are padded with zeros to whole patches
    * @param size    default: the config's square. Another size than the last call's is laid out anew first, which costs a copy of the weights
    */
-  async features(pixels: Float32Array, size?: ImageSize): Promise<FeatureMap[]> {
-    if (this.#task.kind === "backbone") return this.#task.features(pixels, size);
-    throw new TypeError(`features() is for backbones, this is ${this.#kind}: give a config whose model_type ends in _backbone`);
+  async features(pixels: Float32Array, size?: ImageSize, options?: Interruptible): Promise<FeatureMap[]> {
+    if (this.#task.kind === "backbone") return this.#task.features(pixels, size, options);
+    return this.#refuse("features");
   }
 
   /**
    * Where in a picture a label was seen: what each place adds to its logit, exactly.
-   * @param options  index: the class; default: the most likely one
    * @throws RangeError for a network that reads a class token instead of a mean, or whose last layer is quantised
    */
-  async evidence(picture: Picture, options: { index?: number } = {}): Promise<Evidence> {
-    return this.#images("evidence").evidence(picture, options);
+  async evidence(picture: Picture, options?: EvidenceOptions): Promise<Evidence> {
+    return (this.#images ?? (await this.#refuse("evidence"))).evidence(picture, options);
   }
 
   /**
@@ -78,23 +80,27 @@ export class Model {
    * @returns f32 [rows, columns]
    */
   async activation(mark: string, pixels: Float32Array): Promise<Float32Array> {
-    return this.#images("activation").activation(mark, pixels);
+    return (this.#images ?? (await this.#refuse("activation"))).activation(mark, pixels);
   }
 
   /**
    * A timeline of a language model, from its beginning or from where session.save() left it.
+   * @param snapshot  of a Blob: await blob.arrayBuffer()
    * @throws RangeError for a snapshot that is cut off, damaged, of another model or of a newer version
    */
-  session(snapshot?: Uint8Array): Session {
+  session(snapshot?: Uint8Array | ArrayBuffer): Session {
     return this.#language("session").session(snapshot);
   }
 
   /**
-   * One token for each of several sessions, in one step that reads the weights once.
+   * One token for each of several sessions, in one step that reads the weights once. Aborted, some sessions may have
+   * read theirs: more of them than the option sessions of load() take several steps.
    * @returns logits f32 [sessions, vocab]
    */
-  async decodeBatch(sessions: readonly Session[], ids: ArrayLike<number>): Promise<Float32Array> {
-    return this.#language("decodeBatch").decodeBatch(sessions, ids);
+  async decodeBatch(
+    sessions: readonly Session[], ids: ArrayLike<number>, options?: Interruptible,
+  ): Promise<Float32Array> {
+    return this.#language("decodeBatch").decodeBatch(sessions, ids, options);
   }
 
   /** Text to token ids and back; undefined when the model came without tokenizer.json. */
@@ -102,13 +108,10 @@ export class Model {
     return this.#language("tokenizer").tokenizer;
   }
 
-  /**
-   * Times every op of a pass on this thread, against the limits of the machine measured in the same run.
-   * @param program  of a language model, "decode" (default, `rows` timelines, default 1) or "prefill" (`rows` tokens, default all it takes)
-   */
-  async profile({ program = "decode", rows, rounds = 30 }: { program?: "prefill" | "decode"; rows?: number; rounds?: number } = {}): Promise<Profile> {
-    const { profileOps, profileProgram } = await import("../extras.ts"), task = this.#task;
-    return task.kind === "language" ? profileProgram(task, program, rows, rounds) : profileOps(this.#runtime, 0, this.plan.ops.length, 1, rounds);
+  /** Times every op of a pass on this thread, against the limits of the machine measured in the same run. */
+  async profile(options?: ProfileOptions): Promise<Profile> {
+    const { profile } = await import("../extras.ts");
+    return profile(this.#task, options);
   }
 
   /**
@@ -144,10 +147,13 @@ export class Model {
     return `${KINDS[this.#task.kind]} (${this.config.architecture})`;
   }
 
-  #images(method: string): Classifier {
-    const task = this.#task;
-    if (task.kind === "images") return task;
-    throw new TypeError(`${method}() is for image models, this is ${this.#kind}: use ${task.kind === "backbone" ? "features" : "session"}()`);
+  get #images(): Classifier | undefined {
+    return this.#task.kind === "images" ? this.#task : undefined;
+  }
+
+  /** The error for a method of another kind of pictures' models. */
+  async #refuse(method: string): Promise<never> {
+    throw (await import("../extras.ts")).kindFault(method, this.#kind, this.#task.kind === "backbone");
   }
 
   #language(method: string): Language {

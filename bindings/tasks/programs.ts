@@ -1,4 +1,5 @@
-// What a language model's recording gives to its sessions: three programs, and the tensors by which they are fed and read.
+// What a language model's recording gives to its sessions: three programs, and the tensors by which they are fed and
+// read.
 import type { Timelines } from "../plan/ops/language.ts";
 import type { StatePart } from "../plan/state.ts";
 import type { Tensor } from "../plan/plan.ts";

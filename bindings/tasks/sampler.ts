@@ -8,76 +8,66 @@ export interface Sampling {
   topK?: number | undefined;
   /** Only the most likely tokens that together reach this probability, in (0, 1]. 1 (default): all. */
   topP?: number | undefined;
+  /** Only tokens at least this fraction as likely as the most likely one, in [0, 1]. 0 (default): all. */
+  minP?: number | undefined;
+  /** Added to the logits of these ids; -Infinity rules a token out. */
+  logitBias?: ReadonlyMap<number, number> | Readonly<Record<number, number>> | undefined;
   /** Divides the logit of a token seen before if positive, multiplies it if negative. 1 (default): none. */
   repetitionPenalty?: number | undefined;
-  /** An integer that decides every draw. Default: a random one, to be read from `Sampler.seed`. */
+  /** An integer that decides every draw. Default: a random one. */
   seed?: number | undefined;
 }
 
-export type CheckedSampling = { [key in keyof Sampling]-?: number };
+export type CheckedSampling = { [key in Exclude<keyof Sampling, "logitBias">]-?: number } & {
+  logitBias: ReadonlyMap<number, number>;
+};
 
-/** Where a sampler is: what a copy of it needs beside the options. Plain data, fit for JSON. */
-export interface SamplerState {
-  /** The generator's four 32-bit words. */
-  readonly generator: readonly number[];
-  /** Ids accepted so far, each once. */
-  readonly seen: readonly number[];
-}
+/** What decides every draw, where nobody says. */
+export const randomSeed = (): number => Math.floor(Math.random() * 2 ** 32);
 
-/** The options with defaults filled in. TypeError for what is no number, RangeError for a number out of range; other keys are left alone. */
-export function checkSampling(options: Sampling = {}): CheckedSampling {
-  if (typeof options !== "object" || options === null) throw new TypeError(`sampling options are ${options === null ? "null" : typeof options}, expected an object`);
-  const { temperature = 0.8, topK = 0, topP = 1, repetitionPenalty = 1, seed = Math.floor(Math.random() * 2 ** 32) } = options;
-  const check = (name: string, value: number, good: boolean, expected: string): void => {
-    if (typeof value !== "number") throw new TypeError(`${name} is ${value === null ? "null" : typeof value}, expected ${expected}`);
-    if (!good) throw new RangeError(`${name} is ${value}, expected ${expected}`);
-  };
-  check("temperature", temperature, temperature >= 0 && temperature < Infinity, "a number from 0 (always the most likely token)");
-  check("topK", topK, Number.isSafeInteger(topK) && topK >= 0, "an integer from 0 (all tokens)");
-  check("topP", topP, topP > 0 && topP <= 1, "a number above 0, up to 1 (all tokens)");
-  check("repetitionPenalty", repetitionPenalty, repetitionPenalty > 0 && repetitionPenalty < Infinity, "a number above 0; 1 is no penalty");
-  check("seed", seed, Number.isSafeInteger(seed), "an integer that a number holds exactly");
-  return { temperature, topK, topP, repetitionPenalty, seed };
+/**
+ * The options with defaults filled in; undefined where one is none, of which samplingFault() tells more. Other keys are
+ * left alone.
+ */
+export function samplingOf(options: Sampling): CheckedSampling | undefined {
+  const { temperature = 0.8, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, seed = randomSeed(), logitBias = {} } = options;
+  if (typeof logitBias !== "object" || logitBias === null) return undefined;
+  const biases = new Map(
+    logitBias instanceof Map ? logitBias : Object.entries(logitBias).map(([id, bias]) => [Number(id), bias]),
+  );
+  const good = [temperature, topK, topP, minP, repetitionPenalty, seed, ...biases.values()]
+    .every((value) => typeof value === "number" && value < Infinity)
+    && temperature >= 0 && Number.isSafeInteger(topK) && topK >= 0 && topP > 0 && topP <= 1 && minP >= 0 && minP <= 1
+    && repetitionPenalty > 0 && Number.isSafeInteger(seed);
+  return good ? { temperature, topK, topP, minP, repetitionPenalty, seed, logitBias: biases } : undefined;
 }
 
 /**
- * Draws tokens: repetition penalty, temperature, top-k, softmax, top-p, draw, in this order. Of equally likely tokens the lower id comes first.
+ * Draws tokens: biases, repetition penalty, temperature, top-k, softmax, top-p, min-p, draw, in this order. Of equally
+ * likely tokens the lower id comes first.
  * `sample` does not remember what it drew: tell `accept` every id of the prompt and of the answer, if there is a repetition penalty.
  */
 export class Sampler {
   readonly options: Readonly<CheckedSampling>;
   readonly #generator: Generator;
-  readonly #seen: Set<number>;
+  readonly #seen = new Set<number>();
   // the same ids, to walk without an iterator
-  readonly #seenIds: number[];
+  readonly #seenIds: number[] = [];
   // reused by every call: scores, then weights [vocab]; a heap [vocab]; ids that are still in [vocab]
   #scores = new Float64Array(0);
   #heap = new Float64Array(0);
   #ids = new Int32Array(0);
 
-  /** @param state  of another sampler with the same options, to go on where it was */
-  constructor(sampling: Sampling = {}, state?: SamplerState) {
-    this.options = checkSampling(sampling);
-    this.#generator = new Generator(this.options.seed, state?.generator);
-    this.#seen = new Set();
-    this.#seenIds = [];
-    for (const id of state?.seen ?? []) this.accept(id);
-  }
-
-  get seed(): number {
-    return this.options.seed;
+  constructor(options: CheckedSampling) {
+    this.options = options;
+    this.#generator = new Generator(options.seed);
   }
 
   /** This token is in the text now: the repetition penalty applies to it from here on. */
   accept(id: number): void {
-    if (!Number.isSafeInteger(id) || id < 0) throw new RangeError(`the accepted id is ${String(id)}, expected an integer from 0`);
     if (this.#seen.has(id)) return;
     this.#seen.add(id);
     this.#seenIds.push(id);
-  }
-
-  state(): SamplerState {
-    return { generator: this.#generator.words(), seen: [...this.#seenIds] };
   }
 
   /**
@@ -85,7 +75,7 @@ export class Sampler {
    * RangeError for NaN and when every logit is -Infinity. Greedy sampling draws no random number, any other exactly one.
    */
   sample(logits: Float32Array): number {
-    const { temperature, topK, topP } = this.options;
+    const { temperature, topK, topP, minP } = this.options;
     const best = this.#penalise(logits);
     if (temperature === 0) return best;
     const scores = this.#scores, max = scores[best]!;
@@ -93,13 +83,13 @@ export class Sampler {
     const total = this.#weigh(count, max, temperature);
     let kept = total;
     if (topP < 1) [count, kept] = this.#keepTopP(count, total, topP);
+    if (minP > 0) [count, kept] = this.#keepMinP(count, minP);
     return this.#draw(count, kept);
   }
 
   /** Logits → scores; the id of the highest. */
   #penalise(logits: Float32Array): number {
-    if (!(logits instanceof Float32Array)) throw new TypeError(`logits are ${logits === null ? "null" : typeof logits}, expected a Float32Array`);
-    const n = logits.length, { repetitionPenalty } = this.options;
+    const n = logits.length, { repetitionPenalty, logitBias } = this.options;
     if (this.#scores.length < n) {
       this.#scores = new Float64Array(n);
       this.#heap = new Float64Array(n);
@@ -107,6 +97,7 @@ export class Sampler {
     }
     const scores = this.#scores, seen = this.#seenIds;
     scores.set(logits);
+    for (const [id, bias] of logitBias) if (id < n) scores[id]! += bias;
     if (repetitionPenalty !== 1) {
       for (let i = 0; i < seen.length; i++) {
         const id = seen[i]!;
@@ -203,6 +194,20 @@ export class Sampler {
     return [kept, sum];
   }
 
+  /** Keeps weights from `least` on: the highest is 1. How many, and their sum. */
+  #keepMinP(count: number, least: number): [number, number] {
+    const weights = this.#scores, ids = this.#ids;
+    let kept = 0, sum = 0;
+    for (let i = 0; i < count; i++) {
+      const weight = weights[i]!;
+      if (weight < least) continue;
+      weights[kept] = weight;
+      ids[kept++] = ids[i]!;
+      sum += weight;
+    }
+    return [kept, sum];
+  }
+
   #draw(count: number, total: number): number {
     const weights = this.#scores, ids = this.#ids, at = this.#generator.next() * total;
     let sum = 0, last = 0;
@@ -223,12 +228,10 @@ class Generator {
   #c: number;
   #counter = 1;
 
-  constructor(seed: number, words?: readonly number[]) {
+  constructor(seed: number) {
     this.#b = seed | 0;
     this.#c = Math.floor(seed / 2 ** 32) | 0;
-    if (!words) for (let i = 0; i < 12; i++) this.#word();
-    else if (words.length === 4 && words.every((word) => Number.isInteger(word))) [this.#a, this.#b, this.#c, this.#counter] = words.map((word) => word | 0) as [number, number, number, number];
-    else throw new RangeError(`a sampler's state has the generator [${words}], expected four integers: pass what state() returned`);
+    for (let i = 0; i < 12; i++) this.#word();
   }
 
   #word(): number {
@@ -244,10 +247,6 @@ class Generator {
   next(): number {
     const high = this.#word() >>> 5, low = this.#word() >>> 6;
     return (high * 2 ** 26 + low) / 2 ** 53;
-  }
-
-  words(): number[] {
-    return [this.#a, this.#b, this.#c, this.#counter];
   }
 }
 

@@ -1,47 +1,43 @@
-// Token ids, as a model makes them, to pieces of text that can be shown at once: whole characters only, and nothing of a stop string.
+// Token ids, as a model makes them, to pieces of text that can be shown at once: whole characters only, and nothing of
+// a stop string.
+import type { StopFinder } from "./stop-finder.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 
-// How a token reads depends on those before it: the first loses its space, and a character may be spread over several. A few tokens of
-// context settle both, so a window of the last ids is decoded, and what it has gained since the last time is new.
-// An unfinished character has at most three bytes, so three tokens that are text put a UTF-8 decoder into the same state as all of them do.
+// How a token reads depends on those before it: the first loses its space, and a character may be spread over several.
+// A few tokens of context settle both, so a window of the last ids is decoded, and what it has gained since the last
+// time is new. An unfinished character has at most three bytes, so three tokens that are text put a UTF-8 decoder into
+// the same state as all of them do.
 const CONTEXT = 4;
-// the same while the text ends in bytes that are no character: the held U+FFFD must lie inside, three of at most three bytes each
+// the same while the text ends in bytes that are no character: the held U+FFFD must lie inside, three of at most three
+// bytes each
 const UNSETTLED_CONTEXT = 16;
 // a decoder shows an unfinished character as one U+FFFD, or as one for each of its bytes
 const UNFINISHED = /\ufffd{1,3}$/;
 
 /**
- * Ids in, pieces of text out. Without a stop string, the pieces and `end()` together are exactly `tokenizer.decode(all ids)`, for decoders
- * that only look at neighbouring tokens (byte-level BPE, SentencePiece, WordPiece). A piece may be empty: its text comes later.
- * Each push decodes a few tokens, however long the stream is. Bytes that are no UTF-8 come as U+FFFD, held back by one to three tokens.
+ * Ids in, pieces of text out. Without a stop string, the pieces and `end()` together are exactly `tokenizer.decode(all
+ * ids)`, for decoders that only look at neighbouring tokens (byte-level BPE, SentencePiece, WordPiece). A piece may be
+ * empty: its text comes later. Each push decodes a few tokens, however long the stream is. Bytes that are no UTF-8 come
+ * as U+FFFD, held back by one to three tokens.
  */
 export class TextStream {
   readonly #tokenizer: Tokenizer;
-  readonly #stops: StopFinder;
+  readonly #stops: StopFinder | undefined;
   /** The last ids, no special ones, and their text. */
   #window: number[] = [];
   #windowText = "";
   /** How much of the window's text was passed on. */
   #passed = 0;
-  #text = "";
   #ended = false;
 
-  /**
-   * @param stop  strings that end the text: it is cut before the one that is complete first, and before the longest of several complete at once
-   */
-  constructor(tokenizer: Tokenizer, { stop = [] }: { stop?: readonly string[] | undefined } = {}) {
+  constructor(tokenizer: Tokenizer, stops?: StopFinder) {
     this.#tokenizer = tokenizer;
-    this.#stops = new StopFinder(stop);
+    this.#stops = stops;
   }
 
   /** Whether a stop string was met. */
   get stopped(): boolean {
-    return this.#stops.found;
-  }
-
-  /** All pieces so far. */
-  get text(): string {
-    return this.#text;
+    return this.#stops?.found ?? false;
   }
 
   /** The text that this token settles; "" once stopped. RangeError, and no change, for an id that no token has. */
@@ -55,20 +51,19 @@ export class TextStream {
     const settled = text.length - (UNFINISHED.exec(text)?.[0].length ?? 0), from = this.#passed;
     this.#passed = Math.max(from, settled);
     this.#shorten();
-    return this.#give(this.#stops.feed(text.slice(from, settled)));
+    return this.#feed(text.slice(from, settled));
   }
 
   /** What was held back; "" after a stop string, and the second time. No push may follow. */
   end(): string {
     if (this.#ended || this.stopped) return "";
     this.#ended = true;
-    const shown = this.#stops.feed(this.#windowText.slice(this.#passed));
-    return this.#give(shown + this.#stops.end());
+    const shown = this.#feed(this.#windowText.slice(this.#passed));
+    return shown + (this.#stops?.end() ?? "");
   }
 
-  #give(piece: string): string {
-    this.#text += piece;
-    return piece;
+  #feed(text: string): string {
+    return this.#stops ? this.#stops.feed(text) : text;
   }
 
   /** Special tokens are not part of the text, and neither of the context. */
@@ -87,68 +82,4 @@ export class TextStream {
     this.#windowText = text;
     this.#passed = text.length - held.length;
   }
-}
-
-/** Finds strings in text that comes in pieces, and holds back what may be the beginning of one. Knuth, Morris and Pratt, once for each. */
-class StopFinder {
-  found = false;
-  readonly #stops: readonly string[];
-  /** For each length of a stop string's beginning: the longest shorter one that it ends with. */
-  readonly #shorter: readonly Int32Array[];
-  /** How much of each stop string the text ends with. */
-  readonly #matched: Int32Array;
-  #held = "";
-
-  constructor(stops: readonly string[]) {
-    if (!Array.isArray(stops)) throw new TypeError(`stop is ${typeof stops}, expected a list of strings: write [${JSON.stringify(stops) ?? ""}]`);
-    stops.forEach((stop: unknown, i) => {
-      if (typeof stop !== "string") throw new TypeError(`stop[${i}] is ${stop === null ? "null" : typeof stop}, expected a string`);
-      if (stop === "") throw new RangeError(`stop[${i}] is empty, expected at least one character: leave it out`);
-    });
-    this.#stops = [...stops];
-    this.#shorter = this.#stops.map(shorterMatches);
-    this.#matched = new Int32Array(stops.length);
-  }
-
-  /** The text that can be shown now, cut before a stop string. */
-  feed(text: string): string {
-    if (this.#stops.length === 0) return text;
-    const all = this.#held + text;
-    for (let i = this.#held.length; i < all.length; i++) {
-      let complete = 0;
-      this.#stops.forEach((stop, s) => {
-        const shorter = this.#shorter[s]!;
-        let matched = this.#matched[s]!;
-        while (matched > 0 && stop[matched] !== all[i]) matched = shorter[matched]!;
-        if (stop[matched] === all[i]) matched++;
-        this.#matched[s] = matched;
-        if (matched === stop.length) complete = Math.max(complete, matched);
-      });
-      if (complete > 0) {
-        this.found = true;
-        this.#held = "";
-        return all.slice(0, i + 1 - complete);
-      }
-    }
-    const shown = all.length - Math.max(...this.#matched);
-    this.#held = all.slice(shown);
-    return all.slice(0, shown);
-  }
-
-  /** What was held back: no stop string after all. */
-  end(): string {
-    const held = this.#held;
-    this.#held = "";
-    return held;
-  }
-}
-
-function shorterMatches(stop: string): Int32Array {
-  const shorter = new Int32Array(stop.length + 1);
-  for (let i = 1, matched = 0; i < stop.length; i++) {
-    while (matched > 0 && stop[matched] !== stop[i]) matched = shorter[matched]!;
-    if (stop[matched] === stop[i]) matched++;
-    shorter[i + 1] = matched;
-  }
-  return shorter;
 }

@@ -4,9 +4,14 @@
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { quote } from "../checkpoint/names.ts";
 import { FILE, kindOf } from "./json.ts";
+import { mayCutAtSpaces, piecesOf } from "./pieces.ts";
 import { tokenizerJsonOf } from "./sentencepiece.ts";
 import type { TokenizerJson } from "./tokenizer-json.ts";
 import { asObject, readTokenizerJson } from "./tokenizer-json.ts";
+
+interface TextOptions {
+  readonly special?: boolean;
+}
 
 export interface Tokenizer {
   /**
@@ -14,12 +19,17 @@ export interface Tokenizer {
    * and becomes U+FFFD. `special: false` leaves out what the file puts around every text, such as a token that begins it.
    * TypeError when `text` is no string; RangeError when the vocabulary has no token for a part of it, nor one for the unknown.
    */
-  encode(text: string, options?: { special?: boolean }): Int32Array;
+  encode(text: string, options?: TextOptions): Int32Array;
+  /**
+   * encode() of a long text in pieces, with `turn` awaited between them, so that others have theirs: the same ids.
+   * Where the file does not say that texts may be cut, as SentencePiece's do not, it is one piece.
+   */
+  encodeInTurns(text: string, options?: TextOptions, turn?: () => unknown): Promise<Int32Array>;
   /**
    * Ids → text, exactly: no clean-up of spaces, whatever tokenizer_config.json says. Bytes that are no UTF-8 become U+FFFD.
    * Special tokens are left out, unless `special` is true. RangeError for an id that no token has.
    */
-  decode(ids: ArrayLike<number>, options?: { special?: boolean }): string;
+  decode(ids: ArrayLike<number>, options?: TextOptions): string;
   /** One more than the highest id; a model's logits may be longer, padded. */
   readonly vocabSize: number;
   /** The id of a token as tokenizer.json spells it: "<|endoftext|>", or "Ġhello" for " hello" where tokens are bytes. */
@@ -97,8 +107,9 @@ function made(file: TokenizerJson, config: unknown, patternOf?: PatternMaker): T
     }
   }
 
-  function encode(text: string, options: { special?: boolean } = {}): Int32Array {
+  function encode(text: string, options: TextOptions = {}): Int32Array {
     if (typeof text !== "string") throw new TypeError(`the text to encode is ${kindOf(text)}, expected a string`);
+    checkOptions("encode", options);
     const { ids, tokens } = encoded(text.replace(/\p{Surrogate}/gu, "\ufffd"), options.special ?? true);
     return Int32Array.from(ids, (id, i) => {
       if (typeof id === "number") return id;
@@ -106,10 +117,11 @@ function made(file: TokenizerJson, config: unknown, patternOf?: PatternMaker): T
     });
   }
 
-  function decode(ids: ArrayLike<number>, options: { special?: boolean } = {}): string {
+  function decode(ids: ArrayLike<number>, options: TextOptions = {}): string {
     if (typeof ids !== "object" || ids === null || !Number.isInteger(ids.length)) {
       throw new TypeError(`the ids to decode are ${kindOf(ids)}, expected an Int32Array or a list of numbers`);
     }
+    checkOptions("decode", options);
     const shown: number[] = [];
     for (let i = 0; i < ids.length; i++) {
       const id = ids[i]!;
@@ -122,9 +134,31 @@ function made(file: TokenizerJson, config: unknown, patternOf?: PatternMaker): T
     return shown.length === 0 ? "" : library.decode(shown, { skip_special_tokens: false, clean_up_tokenization_spaces: false });
   }
 
+  const divisible = mayCutAtSpaces(file.json, settings);
+  async function encodeInTurns(text: string, options?: TextOptions, turn?: () => unknown): Promise<Int32Array> {
+    if (typeof text !== "string" || !divisible) return encode(text, options);
+    const parts: Int32Array[] = [];
+    for (const piece of piecesOf(text)) {
+      if (parts.length > 0) await turn?.();
+      parts.push(encode(piece, options));
+    }
+    const ids = new Int32Array(parts.reduce((sum, { length }) => sum + length, 0));
+    parts.reduce((at, part) => (ids.set(part, at), at + part.length), 0);
+    return ids;
+  }
+
   // what the file puts around every text must exist
   encode("");
-  return { encode, decode, vocabSize, idOf: (token) => library.token_to_id(token) };
+  return { encode, encodeInTurns, decode, vocabSize, idOf: (token) => library.token_to_id(token) };
+}
+
+/** `special` is all there is; other libraries have more. */
+function checkOptions(call: string, options: object): void {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(`the options of ${call}() are ${kindOf(options)}, expected an object`);
+  }
+  const stray = Object.entries(options).find(([name, value]) => name !== "special" && value !== undefined);
+  if (stray) throw new TypeError(`${call}() has no option ${quote(stray[0])}: it has special`);
 }
 
 function construct({ json, strange }: TokenizerJson, settings: object, patternOf?: PatternMaker): Library {

@@ -1,5 +1,6 @@
-// tokenizer.model, the file of SentencePiece, as the tokenizer.json that says the same. Of its models, byte-pair ones with text as it is,
-// which LLaMA's is: a piece is made by merging its halves, better scores first. Anyone may have written the file.
+// tokenizer.model, the file of SentencePiece, as the tokenizer.json that says the same. Of its models, byte-pair ones
+// with text as it is, which LLaMA's is: a piece is made by merging its halves, better scores first. Anyone may have
+// written the file.
 import { quote } from "../checkpoint/names.ts";
 
 const FILE = "tokenizer.model";
@@ -29,7 +30,8 @@ interface Model {
   rules: number;
 }
 
-const damaged = (what: string): RangeError => new RangeError(`${FILE} ${what}: it is no SentencePiece model, or damaged; download it again`);
+const damaged = (what: string): RangeError =>
+  new RangeError(`${FILE} ${what}: it is no SentencePiece model, or damaged; download it again`);
 
 /** The fields of one message: a varint or four bytes as a number, nested messages and strings as bytes. */
 function* fieldsOf(bytes: Uint8Array): Generator<{ readonly field: number; readonly value: number | Uint8Array }> {
@@ -73,18 +75,27 @@ function readPiece(bytes: Uint8Array, id: number): Piece {
     } else if (field === 2 && typeof value === "number") score = value;
     else if (field === 3 && typeof value === "number") kind = value;
   }
-  if (text === "" || text.length > MAX_PIECE) throw damaged(`has a piece, ${id}, of ${text.length} characters, expected 1 to ${MAX_PIECE}`);
+  if (text === "" || text.length > MAX_PIECE)
+    throw damaged(`has a piece, ${id}, of ${text.length} characters, expected 1 to ${MAX_PIECE}`);
   if (!Number.isFinite(score)) throw damaged(`has a piece, ${quote(text)}, of score ${score}`);
   if (![NORMAL, UNKNOWN, CONTROL, BYTE].includes(kind)) {
-    throw new TypeError(`${FILE} has a piece, ${quote(text)}, of kind ${KINDS[kind] ?? kind}, which is not supported: ${REMEDY}`);
+    throw new TypeError(
+      `${FILE} has a piece, ${quote(text)}, of kind ${KINDS[kind] ?? kind}, which is not supported: ${REMEDY}`,
+    );
   }
   return { text, score, kind };
 }
 
-const numbersOf = (bytes: Uint8Array): Map<number, number> => new Map([...fieldsOf(bytes)].flatMap(({ field, value }) => (typeof value === "number" ? [[field, value] as const] : [])));
+const numbersOf = (bytes: Uint8Array): Map<number, number> =>
+  new Map(
+    [...fieldsOf(bytes)].flatMap(({ field, value }) => (typeof value === "number" ? [[field, value] as const] : [])),
+  );
 
 function readModel(bytes: Uint8Array): Model {
-  if (bytes.length > MAX_BYTES) throw new RangeError(`${FILE} has ${bytes.length} bytes, expected at most ${MAX_BYTES}: it is no SentencePiece model`);
+  if (bytes.length > MAX_BYTES)
+    throw new RangeError(
+      `${FILE} has ${bytes.length} bytes, expected at most ${MAX_BYTES}: it is no SentencePiece model`,
+    );
   let model: Model = { pieces: [], trainer: new Map(), normaliser: new Map(), rules: 0 };
   for (const { field, value } of fieldsOf(bytes)) {
     if (typeof value === "number") continue;
@@ -94,7 +105,8 @@ function readModel(bytes: Uint8Array): Model {
     } else if (field === 2) model = { ...model, trainer: numbersOf(value) };
     else if (field === 3) {
       model = { ...model, normaliser: numbersOf(value) };
-      for (const part of fieldsOf(value)) if (part.field === 2 && typeof part.value !== "number") model.rules = part.value.length;
+      for (const part of fieldsOf(value))
+        if (part.field === 2 && typeof part.value !== "number") model.rules = part.value.length;
     }
   }
   if (model.pieces.length === 0) throw damaged("has no pieces");
@@ -103,7 +115,9 @@ function readModel(bytes: Uint8Array): Model {
 
 /** Every way to make a piece of two others, the best scores first. */
 function mergesOf(pieces: readonly Piece[], ids: ReadonlyMap<string, number>): [string, string][] {
-  const merged = pieces.map((piece, id) => ({ ...piece, id })).filter(({ kind, text }) => kind === NORMAL && text.length > 1);
+  const merged = pieces
+    .map((piece, id) => ({ ...piece, id }))
+    .filter(({ kind, text }) => kind === NORMAL && text.length > 1);
   merged.sort((a, b) => b.score - a.score || a.id - b.id);
   const isPart = (text: string): boolean => pieces[ids.get(text) ?? -1]?.kind === NORMAL;
   const merges: [string, string][] = [];
@@ -117,8 +131,8 @@ function mergesOf(pieces: readonly Piece[], ids: ReadonlyMap<string, number>): [
 }
 
 /**
- * The object that tokenizer.json would hold. As LLaMA's own does, it puts the beginning token, where there is one, before a text.
- * RangeError for a damaged file, TypeError for a kind of model that is not supported.
+ * The object that tokenizer.json would hold. As LLaMA's own does, it puts the beginning token, where there is one,
+ * before a text. RangeError for a damaged file, TypeError for a kind of model that is not supported.
  */
 export function tokenizerJsonOf(bytes: Uint8Array): object {
   const { pieces, trainer, normaliser, rules } = readModel(bytes);
@@ -134,15 +148,21 @@ export function tokenizerJsonOf(bytes: Uint8Array): object {
     ids.set(text, id);
   });
   const byteName = (byte: number): string => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;
-  const byteCount = pieces.filter(({ kind }) => kind === BYTE).length, bytesFound = Array.from({ length: 256 }, (_, byte) => byteName(byte)).filter((name) => pieces[ids.get(name) ?? -1]?.kind === BYTE).length;
-  if (byteCount > 0 && (byteCount !== 256 || bytesFound !== 256)) throw damaged(`has ${byteCount} pieces of kind byte, ${bytesFound} of them <0x00> to <0xFF>, expected all 256`);
+  const byteCount = pieces.filter(({ kind }) => kind === BYTE).length;
+  const bytesFound = Array.from({ length: 256 }, (_, byte) => byteName(byte)).filter(
+    (name) => pieces[ids.get(name) ?? -1]?.kind === BYTE,
+  ).length;
+  if (byteCount > 0 && (byteCount !== 256 || bytesFound !== 256))
+    throw damaged(`has ${byteCount} pieces of kind byte, ${bytesFound} of them <0x00> to <0xFF>, expected all 256`);
   const unknown = pieces.find(({ kind }) => kind === UNKNOWN)?.text ?? null;
   // ids of −1 are varints beyond every index
   const bos = pieces[trainer.get(41) ?? 1], begins = bos?.kind === CONTROL;
   const prefix = normaliser.get(3) !== 0, collapse = normaliser.get(4) !== 0;
   const replace = (pattern: object, content: string): object => ({ type: "Replace", pattern, content });
   return {
-    added_tokens: pieces.flatMap(({ text, kind }, id) => (kind === CONTROL || kind === UNKNOWN ? [{ id, content: text, special: true, normalized: false }] : [])),
+    added_tokens: pieces.flatMap(({ text, kind }, id) =>
+      kind === CONTROL || kind === UNKNOWN ? [{ id, content: text, special: true, normalized: false }] : [],
+    ),
     normalizer: {
       type: "Sequence",
       normalizers: [
@@ -153,10 +173,20 @@ export function tokenizerJsonOf(bytes: Uint8Array): object {
       ],
     },
     pre_tokenizer: null,
-    post_processor: begins ? { type: "TemplateProcessing", single: [{ SpecialToken: { id: bos.text, type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }], pair: [], special_tokens: {} } : null,
+    post_processor: begins
+      ? {
+          type: "TemplateProcessing",
+          single: [{ SpecialToken: { id: bos.text, type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }],
+          pair: [],
+          special_tokens: {},
+        }
+      : null,
     decoder: {
       type: "Sequence",
-      decoders: [replace({ String: SPACE }, " "), { type: "ByteFallback" }, { type: "Fuse" }, ...(prefix ? [{ type: "Strip", content: " ", start: 1, stop: 0 }] : [])],
+      decoders: [
+        replace({ String: SPACE }, " "), { type: "ByteFallback" }, { type: "Fuse" },
+        ...(prefix ? [{ type: "Strip", content: " ", start: 1, stop: 0 }] : []),
+      ],
     },
     model: {
       type: "BPE", unk_token: unknown, byte_fallback: byteCount > 0, fuse_unk: true,

@@ -18,14 +18,21 @@ export interface TokenizerJson {
 // four times the largest vocabulary published: a list is as long as its highest id
 const MAX_VOCAB = 1 << 22;
 
-/** The file's text or parsed object, checked. TypeError for a wrong kind or a missing part, RangeError for an id that cannot be. */
+/**
+ * The file's text or parsed object, checked. TypeError for a wrong kind or a missing part, RangeError for an id that
+ * cannot be.
+ */
 export function readTokenizerJson(source: unknown): TokenizerJson {
   const root = asObject(FILE, source);
   if (root["model"] === undefined) {
-    throw new TypeError(`${FILE} has no "model", expected the file that the tokenizers library saves: the sentencepiece file and config.json are others`);
+    throw new TypeError(
+      `${FILE} has no "model", expected the file that the tokenizers library saves: the sentencepiece file and `
+        + "config.json are others",
+    );
   }
   const model = object("model", root["model"]), vocab = model["vocab"];
-  if (vocab === undefined || vocab === null) throw new TypeError(`${FILE}: "model" has no "vocab": download the file again`);
+  if (vocab === undefined || vocab === null)
+    throw new TypeError(`${FILE}: "model" has no "vocab": download the file again`);
   const found: Findings = { parts: 0, growth: 1, strange: new Map() };
   const type = model["type"] ?? (Array.isArray(vocab) ? "Unigram" : model["merges"] ? "BPE" : undefined);
   const checked = readPart("model", { ...model, type }, found);
@@ -65,7 +72,9 @@ export function asObject(file: string, source: unknown): Json {
     }
   }
   if (isObject(value) && !ArrayBuffer.isView(value) && !(value instanceof ArrayBuffer)) return value;
-  throw new TypeError(`${file} is ${kindOf(value)}, expected an object or its JSON text: decode bytes with TextDecoder`);
+  throw new TypeError(
+    `${file} is ${kindOf(value)}, expected an object or its JSON text: decode bytes with TextDecoder`,
+  );
 }
 
 /** Unigram: ids are places in the list. Returns the highest. */
@@ -76,9 +85,13 @@ function checkPieces(vocab: unknown, unknownId: unknown): number {
     if (!good) throw wrong(`model.vocab[${i}]`, "[token, score]", piece);
   });
   if (vocab.length === 0) throw new RangeError(`${FILE}: "model.vocab" is empty, expected tokens: download it again`);
-  if (vocab.length > MAX_VOCAB) throw new RangeError(`${FILE} has ${vocab.length} tokens, expected at most ${MAX_VOCAB}`);
+  if (vocab.length > MAX_VOCAB)
+    throw new RangeError(`${FILE} has ${vocab.length} tokens, expected at most ${MAX_VOCAB}`);
   if (unknownId !== undefined && unknownId !== null && checkId(`"model.unk_id"`, unknownId) >= vocab.length) {
-    throw new RangeError(`${FILE}: "model.unk_id" is ${unknownId}, expected below ${vocab.length}, the number of tokens: download it again`);
+    throw new RangeError(
+      `${FILE}: "model.unk_id" is ${unknownId}, expected below ${vocab.length}, the number of tokens: download `
+        + "it again",
+    );
   }
   return vocab.length - 1;
 }
@@ -95,15 +108,21 @@ function checkMerges(model: Json, vocab: Json): void {
       throw wrong(`model.merges[${i}]`, pairs ? "a pair of tokens" : `"token token"`, merge);
     }
     if (!Object.hasOwn(vocab, parts[0] + parts[1])) {
-      throw new RangeError(`${FILE}: "model.merges[${i}]" makes ${quote(parts[0] + parts[1])}, which is not in the vocabulary: download it again`);
+      throw new RangeError(
+        `${FILE}: "model.merges[${i}]" makes ${quote(parts[0] + parts[1])}, which is not in the vocabulary: `
+          + "download it again",
+      );
     }
   });
 }
 
 function checkId(what: string, id: unknown): number {
-  if (typeof id !== "number") throw new TypeError(`${FILE}: ${what} is ${kindOf(id)}, expected a number: download it again`);
+  if (typeof id !== "number")
+    throw new TypeError(`${FILE}: ${what} is ${kindOf(id)}, expected a number: download it again`);
   if (!Number.isInteger(id) || id < 0 || id >= MAX_VOCAB) {
-    throw new RangeError(`${FILE}: ${what} is ${id}, expected an integer from 0 to ${MAX_VOCAB - 1}: download it again`);
+    throw new RangeError(
+      `${FILE}: ${what} is ${id}, expected an integer from 0 to ${MAX_VOCAB - 1}: download it again`,
+    );
   }
   return id;
 }

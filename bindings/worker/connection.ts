@@ -81,7 +81,9 @@ export class Connection {
     if (!pending) return;
     if ("progress" in reply || "download" in reply) {
       try {
-        return "progress" in reply ? pending.options.onProgress?.(reply.progress) : pending.options.onDownload?.(reply.download);
+        return "progress" in reply
+          ? pending.options.onProgress?.(reply.progress)
+          : pending.options.onDownload?.(reply.download);
       } catch (error) {
         // as in load() itself: what these throw ends it
         this.#settle(reply.id);

@@ -2,29 +2,35 @@
 // asynchronous here, also memory(), session(), save(), fork() and reset(); otherwise it is the API of slab-wasm.
 import { platform } from "#platform";
 import { spawnModel } from "#spawn";
-import type { ModelConfig } from "../config/config.ts";
 import { streamSource } from "../checkpoint/source.ts";
-import type { Evidence, Label, Picture } from "../tasks/classifier.ts";
+import type { ModelConfig } from "../config/config.ts";
+import type { ClassifyOptions, Evidence, EvidenceOptions, Label, Picture } from "../tasks/classifier.ts";
 import type { FeatureMap, ImageSize } from "../tasks/features.ts";
+import type { Generated, GeneratedToken, Generation, GenerationProgress } from "../tasks/generation.ts";
+import { generation, newProgress } from "../tasks/generation.ts";
 import type { Caps } from "../run/kernels.ts";
 import type { LoadOptions } from "../load/load.ts";
 import type { MemoryReport } from "../run/memory.ts";
 import type { Model } from "../tasks/model.ts";
+import type { Interruptible } from "../config/options.ts";
+import { checkOptions, GENERATE, LOAD } from "../config/options.ts";
 import type { ModelParts } from "../load/parts.ts";
-import type { Profile } from "../run/profile.ts";
+import type { Profile, ProfileOptions } from "../run/profile.ts";
 import { describe } from "../describe.ts";
-import type { Generated, GeneratedToken, GenerateOptions } from "../tasks/session.ts";
+import type { GenerateOptions } from "../tasks/session.ts";
+import { DISPOSED, FOREIGN } from "../tasks/session.ts";
 import { Connection } from "./connection.ts";
-import type { Loaded } from "./protocol.ts";
+import type { Loaded, Step } from "./protocol.ts";
 
 export type { Download, Evidence, FeatureMap, Image, ImageSize, Label, LoadOptions, ModelConfig, ModelParts, Picture, Progress, WasmSource } from "../index.ts";
-export type { Caps, Generated, GeneratedToken, GenerateOptions, MemoryReport, Profile };
+export type { Caps, Generated, GeneratedToken, Generation, GenerateOptions, Interruptible, MemoryReport, Profile };
 
 /**
  * As load() of slab-wasm, but for the option fetch: a function cannot go to a worker. Bytes among the parts are copied
  * to the worker; a Blob, a stream or an address is not.
  */
 export async function load(source: string | URL | ModelParts, options: LoadOptions = {}): Promise<WorkerModel> {
+  await checkOptions("load", options, LOAD);
   const { signal, onProgress, onDownload, wasm, fetch, ...rest } = options;
   signal?.throwIfAborted();
   if (fetch !== undefined) {
@@ -88,27 +94,29 @@ export class WorkerModel implements Pick<Model, "forward" | "classify" | "featur
     return this.#connection.call(0, "memory", []);
   }
 
-  forward(pixels: Float32Array): Promise<Float32Array> {
-    return this.#connection.call(0, "forward", [pixels]);
+  forward(pixels: Float32Array, options?: Interruptible): Promise<Float32Array> {
+    return this.#ask("forward", [pixels], options);
   }
 
-  classify(picture: Picture, options: { topK?: number } = {}): Promise<Label[]> {
-    return this.#connection.call(0, "classify", [picture, options]);
+  classify(picture: Picture, options?: ClassifyOptions): Promise<Label[]>;
+  classify(pictures: readonly Picture[], options?: ClassifyOptions): Promise<Label[][]>;
+  classify(given: Picture | readonly Picture[], options?: ClassifyOptions): Promise<Label[] | Label[][]> {
+    return this.#ask("classify", [given], options, "topK signal");
   }
 
-  features(pixels: Float32Array, size?: ImageSize): Promise<FeatureMap[]> {
-    return this.#connection.call(0, "features", [pixels, size]);
+  features(pixels: Float32Array, size?: ImageSize, options?: Interruptible): Promise<FeatureMap[]> {
+    return this.#ask("features", [pixels, size], options);
   }
 
-  evidence(picture: Picture, options: { index?: number } = {}): Promise<Evidence> {
-    return this.#connection.call(0, "evidence", [picture, options]);
+  evidence(picture: Picture, options?: EvidenceOptions): Promise<Evidence> {
+    return this.#ask("evidence", [picture], options, "index signal");
   }
 
   activation(mark: string, pixels: Float32Array): Promise<Float32Array> {
     return this.#connection.call(0, "activation", [mark, pixels]);
   }
 
-  profile(options: { program?: "prefill" | "decode"; rows?: number; rounds?: number } = {}): Promise<Profile> {
+  profile(options?: ProfileOptions): Promise<Profile> {
     return this.#connection.call(0, "profile", [options]);
   }
 
@@ -116,14 +124,17 @@ export class WorkerModel implements Pick<Model, "forward" | "classify" | "featur
     return this.#connection.call(0, "pack", []);
   }
 
-  async session(snapshot?: Uint8Array): Promise<WorkerSession> {
-    const call = this.#connection.start<void>(0, "session", snapshot === undefined ? [] : [snapshot]);
+  async session(snapshot?: Uint8Array | ArrayBuffer | Blob): Promise<WorkerSession> {
+    const bytes = snapshot instanceof Blob ? await snapshot.arrayBuffer() : snapshot;
+    const call = this.#connection.start<void>(0, "session", bytes === undefined ? [] : [bytes]);
     await call.answer;
     return this.#session(call.id, call.position());
   }
 
-  decodeBatch(sessions: readonly WorkerSession[], ids: ArrayLike<number>): Promise<Float32Array> {
-    return this.#connection.call(0, "decodeBatch", [sessions.map((session) => session.number), ids]);
+  async decodeBatch(
+    sessions: readonly WorkerSession[], ids: ArrayLike<number>, options?: Interruptible,
+  ): Promise<Float32Array> {
+    return this.#ask("decodeBatch", [sessions.map((session) => session.numberIn(this.#connection)), ids], options);
   }
 
   /** Ends the worker. Safe to call twice. */
@@ -135,12 +146,30 @@ export class WorkerModel implements Pick<Model, "forward" | "classify" | "featur
     this.dispose();
   }
 
+  #ask<Value>(
+    method: string, args: readonly unknown[], options: Interruptible | undefined, names?: string,
+  ): Promise<Value> {
+    return interruptible(options, method, names, (rest, signal) =>
+      this.#connection.call(0, method, [...args, rest], { signal }));
+  }
+
   #session(number: number, position: number): WorkerSession {
     const session = new WorkerSession(this.#connection, number, position, this.#loaded, (n, at) => this.#session(n, at));
     // the worker keeps a session for as long as somebody here does
     this.#dropped.register(session, number);
     return session;
   }
+}
+
+/** Looks through the options of a call, and makes it with what of them can travel, and the signal. */
+async function interruptible<Value>(
+  options: Interruptible | undefined, method: string, names: string | undefined,
+  call: (rest: object, signal: AbortSignal | undefined) => Promise<Value>,
+): Promise<Value> {
+  await checkOptions(method, options, names);
+  const { signal, ...rest } = options ?? {};
+  signal?.throwIfAborted();
+  return call(rest, signal);
 }
 
 export interface WorkerTokenizer {
@@ -156,15 +185,16 @@ export class WorkerSession {
   readonly stateBytes: number;
   /** Most tokens of the timeline; Infinity where its state does not grow. */
   readonly context: number;
-  /** @internal */
-  readonly number: number;
+  readonly #number: number;
   readonly #connection: Connection;
   readonly #make: (number: number, position: number) => WorkerSession;
   #position: number;
+  #disposed = false;
 
   /** @internal use model.session() */
   constructor(connection: Connection, number: number, position: number, { stateBytes, context }: Pick<Loaded, "stateBytes" | "context">, make: (number: number, position: number) => WorkerSession) {
-    [this.#connection, this.number, this.#position, this.stateBytes, this.context, this.#make] = [connection, number, position, stateBytes, context, make];
+    [this.#connection, this.#number, this.#position, this.#make] = [connection, number, position, make];
+    [this.stateBytes, this.context] = [stateBytes, context];
   }
 
   /** Tokens of this timeline when its last answer came. */
@@ -172,42 +202,68 @@ export class WorkerSession {
     return this.#position;
   }
 
-  prefill(ids: ArrayLike<number>): Promise<Float32Array> {
-    return this.#call(this.number, "prefill", [ids]);
+  prefill(ids: ArrayLike<number>, options?: Interruptible): Promise<Float32Array> {
+    return this.#ask("prefill", [ids], options);
   }
 
-  decode(id: number): Promise<Float32Array> {
-    return this.#call(this.number, "decode", [id]);
+  decode(id: number, options?: Interruptible): Promise<Float32Array> {
+    return this.#ask("decode", [id], options);
   }
 
-  logits(ids: ArrayLike<number>): Promise<Float32Array> {
-    return this.#call(this.number, "logits", [ids]);
+  logits(ids: ArrayLike<number>, options?: Interruptible): Promise<Float32Array> {
+    return this.#ask("logits", [ids], options);
   }
 
   save(): Promise<Uint8Array> {
-    return this.#call(this.number, "save", []);
+    return this.#call(this.#number, "save", []);
   }
 
   reset(): Promise<void> {
-    return this.#call(this.number, "reset", []);
+    return this.#call(this.#number, "reset", []);
   }
 
   async fork(): Promise<WorkerSession> {
-    const call = this.#connection.start<void>(this.number, "fork", []);
+    this.#live();
+    const call = this.#connection.start<void>(this.#number, "fork", []);
     await call.answer;
     return this.#make(call.id, call.position());
   }
 
-  async *generate(prompt: string | ArrayLike<number> = [], options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, Generated, undefined> {
-    const { signal, ...rest } = options;
+  /** Frees the memory of its state; a call under way ends with an error. Safe to call twice. */
+  dispose(): void {
+    if (!this.#disposed) this.#connection.notify(this.#number, "drop");
+    this.#disposed = true;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** As generate() of a Session, but for the option `logits`: a function cannot go to a worker. */
+  generate(prompt: string | ArrayLike<number> = [], options: Omit<GenerateOptions, "logits"> = {}): Generation {
+    const progress = newProgress(options);
+    return generation(this.#generate(prompt, options, progress), progress);
+  }
+
+  async *#generate(
+    prompt: string | ArrayLike<number>, options: GenerateOptions, progress: GenerationProgress,
+  ): AsyncGenerator<GeneratedToken, Generated, undefined> {
+    this.#live();
+    await checkOptions("generate", options, GENERATE);
+    const { signal, logits, ...rest } = options;
+    if (logits !== undefined) {
+      throw new TypeError("logits is a function, which cannot go to a worker: use load() of slab-wasm, or logitBias");
+    }
     signal?.throwIfAborted();
-    const generator = this.#connection.start<void>(this.number, "generate", [prompt, rest], { signal });
+    const args = [prompt, { ...rest, seed: progress.seed }];
+    const generator = this.#connection.start<void>(this.#number, "generate", args, { signal });
     try {
       await generator.answer;
       for (;;) {
-        const step = await this.#call<IteratorResult<GeneratedToken, Generated>>(generator.id, "next", []).catch((error: unknown) => {
+        const { step, ...made } = await this.#call<Step>(generator.id, "next", []).catch((error: unknown) => {
           throw signal?.aborted ? signal.reason : error;
         });
+        Object.assign(progress, made);
         if (step.done) return step.value;
         yield step.value;
       }
@@ -219,11 +275,32 @@ export class WorkerSession {
     }
   }
 
-  async #call<Value>(of: number, method: string, args: readonly unknown[]): Promise<Value> {
-    const call = this.#connection.start<Value>(of, method, args);
+  /**
+   * What the worker of this connection knows it by.
+   * @internal
+   */
+  numberIn(connection: Connection): number {
+    if (connection !== this.#connection) throw new RangeError(FOREIGN);
+    this.#live();
+    return this.#number;
+  }
+
+  #live(): void {
+    if (this.#disposed) throw new Error(DISPOSED);
+  }
+
+  #ask<Value>(method: string, args: readonly unknown[], options: Interruptible | undefined): Promise<Value> {
+    return interruptible(options, method, undefined, (rest, signal) =>
+      this.#call(this.#number, method, [...args, rest], signal));
+  }
+
+  async #call<Value>(of: number, method: string, args: readonly unknown[], signal?: AbortSignal): Promise<Value> {
+    this.#live();
+    const call = this.#connection.start<Value>(of, method, args, { signal });
     try {
       return await call.answer;
     } finally {
+      call.settle();
       this.#position = call.position(this.#position);
     }
   }

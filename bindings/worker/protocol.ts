@@ -1,12 +1,14 @@
 // What a model in a worker and its owner say to each other. Everything here can be cloned.
 import type { ModelConfig } from "../config/config.ts";
 import type { Download } from "../load/folder.ts";
+import type { Generated, GeneratedToken, GenerationProgress } from "../tasks/generation.ts";
 import type { Caps } from "../run/kernels.ts";
 import type { Progress } from "../load/load.ts";
 
 /**
  * Asks for a method of the model (`of` is 0), or of the session or generator that the request `of` made.
- * Two methods are no methods: "abort" is about the request `of`, "drop" lets go of what it made; nobody waits for their answers.
+ * Three methods are none of theirs: "abort" is about the request `of`, "drop" lets go of what it made, "dispose" comes
+ * before the worker's end; nobody waits for their answers.
  */
 export interface Request {
   readonly id: number;
@@ -21,6 +23,11 @@ export type Reply =
   | { readonly id: number; readonly error: RemoteError; readonly position: number | undefined }
   | { readonly id: number; readonly progress: Progress }
   | { readonly id: number; readonly download: Download };
+
+/** What a generator answers "next" with. */
+export interface Step extends Omit<GenerationProgress, "seed"> {
+  readonly step: IteratorResult<GeneratedToken, Generated>;
+}
 
 export interface RemoteError {
   readonly name: string;

@@ -1,22 +1,31 @@
 // The worker's side: one model, and the sessions and generators that requests have made, under the numbers of those requests.
 import { isLanguageModel } from "../config/config.ts";
 import { load } from "../index.ts";
+import type { Generation } from "../tasks/generation.ts";
 import type { LoadOptions } from "../load/load.ts";
 import type { Model } from "../tasks/model.ts";
 import type { ModelParts } from "../load/parts.ts";
 import { Session } from "../tasks/session.ts";
-import type { Loaded, Reply, Request } from "./protocol.ts";
+import type { Loaded, Reply, Request, Step } from "./protocol.ts";
 
-interface Generation {
+interface Generating {
   readonly session: Session;
-  readonly tokens: AsyncGenerator;
+  readonly tokens: Generation;
 }
 
 type Methods = Record<string, (...args: readonly unknown[]) => unknown>;
 
-/** Methods that are passed on as they are; nothing else of an object can be reached. */
-const OF_MODEL = new Set(["memory", "forward", "classify", "features", "evidence", "activation", "profile", "pack"]);
-const OF_SESSION = new Set(["prefill", "decode", "logits", "save", "reset"]);
+/** Methods that are passed on, as nothing else of an object is; and whether options come last, which take a signal. */
+const OF_MODEL = new Map([
+  ["forward", true], ["classify", true], ["features", true], ["evidence", true],
+  ["memory", false], ["activation", false], ["profile", false], ["pack", false],
+]);
+const OF_SESSION = new Map([["prefill", true], ["decode", true], ["logits", true], ["save", false], ["reset", false]]);
+
+function passOn(to: Model | Session, method: string, args: readonly unknown[], signal?: AbortSignal): unknown {
+  const all = signal ? [...args.slice(0, -1), { ...(args.at(-1) as object), signal }] : args;
+  return (to as unknown as Methods)[method]!(...all);
+}
 
 /** A source with its addresses as load() takes them. */
 function located(source: unknown): string | ModelParts {
@@ -29,7 +38,7 @@ function located(source: unknown): string | ModelParts {
 
 export function serve(onMessage: (receive: (request: Request) => void) => void, post: (reply: Reply) => void): void {
   let model: Model | undefined;
-  const made = new Map<number, Session | Generation>();
+  const made = new Map<number, Session | Generating>();
   /** Of requests under way, and of generators for as long as they live. */
   const aborts = new Map<number, AbortController>();
 
@@ -45,14 +54,17 @@ export function serve(onMessage: (receive: (request: Request) => void) => void, 
     return { config, caps, stateBytes, context, vocabSize: language ? model.tokenizer?.vocabSize : undefined };
   }
 
-  function make(id: number, thing: Session | Generation): void {
+  function make(id: number, thing: Session | Generating): void {
     made.set(id, thing);
   }
 
-  function callModel(method: string, args: readonly unknown[], id: number): unknown {
-    if (OF_MODEL.has(method)) return (model as unknown as Methods)[method]!(...args);
-    if (method === "session") return make(id, model!.session(args[0] as Uint8Array | undefined));
-    if (method === "decodeBatch") return model!.decodeBatch((args[0] as number[]).map((n) => made.get(n) as Session), args[1] as number[]);
+  function callModel(method: string, args: readonly unknown[], id: number, signal: AbortSignal): unknown {
+    if (OF_MODEL.has(method)) return passOn(model!, method, args, OF_MODEL.get(method) ? signal : undefined);
+    if (method === "session") return make(id, model!.session(args[0] as Uint8Array | ArrayBuffer | undefined));
+    if (method === "decodeBatch") {
+      const [numbers, ids] = args as [number[], number[]];
+      return model!.decodeBatch(numbers.map((number) => made.get(number) as Session), ids, { signal });
+    }
     if (method === "encode") return model!.tokenizer!.encode(args[0] as string, args[1] as object);
     if (method === "decode") return model!.tokenizer!.decode(args[0] as number[], args[1] as object);
     if (method === "idOf") return model!.tokenizer!.idOf(args[0] as string);
@@ -60,15 +72,26 @@ export function serve(onMessage: (receive: (request: Request) => void) => void, 
   }
 
   function callSession(session: Session, method: string, args: readonly unknown[], id: number, signal: AbortSignal): unknown {
-    if (OF_SESSION.has(method)) return (session as unknown as Methods)[method]!(...args);
+    if (OF_SESSION.has(method)) return passOn(session, method, args, OF_SESSION.get(method) ? signal : undefined);
     if (method === "fork") return make(id, session.fork());
     if (method === "generate") return make(id, { session, tokens: session.generate(args[0] as string, { ...(args[1] as object), signal }) });
     throw new Error(`a session in a worker has no ${method}()`);
   }
 
+  async function next(tokens: Generation): Promise<Step> {
+    const step = await tokens.next(), { promptTokens, generatedTokens, finish } = tokens;
+    return { step, promptTokens, generatedTokens, finish };
+  }
+
   async function answer({ id, of, method, args }: Request): Promise<void> {
     if (method === "abort") return aborts.get(of)?.abort();
-    if (method === "drop") return void (made.delete(of), aborts.delete(of));
+    if (method === "dispose") return model?.dispose();
+    if (method === "drop") {
+      const dropped = made.get(of);
+      if (dropped instanceof Session) dropped.dispose();
+      made.delete(of);
+      return void aborts.delete(of);
+    }
     const abort = new AbortController();
     aborts.set(id, abort);
     const thing = made.get(of);
@@ -78,9 +101,9 @@ export function serve(onMessage: (receive: (request: Request) => void) => void, 
     };
     try {
       const value = await (method === "load" ? open(args, id, abort.signal)
-        : !thing ? callModel(method, args, id)
+        : !thing ? callModel(method, args, id, abort.signal)
         : thing instanceof Session ? callSession(thing, method, args, id, abort.signal)
-        : method === "next" ? thing.tokens.next() : thing.tokens.return(undefined));
+        : method === "next" ? next(thing.tokens) : thing.tokens.return(undefined as never));
       post({ id, value, position: position() });
     } catch (error) {
       const { name, message, stack } = error instanceof Error ? error : new Error(String(error));

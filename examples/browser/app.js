@@ -7,7 +7,8 @@ const seen = startSeeing(), written = startWriting();
 
 Promise.all([seen, written]).then(async ([see, write]) => {
   const { build, threads, reasons } = write.caps, [seeing, writing] = await Promise.all([see.memory(), write.memory()]);
-  about.textContent = `${build} build, ${threads === 1 ? "one thread" : `${threads} threads`}${reasons.length ? ` (${reasons.join("; ")})` : ""}. `
+  about.textContent = `${build} build, `
+    + `${threads === 1 ? "one thread" : `${threads} threads`}${reasons.length ? ` (${reasons.join("; ")})` : ""}. `
     + `WebAssembly memory: ${mebibytes(seeing.total)} to see, ${mebibytes(writing.total)} to write.`;
   document.body.dataset.ready = "true";
 }, () => {});

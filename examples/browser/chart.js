@@ -22,14 +22,18 @@ export function lineChart(svg, { unit }) {
     draw(lines) {
       const all = lines.flatMap(({ points }) => points);
       if (all.length === 0) return;
-      const right = Math.max(...all.map(([x]) => x), 1), high = roundUp(Math.max(...all.map(([, y]) => y), 1e-3) * 1.05);
-      const x = (value) => LEFT + (value / right) * (WIDTH - LEFT - 6), y = (value) => HEIGHT - BOTTOM - (value / high) * (HEIGHT - BOTTOM - TOP);
+      const right = Math.max(...all.map(([x]) => x), 1);
+      const high = roundUp(Math.max(...all.map(([, y]) => y), 1e-3) * 1.05);
+      const x = (value) => LEFT + (value / right) * (WIDTH - LEFT - 6);
+      const y = (value) => HEIGHT - BOTTOM - (value / high) * (HEIGHT - BOTTOM - TOP);
       svg.replaceChildren(
         element("path", { class: "axis", d: `M${LEFT} ${TOP}V${HEIGHT - BOTTOM}H${WIDTH - 6}` }),
         element("text", { x: LEFT - 4, y: TOP + 4, "text-anchor": "end" }, `${high} ${unit}`),
         element("text", { x: LEFT - 4, y: HEIGHT - BOTTOM, "text-anchor": "end" }, "0"),
         element("text", { x: WIDTH - 6, y: HEIGHT - 6, "text-anchor": "end" }, `token ${right}`),
-        ...lines.map(({ kind, points }) => element("path", { class: kind, d: points.map(([a, b], i) => `${i ? "L" : "M"}${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("") })),
+        ...lines.map(({ kind, points }) => element("path", {
+          class: kind, d: points.map(([a, b], i) => `${i ? "L" : "M"}${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join(""),
+        })),
         ...lines.map(({ kind, label }, i) => element("text", { class: kind, x: LEFT + 6, y: TOP + 2 + 13 * i }, label)),
       );
     },

@@ -37,7 +37,9 @@ export async function startSeeing() {
       input.value = "";
     });
   }
-  $("sample").addEventListener("click", async () => see(await (await fetch(SAMPLES[sample++ % SAMPLES.length])).blob()));
+  $("sample").addEventListener(
+    "click", async () => see(await (await fetch(SAMPLES[sample++ % SAMPLES.length])).blob()),
+  );
   $("show-heat").addEventListener("change", (event) => ($("heat").hidden = !event.target.checked));
   const drop = $("drop");
   const over = (event) => (event.preventDefault(), drop.classList.add("over"));
@@ -57,7 +59,9 @@ export async function startSeeing() {
 /** What the model decodes itself, as it is; of other kinds the pixels that the browser makes of it. */
 async function decodable(blob) {
   if (["image/png", "image/jpeg", "image/webp"].includes(blob.type)) return new Uint8Array(await blob.arrayBuffer());
-  const bitmap = await createImageBitmap(blob), canvas = new OffscreenCanvas(bitmap.width, bitmap.height), context = canvas.getContext("2d");
+  const bitmap = await createImageBitmap(blob);
+  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+  const context = canvas.getContext("2d");
   context.drawImage(bitmap, 0, 0);
   const { data, width, height } = context.getImageData(0, 0, bitmap.width, bitmap.height);
   return { data: new Uint8Array(data.buffer), width, height };
@@ -66,14 +70,19 @@ async function decodable(blob) {
 /** The middle square of the picture, which is what the model sees. */
 function draw(bitmap, best) {
   const canvas = $("photo"), side = Math.min(bitmap.width, bitmap.height);
-  canvas.getContext("2d").drawImage(bitmap, (bitmap.width - side) / 2, (bitmap.height - side) / 2, side, side, 0, 0, canvas.width, canvas.height);
+  canvas.getContext("2d").drawImage(
+    bitmap, (bitmap.width - side) / 2, (bitmap.height - side) / 2, side, side, 0, 0, canvas.width, canvas.height,
+  );
   canvas.setAttribute("aria-label", `Your picture: ${best.label}, ${(100 * best.score).toFixed(0)} %`);
   $("hint").hidden = true;
 }
 
 /** Places that add more than the average to the label's logit, the more the warmer. */
 function drawHeat({ map, width, height }) {
-  const canvas = $("heat"), context = canvas.getContext("2d"), small = new OffscreenCanvas(width, height), image = new ImageData(width, height);
+  const canvas = $("heat");
+  const context = canvas.getContext("2d");
+  const small = new OffscreenCanvas(width, height);
+  const image = new ImageData(width, height);
   const mean = map.reduce((sum, share) => sum + share, 0) / map.length, most = Math.max(...map) - mean || 1;
   map.forEach((share, i) => image.data.set([255, 90, 0, 190 * Math.max(0, (share - mean) / most)], 4 * i));
   small.getContext("2d").putImageData(image, 0, 0);
@@ -83,7 +92,10 @@ function drawHeat({ map, width, height }) {
 }
 
 function labelItem({ label, score }) {
-  const item = document.createElement("li"), name = document.createElement("span"), bar = document.createElement("meter"), value = document.createElement("data");
+  const item = document.createElement("li");
+  const name = document.createElement("span");
+  const bar = document.createElement("meter");
+  const value = document.createElement("data");
   name.textContent = label;
   bar.value = score;
   bar.setAttribute("aria-hidden", "true");

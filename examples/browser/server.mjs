@@ -1,4 +1,5 @@
-// Serves the page, the built package and the pretrained models of this clone. Options: --port N, --isolated (threads need it).
+// Serves the page, the built package and the pretrained models of this clone. Options: --port N,
+// --isolated (threads need it).
 import { createReadStream, statSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
@@ -13,7 +14,8 @@ const FOLDERS = new Map([
   ["samples", join(clone, "models", "samples")],
 ]);
 const TYPES = {
-  ".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".json": "application/json", ".wasm": "application/wasm",
+  ".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".json": "application/json",
+  ".wasm": "application/wasm",
   ".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".svg": "image/svg+xml",
 };
 const ISOLATION = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
@@ -44,25 +46,33 @@ function infoOf(file) {
 export async function serve({ port = 8080, isolated = false } = {}) {
   const server = createServer((request, response) => {
     const file = fileOf(request.url ?? "/"), info = file && infoOf(file);
-    const headers = { "content-security-policy": "script-src 'self' 'wasm-unsafe-eval'", ...(isolated ? ISOLATION : {}) };
+    const headers = {
+      "content-security-policy": "script-src 'self' 'wasm-unsafe-eval'", ...(isolated ? ISOLATION : {}),
+    };
     if (!file || !info) return response.writeHead(404, headers).end();
     const [from, to] = (/^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "") ?? []).slice(1);
     const begin = Number(from ?? 0), end = Math.min(to ? Number(to) + 1 : info.size, info.size);
     if (begin > end) return response.writeHead(416, headers).end();
     response.writeHead(from === undefined ? 200 : 206, {
-      ...headers, "content-type": TYPES[extname(file)] ?? "application/octet-stream", "content-length": end - begin, "accept-ranges": "bytes",
-      ...(from === undefined ? {} : { "content-range": `bytes ${begin}-${end - 1}/${info.size}` }), "etag": `"${info.size}-${info.mtimeMs}"`,
+      ...headers, "content-type": TYPES[extname(file)] ?? "application/octet-stream", "content-length": end - begin,
+      "accept-ranges": "bytes",
+      ...(from === undefined ? {} : { "content-range": `bytes ${begin}-${end - 1}/${info.size}` }),
+      "etag": `"${info.size}-${info.mtimeMs}"`,
     });
     if (begin === end) return response.end();
     createReadStream(file, { start: begin, end: end - 1 }).on("error", () => response.destroy()).pipe(response);
   });
-  await new Promise((resolve, reject) => server.once("error", reject).listen(port, "127.0.0.1", () => resolve(undefined)));
+  await new Promise(
+    (resolve, reject) => server.once("error", reject).listen(port, "127.0.0.1", () => resolve(undefined)),
+  );
   const address = /** @type {import("node:net").AddressInfo} */ (server.address());
   return { url: `http://localhost:${address.port}/`, close: () => void (server.closeAllConnections(), server.close()) };
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { values } = parseArgs({ options: { port: { type: "string", default: "8080" }, isolated: { type: "boolean", default: false } } });
+  const { values } = parseArgs({
+    options: { port: { type: "string", default: "8080" }, isolated: { type: "boolean", default: false } },
+  });
   try {
     const { url } = await serve({ port: Number(values.port), isolated: values.isolated });
     console.log(`${url}${values.isolated ? "  (cross-origin isolated: threads are on)" : ""}`);

@@ -15,4 +15,5 @@ export function statusLine(element) {
 }
 
 /** Options for load(): progress as a share of the layers. */
-export const loading = (status) => ({ onProgress: ({ done, total }) => status.say(`Loading: ${Math.round((100 * done) / total)} %`) });
+export const loading = (status) =>
+  ({ onProgress: ({ done, total }) => status.say(`Loading: ${Math.round((100 * done) / total)} %`) });

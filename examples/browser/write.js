@@ -34,54 +34,50 @@ export async function startWriting() {
     time.draw([{ kind: "ours", label: "SLAB-LM, measured", points }]);
     memory.draw([
       { kind: "ours", label: "SLAB-LM", points: [[0, state], [position, state]] },
-      { kind: "theirs", label: "a softmax KV cache, computed", points: [[0, 0], [position, (position * kvBytesPerToken) / 1e6]] },
+      {
+        kind: "theirs", label: "a softmax KV cache, computed",
+        points: [[0, 0], [position, (position * kvBytesPerToken) / 1e6]],
+      },
     ]);
-  }
-
-  function show(text) {
-    $("text").append(text);
-    $("text").scrollTop = $("text").scrollHeight;
-  }
-
-  function timed(ms) {
-    times.push(ms);
-    if (times.length < POINT) return;
-    const median = times.sort((a, b) => a - b)[POINT >> 1];
-    points.push([session.position, median]);
-    // a point for every eight tokens is too many for a long text: keep every second
-    if (points.length > 400) points = points.filter((_, i) => i % 2 === 0);
-    times = [];
-    plot();
-    const speed = `${median.toFixed(2)} ms, ${(1000 / median).toFixed(0)} tokens/s`;
-    status.say(`Token ${session.position}: ${speed}; state ${(session.stateBytes / 1024).toFixed(0)} KiB.`);
-  }
-
-  /** Goes on for so many tokens: how many came, and whether the model ended its story before. */
-  async function writeStory(prompt, maxTokens) {
-    const seed = Math.floor(Math.random() * 2 ** 31), { signal } = stopping;
-    const steps = session.generate(prompt, { maxTokens, temperature: 0.8, topK: 40, repetitionPenalty: 1.1, seed, signal });
-    let last = performance.now();
-    for (let count = 0; ; count++) {
-      const { done, value } = await steps.next(), now = performance.now();
-      if (done) return { count, ended: value.finish === "eos" };
-      // the first token comes after the whole prompt
-      if (count > 0) timed(now - last);
-      last = now;
-      show(value.text);
-    }
   }
 
   async function write(prompt) {
     stopping = new AbortController();
     setBusy(true);
     const tokens = Math.max(1, Math.min(100_000, Number($("count").value) || 200));
+    const { eos } = model.config;
+    const started = performance.now();
+    let last = started, count = 0;
+    // where a story has ended, another begins
+    async function* stories() {
+      for (let left = tokens, next = prompt; left > 0; left--, next = [eos]) {
+        const how = { maxTokens: left, temperature: 0.8, topK: 40, repetitionPenalty: 1.1, signal: stopping.signal };
+        const story = session.generate(next, how);
+        yield* story;
+        left -= story.generatedTokens;
+        if (story.finish !== "eos") return;
+        if (left > 1) $("text").append("\n\n");
+      }
+    }
     try {
-      for (let next = prompt, left = tokens; ; next = [model.config.eos]) {
-        const { count, ended } = await writeStory(next, left);
-        left -= Math.max(count, 1);
-        if (!ended || left <= 0) break;
-        // the end of a story is read when the next one begins
-        show("\n\n* * *\n\n");
+      for await (const { text } of stories()) {
+        const now = performance.now();
+        // the first token comes after the whole prompt
+        if (count++ > 0) times.push(now - last);
+        last = now;
+        $("text").append(text);
+        $("text").scrollTop = $("text").scrollHeight;
+        if (times.length < POINT) continue;
+        const median = times.sort((a, b) => a - b)[POINT >> 1];
+        points.push([session.position, median]);
+        // a point for every eight tokens is too many for a long text: keep every second
+        if (points.length > 400) points = points.filter((_, i) => i % 2 === 0);
+        times = [];
+        plot();
+        status.say(
+          `Token ${session.position}: ${median.toFixed(2)} ms, ${(1000 / median).toFixed(0)} tokens/s; state `
+            + `${(session.stateBytes / 1024).toFixed(0)} KiB.`,
+        );
       }
     } catch (error) {
       if (!stopping.signal.aborted) status.complain(error);

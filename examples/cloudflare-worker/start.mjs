@@ -10,7 +10,10 @@ import { parseArgs } from "node:util";
 import { build, stop } from "esbuild";
 import { Miniflare } from "miniflare";
 
-const { values } = parseArgs({ options: { port: { type: "string", default: "8787" }, state: { type: "string", default: ".state" }, var: { type: "string", multiple: true, default: [] } } });
+const { values } = parseArgs({ options: {
+  port: { type: "string", default: "8787" }, state: { type: "string", default: ".state" },
+  var: { type: "string", multiple: true, default: [] },
+} });
 const state = resolve(values.state);
 await free(values.port);
 process.chdir(dirname(fileURLToPath(import.meta.url)));
@@ -19,22 +22,33 @@ if (!existsSync("assets/language/model.safetensors")) execSync("npm run models",
 
 const config = JSON.parse(readFileSync("wrangler.json", "utf8"));
 await build({
-  entryPoints: [config.main], outdir: "dist", bundle: true, format: "esm", target: "es2022", conditions: ["workerd", "worker", "browser"],
+  entryPoints: [config.main], outdir: "dist", bundle: true, format: "esm", target: "es2022",
+  conditions: ["workerd", "worker", "browser"],
   external: ["cloudflare:*"], loader: { ".wasm": "copy" }, logLevel: "warning",
 });
 // its process is of no more use
 await stop();
 
-const byName = (list, value) => Object.fromEntries(list.map((item) => [item.binding ?? item.name ?? item.queue, value(item)]));
+const byName = (list, value) =>
+  Object.fromEntries(list.map((item) => [item.binding ?? item.name ?? item.queue, value(item)]));
 const worker = new Miniflare({
   name: config.name, port: Number(values.port), cf: false, defaultPersistRoot: state,
-  compatibilityDate: config.compatibility_date, modules: true, scriptPath: join("dist", "index.js"), modulesRules: [{ type: "CompiledWasm", include: ["**/*.wasm"] }],
+  compatibilityDate: config.compatibility_date, modules: true, scriptPath: join("dist", "index.js"),
+  modulesRules: [{ type: "CompiledWasm", include: ["**/*.wasm"] }],
   bindings: { ...config.vars, ...Object.fromEntries(values.var.map((given) => given.split(/=(.*)/s))) },
-  assets: { directory: config.assets.directory, binding: config.assets.binding, routerConfig: { has_user_worker: true, invoke_user_worker_ahead_of_assets: true } },
-  durableObjects: byName(config.durable_objects.bindings, ({ class_name }) => ({ className: class_name, useSQLite: true })),
+  assets: {
+    directory: config.assets.directory, binding: config.assets.binding,
+    routerConfig: { has_user_worker: true, invoke_user_worker_ahead_of_assets: true },
+  },
+  durableObjects: byName(
+    config.durable_objects.bindings, ({ class_name }) => ({ className: class_name, useSQLite: true }),
+  ),
   r2Buckets: byName(config.r2_buckets, ({ bucket_name }) => bucket_name),
   queueProducers: byName(config.queues.producers, ({ queue }) => queue),
-  queueConsumers: byName(config.queues.consumers.map(({ queue, ...rest }) => ({ name: queue, ...rest })), (c) => ({ maxBatchSize: c.max_batch_size, maxBatchTimeout: c.max_batch_timeout, maxRetries: c.max_retries })),
+  queueConsumers: byName(
+    config.queues.consumers.map(({ queue, ...rest }) => ({ name: queue, ...rest })),
+    (c) => ({ maxBatchSize: c.max_batch_size, maxBatchTimeout: c.max_batch_timeout, maxRetries: c.max_retries }),
+  ),
 });
 console.log(`listening on ${(await worker.ready).origin}`);
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => worker.dispose().then(() => process.exit()));

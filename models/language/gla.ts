@@ -1,5 +1,5 @@
-// GLA (arXiv:2312.06635): gated linear attention. Every key channel of a head's state fades by a factor of its own, which a
-// projection of low rank makes from the token; the output is normed head by head and gated.
+// GLA (arXiv:2312.06635): gated linear attention. Every key channel of a head's state fades by a factor of its own,
+// which a projection of low rank makes from the token; the output is normed head by head and gated.
 import { languageModel } from "#tasks";
 import { exp, map, max, mul, neg, silu, softplus } from "../../bindings/plan/ops/map.ts";
 import { recurrence } from "../../bindings/plan/ops/language.ts";
@@ -64,7 +64,9 @@ export const gla = languageModel<GlaConfig>({
       if (!seen.shape(`${attn}.gk_proj.0.weight`)) return undefined;
       const rows = (name: string): number => seen.dims(`${name}.weight`, 2)[0];
       const [vocab, dim] = seen.dims("model.embeddings.weight", 2), values = seen.dims(`${attn}.o_proj.weight`, 2)[1];
-      const norm = ["g_norm_swish_gate", "g_norm"].map((name) => seen.shape(`${attn}.${name}.weight`)?.[0]).find(Boolean);
+      const norm = ["g_norm_swish_gate", "g_norm"]
+        .map((name) => seen.shape(`${attn}.${name}.weight`)?.[0])
+        .find(Boolean);
       if (!norm) throw seen.fault("has no norm by which to tell the channels of a head");
       seen.assume("norms with an ε of 1e-6");
       return {

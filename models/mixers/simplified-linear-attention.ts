@@ -59,7 +59,9 @@ export function simplifiedLinearAttention(
   const local = linearMixing(plan, x, layers, tensors, mixing);
   const dwc = tensors.scope("dwc");
   const taps = dwc.tensor("weight", [headDim, 1, 5, 5]);
-  const mixed = addLocalBranch(plan, local, { name: taps.name, read: float32(taps) }, { heads, height: x.rows / side, side });
+  const mixed = addLocalBranch(
+    plan, local, { name: taps.name, read: float32(taps) }, { heads, height: x.rows / side, side },
+  );
   // the convolution's bias reaches every token just before the projection, so it folds into the projection's
   const proj = foldBefore(biasOfHeads(dwc.tensor("bias", [headDim]), heads), linearOf(tensors, "proj", dim, dim));
   return plan.linear(mixed, proj, residual ? { add: residual, out: residual } : {});

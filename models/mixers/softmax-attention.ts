@@ -12,6 +12,8 @@ export function softmaxAttention(
   { heads, source = x, residual }: { heads: number; source?: Tensor; residual?: Tensor },
 ): Tensor {
   const dim = q.outDim, headDim = dim / heads;
-  const mixed = projectedSoftmaxAttention(plan, x, { heads, source, q: foldAfter(q, scaledBy(headDim ** -0.5, dim)), k, v });
+  const mixed = projectedSoftmaxAttention(plan, x, {
+    heads, source, q: foldAfter(q, scaledBy(headDim ** -0.5, dim)), k, v,
+  });
   return plan.linear(mixed, linearOf(tensors, "proj", dim, dim), residual ? { add: residual, out: residual } : {});
 }

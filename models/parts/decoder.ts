@@ -51,7 +51,9 @@ export function decoder(
   { prefillRows, batch, context = 0 }: Rows,
   layer: (pass: Pass, x: Tensor, i: number) => void,
 ): LanguageTensors {
-  const dim = output.inDim, state = new StateLayout(context, prefillRows), lastHidden = state.part("last hidden", dim * 4);
+  const dim = output.inDim;
+  const state = new StateLayout(context, prefillRows);
+  const lastHidden = state.part("last hidden", dim * 4);
   plan.state = state;
   const timelines = (name: string, tokens: number, count: number): Timelines => ({
     ids: plan.inputRows(`${name} ids`, tokens, 1), states: plan.inputRows(`${name} states`, count, 1),

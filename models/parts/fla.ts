@@ -1,5 +1,5 @@
-// The frame of flash-linear-attention's language models: embeddings, blocks of a token mixer and SwiGLU behind RMS norms, and
-// what their configs have in common. An architecture adds its mixer.
+// The frame of flash-linear-attention's language models: embeddings, blocks of a token mixer and SwiGLU behind RMS
+// norms, and what their configs have in common. An architecture adds its mixer.
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
 import type { Pass } from "../../bindings/plan/ops/language.ts";
 import { rmsNorm } from "../../bindings/plan/ops/rows.ts";
@@ -35,24 +35,31 @@ export function flaSizes(fields: Fields): FlaSizes {
 }
 
 /** Softmax layers that the config's `attn` puts between others, one list or several; nothing of a model without. */
-export function hybrid(fields: Fields, { dim, depth }: FlaSizes): { softmax?: Record<number, SoftmaxLayer>; positions?: number } {
+export function hybrid(
+  fields: Fields, { dim, depth }: FlaSizes,
+): { softmax?: Record<number, SoftmaxLayer>; positions?: number } {
   const { attn } = fields.json;
   if (attn === undefined || attn === null) return {};
   const softmax: Record<number, SoftmaxLayer> = {};
   for (const one of [attn].flat() as unknown[]) {
-    if (typeof one !== "object" || one === null) throw unexpected(fields, '"attn"', one, "an object, or a list of objects");
-    const of: Fields = { json: one as Json, where: `${fields.where}: "attn"` }, { layers, window_size: window = null } = of.json;
+    if (typeof one !== "object" || one === null)
+      throw unexpected(fields, '"attn"', one, "an object, or a list of objects");
+    const of: Fields = { json: one as Json, where: `${fields.where}: "attn"` };
+    const { layers, window_size: window = null } = of.json;
     if (!Array.isArray(layers)) throw unexpected(of, '"layers"', layers, "a list of layers");
-    const heads = size(of, "num_heads", 32, 1024), keyHeads = size(of, "num_kv_heads", heads, heads), headDim = dim / heads;
+    const heads = size(of, "num_heads", 32, 1024);
+    const keyHeads = size(of, "num_kv_heads", heads, heads);
+    const headDim = dim / heads;
     if (heads % keyHeads) throw fault(of, `"num_heads" ${heads} is not a multiple of "num_kv_heads" ${keyHeads}`);
     if (headDim % 2) throw fault(of, `heads of ${headDim} channels, expected an even number of them`);
     only(of, "qk_norm", false);
     const layer = {
-      heads, keyHeads, headDim, theta: positive(of, "rope_theta", 10000), window: window === null ? null : size(of, "window_size", 0, 1 << 20),
-      bias: of.json.qkv_bias === true,
+      heads, keyHeads, headDim, theta: positive(of, "rope_theta", 10000),
+      window: window === null ? null : size(of, "window_size", 0, 1 << 20), bias: of.json.qkv_bias === true,
     };
     for (const i of layers as unknown[]) {
-      if (typeof i !== "number" || !Number.isInteger(i) || i < 0 || i >= depth) throw unexpected(of, '"layers"', i, `layers from 0 to ${depth - 1}`, RangeError);
+      if (typeof i !== "number" || !Number.isInteger(i) || i < 0 || i >= depth)
+        throw unexpected(of, '"layers"', i, `layers from 0 to ${depth - 1}`, RangeError);
       softmax[i] = layer;
     }
   }
@@ -82,8 +89,8 @@ export function flaDecoder(
 }
 
 /**
- * The norm of a mixer's output, head by head. The library calls its weight by the kernel that computes it, which does not
- * tell models apart.
+ * The norm of a mixer's output, head by head. The library calls its weight by the kernel that computes it, which does
+ * not tell models apart.
  */
 export function outputNorm(plan: Plan, x: Tensor, attn: Tensors, eps: number, heads: number): Tensor {
   const dim = x.columns / heads, name = attn.has("g_norm_swish_gate.weight") ? "g_norm_swish_gate" : "g_norm";

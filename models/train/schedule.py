@@ -14,15 +14,23 @@ BLEND_ENDS = 0.6
 
 
 class Clock:
-    """Counts steps; ends after so many steps or minutes, whichever is first, so that a slow machine ends with λ = 0 too."""
+    """Counts steps; ends after so many or after minutes, whichever is first: a slow machine ends with λ = 0 too.
 
-    def __init__(self, steps: int, minutes: float):
-        self.steps, self.seconds = steps, 60 * minutes
+    `compiles`: the first step compiles the network, which is no training and takes none of the time.
+    """
+
+    def __init__(self, steps: int, minutes: float, *, compiles: bool = False):
+        self.steps, self.seconds, self.compiles = steps, 60 * minutes, compiles
         self.started, self.step = time.monotonic(), 0
 
     @property
     def elapsed(self) -> float:
         return time.monotonic() - self.started
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is up, also in the middle of a step."""
+        return self.elapsed >= self.seconds and not (self.compiles and self.step == 0)
 
     @property
     def progress(self) -> float:
@@ -44,12 +52,16 @@ def steps_of(model: nn.Module, optimiser: torch.optim.Optimizer, clock: Clock, *
         for group in optimiser.param_groups:
             group["lr"] = clock.rate(rate, warmup)
         yield clock.step
-        if clock.step == 0:
-            # the first step compiles, which is no training
+        if clock.compiles and clock.step == 0:
             clock.started = time.monotonic()
         clock.step += 1
 
 
 def device_of(name: str | None) -> torch.device:
     """The device asked for, or the best there is."""
-    return torch.device(name or ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"))
+    there = dict(cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available(), cpu=True)
+    if name is None:
+        return torch.device(next(kind for kind in there if there[kind]))
+    if not there.get(name.split(":")[0]):
+        raise SystemExit(f"there is no device {name} here: use {' or '.join(kind for kind in there if there[kind])}")
+    return torch.device(name)

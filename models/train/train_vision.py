@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from arguments import check_folder, make_folder, positive
 from export import load_model, save_model
 from schedule import Clock, device_of, steps_of
 from vision import SlabDeit, slab_deit_config
@@ -34,6 +35,7 @@ def read_picture(path: Path, size: int) -> torch.Tensor:
 
 def read_folder(folder: Path, size: int, labels: list[str] | None = None) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     """All pictures u8 [n, 3, size, size], their classes [n], and the classes' names."""
+    check_folder(folder, "a folder of pictures for every class")
     labels = labels or sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
     if len(labels) < 2:
         raise SystemExit(f"{folder} has {len(labels)} folders, expected one of pictures for every class, two at least")
@@ -93,15 +95,15 @@ def main() -> None:
     parser.add_argument("pictures", type=Path, help="a folder with a folder of pictures for every class")
     parser.add_argument("out", type=Path, help="where model.safetensors and config.json go")
     parser.add_argument("--val", type=Path, help="pictures to validate on, in folders of the same names; default: a tenth of the others")
-    parser.add_argument("--size", type=int, default=32, help="pixels of a picture's side (default 32)")
-    parser.add_argument("--patch", type=int, default=4, help="pixels of a patch's side (default 4)")
-    parser.add_argument("--dim", type=int, default=192)
-    parser.add_argument("--depth", type=int, default=12)
-    parser.add_argument("--heads", type=int, default=3)
-    parser.add_argument("--batch", type=int, default=512)
-    parser.add_argument("--epochs", type=int, default=160)
-    parser.add_argument("--minutes", type=float, default=1e6, help="end after so long, however many epochs are left")
-    parser.add_argument("--rate", type=float, default=1.5e-3, help="the highest learning rate")
+    parser.add_argument("--size", type=positive(int), default=32, help="pixels of a picture's side (default 32)")
+    parser.add_argument("--patch", type=positive(int), default=4, help="pixels of a patch's side (default 4)")
+    parser.add_argument("--dim", type=positive(int), default=192)
+    parser.add_argument("--depth", type=positive(int), default=12)
+    parser.add_argument("--heads", type=positive(int), default=3)
+    parser.add_argument("--batch", type=positive(int), default=512)
+    parser.add_argument("--epochs", type=positive(int), default=160)
+    parser.add_argument("--minutes", type=positive(float), default=1e6, help="end then, with epochs left or not")
+    parser.add_argument("--rate", type=positive(float), default=1.5e-3, help="the highest learning rate")
     parser.add_argument("--device", help="cuda, mps or cpu; default: the best there is")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -109,6 +111,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
     device = device_of(args.device)
     x, y, labels = read_folder(args.pictures, args.size)
+    make_folder(args.out)
     if args.val:
         held, held_y, _ = read_folder(args.val, args.size, labels)
     else:
@@ -129,7 +132,7 @@ def main() -> None:
     fast = torch.compile(model) if device.type == "cuda" else model
     batch = min(args.batch, len(x))
     per_epoch = max(1, len(x) // batch)
-    clock, log = Clock(args.epochs * per_epoch, args.minutes), []
+    clock, log = Clock(args.epochs * per_epoch, args.minutes, compiles=device.type == "cuda"), []
     print(f"{len(x)} pictures to train on, {len(held)} to validate, {len(labels)} classes, {sum(p.numel() for p in model.parameters())} parameters, {device}", flush=True)
     order = torch.randperm(len(x), device=device)
     for step in steps_of(model, optimiser, clock, rate=args.rate, warmup=max(1, min(500, clock.steps // 10))):

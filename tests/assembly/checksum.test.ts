@@ -18,13 +18,17 @@ for (const build of builds) {
       seen.add(sum);
     }
     assert.is(seen.size, BYTES / 16 + 1);
-    const zeros = put(new Float32Array(BYTES / 4)), sums = new Set(Array.from({ length: 257 }, (_, i) => kernels.checksum(zeros, 16 * i) >>> 0));
+    const zeros = put(new Float32Array(BYTES / 4));
+    const sums = new Set(Array.from({ length: 257 }, (_, i) => kernels.checksum(zeros, 16 * i) >>> 0));
     // a state of nothing but zeros is told from a longer one, too
     assert.is(sums.size, 257);
   });
 
   test(`checksum: every flipped bit changes it: ${build}`, () => {
-    const { kernels, memory, put } = loadKernels(build), at = put(block), words = new Uint32Array(memory.buffer, at, BYTES / 4), sum = kernels.checksum(at, BYTES);
+    const { kernels, memory, put } = loadKernels(build);
+    const at = put(block);
+    const words = new Uint32Array(memory.buffer, at, BYTES / 4);
+    const sum = kernels.checksum(at, BYTES);
     for (let i = 0; i < words.length; i++) {
       for (let bit = 0; bit < 32; bit++) {
         words[i]! ^= 1 << bit;
@@ -36,7 +40,10 @@ for (const build of builds) {
   });
 
   test(`checksum: the order counts: ${build}`, () => {
-    const { kernels, memory, put } = loadKernels(build), at = put(block), words = new Uint32Array(memory.buffer, at, BYTES / 4), sum = kernels.checksum(at, BYTES);
+    const { kernels, memory, put } = loadKernels(build);
+    const at = put(block);
+    const words = new Uint32Array(memory.buffer, at, BYTES / 4);
+    const sum = kernels.checksum(at, BYTES);
     const swapped = (a: number, b: number): void => { [words[a], words[b]] = [words[b]!, words[a]!]; };
     for (let i = 0; i < words.length; i++) {
       // beside each other, in the next vector, far away

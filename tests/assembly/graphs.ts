@@ -1,7 +1,10 @@
-// Small plans for the executor's tests: one with every op and its naive twin, and random ones; and how to lay a plan out in a test's memory.
+// Small plans for the executor's tests: one with every op and its naive twin, and random ones; and how to lay a plan
+// out in a test's memory.
 import { OP_BYTES } from "../../assembly/opcodes.ts";
 import { keyValueState, linearAttention, scoreAttention, windowAttention } from "../../bindings/plan/ops/attention.ts";
-import { depthwiseConv, depthwiseConvChannels, gatherPatches, gatherWindows } from "../../bindings/plan/ops/convolution.ts";
+import {
+  depthwiseConv, depthwiseConvChannels, gatherPatches, gatherWindows,
+} from "../../bindings/plan/ops/convolution.ts";
 import { affine, copyRow, gatherRows, layerNorm, meanRows, setRow, stretchRows } from "../../bindings/plan/ops/rows.ts";
 import type { Plan, Tensor } from "../../bindings/plan/plan.ts";
 import type { Build } from "../../bindings/platform/platform.ts";
@@ -13,11 +16,14 @@ import { uniform01 } from "../../cli/synthetic.ts";
 
 /** A seeded layer; its numbers are the references' too. */
 function layerOf(name: string, inDim: number, outDim: number) {
-  const w = uniform(`${name} weight`, outDim * inDim, -1, 1).map((value) => value / Math.sqrt(inDim)), bias = uniform(`${name} bias`, outDim);
-  const tensors = memoryCheckpoint({ [`${name}.weight`]: { shape: [outDim, inDim], data: w }, [`${name}.bias`]: { shape: [outDim], data: bias } });
+  const w = uniform(`${name} weight`, outDim * inDim, -1, 1).map((value) => value / Math.sqrt(inDim));
+  const bias = uniform(`${name} bias`, outDim);
+  const tensors = memoryCheckpoint({
+    [`${name}.weight`]: { shape: [outDim, inDim], data: w }, [`${name}.bias`]: { shape: [outDim], data: bias },
+  });
   const layer: Linear = {
-    name, inDim, outDim, weight: tensors.tensor(`${name}.weight`, [outDim, inDim]), bias: tensors.tensor(`${name}.bias`, [outDim]),
-    firstRow: 0, before: [], after: [],
+    name, inDim, outDim, weight: tensors.tensor(`${name}.weight`, [outDim, inDim]),
+    bias: tensors.tensor(`${name}.bias`, [outDim]), firstRow: 0, before: [], after: [],
   };
   return { layer, w, bias };
 }
@@ -37,7 +43,16 @@ interface Both {
 /** Records layers and computes them in float64 at the same time. */
 function recorder(plan: Plan) {
   return {
-    linear(name: string, x: Both, outDim: number, { act = "none", add, ...options }: { act?: naive.Activation; add?: Both; heads?: number; out?: Tensor; rowOffset?: number } = {}): Both {
+    linear(
+      name: string,
+      x: Both,
+      outDim: number,
+      {
+        act = "none",
+        add,
+        ...options
+      }: { act?: naive.Activation; add?: Both; heads?: number; out?: Tensor; rowOffset?: number } = {},
+    ): Both {
       const { layer, w, bias } = layerOf(name, x.tensor.columns, outDim);
       return {
         tensor: plan.linear(x.tensor, layer, { act, ...(add ? { add: add.tensor } : {}), ...options }),
@@ -46,7 +61,12 @@ function recorder(plan: Plan) {
     },
     table(name: string, rows: number, columns: number, heads = 0): Both {
       const { values, read } = constantOf(name, rows * columns);
-      return { tensor: heads ? plan.headTable(name, rows, heads, columns / heads, read) : plan.table(name, rows, columns, read), values: Float64Array.from(values) };
+      return {
+        tensor: heads
+          ? plan.headTable(name, rows, heads, columns / heads, read)
+          : plan.table(name, rows, columns, read),
+        values: Float64Array.from(values),
+      };
     },
   };
 }
@@ -63,7 +83,8 @@ export function everyOp(plan: Plan, { height = 3, side = 5, heads = 2, headDim =
   const image = uniform("image", channels * height * side * patch * patch);
   const input = plan.input([channels, height * patch, side * patch]);
   const patches: Both = {
-    tensor: gatherPatches(plan, input, channels, height * patch, side * patch, patch), values: naive.gatherPatches(image, channels, height * patch, side * patch, patch),
+    tensor: gatherPatches(plan, input, channels, height * patch, side * patch, patch),
+    values: naive.gatherPatches(image, channels, height * patch, side * patch, patch),
   };
   let x = linear("embed", patches, dim, { add: table("position", tokens, dim) });
   const first = table("first", 1, dim);
@@ -71,20 +92,41 @@ export function everyOp(plan: Plan, { height = 3, side = 5, heads = 2, headDim =
   x.values.set(first.values);
   for (let b = 0; b < blocks; b++) {
     plan.scope(`block ${b}`);
-    const q = linear(`q${b}`, x, dim, { act: "relu" }), k = linear(`k${b}`, x, dim, { act: "relu", heads, add: table(`kp${b}`, tokens, dim, heads) }), v = linear(`v${b}`, x, dim, { heads });
-    const state = keyValueState(plan, k.tensor, v.tensor, heads, headDim), mixed = linearAttention(plan, q.tensor, state, heads, headDim, 1e-6);
+    const q = linear(`q${b}`, x, dim, { act: "relu" });
+    const k = linear(`k${b}`, x, dim, { act: "relu", heads, add: table(`kp${b}`, tokens, dim, heads) });
+    const v = linear(`v${b}`, x, dim, { heads });
+    const state = keyValueState(plan, k.tensor, v.tensor, heads, headDim);
+    const mixed = linearAttention(plan, q.tensor, state, heads, headDim, 1e-6);
     // windows that overlap and reach over the border, shrunk to a few rows and stretched again
     const strides = { stride: 2, pad: 1 };
-    const windows: Both = { tensor: gatherWindows(plan, x.tensor, side, 3, strides), values: naive.gatherWindows(x.values, dim, height, side, 3, strides) };
+    const windows: Both = {
+      tensor: gatherWindows(plan, x.tensor, side, 3, strides),
+      values: naive.gatherWindows(x.values, dim, height, side, 3, strides),
+    };
     const shrunk = linear(`sr${b}`, windows, dim, { heads });
-    const stretched: Both = { tensor: stretchRows(plan, shrunk.tensor, tokens), values: naive.stretchRows(shrunk.values, dim, tokens) };
+    const stretched: Both = {
+      tensor: stretchRows(plan, shrunk.tensor, tokens), values: naive.stretchRows(shrunk.values, dim, tokens),
+    };
     const taps = constantOf(`taps${b}`, headDim * 25, -0.2, 0.2);
     depthwiseConv(plan, mixed, stretched.tensor, { name: `taps${b}`, read: taps.read }, height, side, heads, headDim);
-    const attended = naive.linearAttention(q.values, naive.keyValueState(k.values, v.values, heads, headDim), heads, headDim, 1e-6);
-    x = linear(`proj${b}`, { tensor: mixed, values: naive.depthwiseConv(attended, stretched.values, taps.values, height, side, heads, headDim) }, dim, { add: x, out: x.tensor });
+    const attended = naive.linearAttention(
+      q.values, naive.keyValueState(k.values, v.values, heads, headDim), heads, headDim, 1e-6,
+    );
+    x = linear(
+      `proj${b}`,
+      {
+        tensor: mixed,
+        values: naive.depthwiseConv(attended, stretched.values, taps.values, height, side, heads, headDim),
+      },
+      dim,
+      { add: x, out: x.tensor },
+    );
 
     const [weight, bias] = [table(`nw${b}`, 1, dim), table(`nb${b}`, 1, dim)];
-    const y: Both = { tensor: layerNorm(plan, x.tensor, weight.tensor, bias.tensor, 1e-5), values: naive.layerNorm(x.values, weight.values, bias.values, 1e-5) };
+    const y: Both = {
+      tensor: layerNorm(plan, x.tensor, weight.tensor, bias.tensor, 1e-5),
+      values: naive.layerNorm(x.values, weight.values, bias.values, 1e-5),
+    };
     const [q2, k2, v2] = [linear(`sq${b}`, y, dim), linear(`sk${b}`, y, dim), linear(`sv${b}`, y, dim, { heads })];
     const soft: Both = {
       tensor: scoreAttention(plan, q2.tensor, k2.tensor, v2.tensor, heads, headDim, "softmax", 0),
@@ -92,45 +134,91 @@ export function everyOp(plan: Plan, { height = 3, side = 5, heads = 2, headDim =
     };
     x = linear(`sp${b}`, soft, dim, { add: x });
     const scored: Both = {
-      tensor: scoreAttention(plan, q.tensor, linear(`sk${b}`, x, dim, { act: "relu" }).tensor, v2.tensor, heads, headDim, "linear", 1e-2),
-      values: naive.scoreAttention(q.values, linearOnly(`sk${b}`, x, dim, "relu"), v2.values, heads, headDim, "linear", 1e-2),
+      tensor: scoreAttention(
+        plan, q.tensor, linear(`sk${b}`, x, dim, { act: "relu" }).tensor, v2.tensor, heads, headDim, "linear", 1e-2,
+      ),
+      values: naive.scoreAttention(
+        q.values, linearOnly(`sk${b}`, x, dim, "relu"), v2.values, heads, headDim, "linear", 1e-2,
+      ),
     };
-    x = { tensor: affine(plan, x.tensor, weight.tensor, bias.tensor, x.tensor), values: naive.affine(x.values, weight.values, bias.values) };
+    x = {
+      tensor: affine(plan, x.tensor, weight.tensor, bias.tensor, x.tensor),
+      values: naive.affine(x.values, weight.values, bias.values),
+    };
     x = linear(`so${b}`, scored, dim, { add: x });
-    // windows of two tokens in reverse, the last with one that is not there; then pairs of rows, side by side and apart again
-    const pairs = Math.ceil(tokens / 2), last = 2 * pairs - 1, order = Int32Array.from({ length: 2 * pairs }, (_, i) => (i === last && tokens % 2 ? -1 : tokens - 1 - i));
+    // windows of two tokens in reverse, the last with one that is not there; then pairs of rows, side by side and apart
+    // again
+    const pairs = Math.ceil(tokens / 2);
+    const last = 2 * pairs - 1;
+    const order = Int32Array.from({ length: 2 * pairs }, (_, i) => (i === last && tokens % 2 ? -1 : tokens - 1 - i));
     const qkv = linear(`wqkv${b}`, x, 48), pad = table(`wp${b}`, 1, 48), relative = table(`wb${b}`, 4, 2);
-    const column = (from: number, { values }: Both): Float64Array => values.filter((_, i) => Math.floor((i % 48) / 16) === from);
+    const column = (from: number, { values }: Both): Float64Array =>
+      values.filter((_, i) => Math.floor((i % 48) / 16) === from);
     const windowed: Both = {
-      tensor: windowAttention(plan, qkv.tensor, { name: "pairs", groups: pairs, size: 2, members: groupsOf(order, 2), regions: groupsOf(order.map((t) => t % 3), 2) }, 2, 8, { bias: relative.tensor, padding: pad.tensor }),
-      values: naive.windowAttention(column(0, qkv), column(1, qkv), column(2, qkv), order, 2, 2, 8, { regions: order.map((t) => t % 3), bias: relative.values, padKey: column(1, pad), padValue: column(2, pad) }),
+      tensor: windowAttention(
+        plan,
+        qkv.tensor,
+        {
+          name: "pairs",
+          groups: pairs,
+          size: 2,
+          members: groupsOf(order, 2),
+          regions: groupsOf(
+            order.map((t) => t % 3), 2,
+          ),
+        },
+        2,
+        8,
+        { bias: relative.tensor, padding: pad.tensor },
+      ),
+      values: naive.windowAttention(column(0, qkv), column(1, qkv), column(2, qkv), order, 2, 2, 8, {
+        regions: order.map((t) => t % 3), bias: relative.values, padKey: column(1, pad), padValue: column(2, pad),
+      }),
     };
-    const zeros = table(`zeros${b}`, 1, 16), groups = { name: "one group", groups: 1, size: order.length, members: groupsOf(order, order.length) };
-    const merged: Both = { tensor: gatherRows(plan, windowed.tensor, groups, { padding: zeros.tensor, beside: 2 }), values: naive.gatherRows(windowed.values, order, 16, { padding: zeros.values }) };
+    const zeros = table(`zeros${b}`, 1, 16);
+    const groups = { name: "one group", groups: 1, size: order.length, members: groupsOf(order, order.length) };
+    const merged: Both = {
+      tensor: gatherRows(plan, windowed.tensor, groups, { padding: zeros.tensor, beside: 2 }),
+      values: naive.gatherRows(windowed.values, order, 16, { padding: zeros.values }),
+    };
     const reduced = linear(`merge${b}`, merged, 16), back = Int32Array.from({ length: tokens }, (_, i) => i >> 1);
     const spread: Both = {
-      tensor: gatherRows(plan, reduced.tensor, { name: "spread", groups: 1, size: tokens, members: groupsOf(back, tokens) }, { act: "relu" }),
+      tensor: gatherRows(
+        plan,
+        reduced.tensor,
+        { name: "spread", groups: 1, size: tokens, members: groupsOf(back, tokens) },
+        { act: "relu" },
+      ),
       values: naive.gatherRows(reduced.values, back, 16, { act: "relu" }),
     };
     x = linear(`spread${b}`, spread, dim, { add: x });
     x = linear(`fc2${b}`, linear(`fc1${b}`, x, 3 * dim, { act: "gelu" }), dim, { act: "silu", add: x });
     const own = constantOf(`own${b}`, dim * 9, -0.2, 0.2);
     x = {
-      tensor: depthwiseConvChannels(plan, x.tensor, { name: `own${b}`, read: own.read }, 3, height, side, { bias: bias.tensor, act: "gelu", add: y.tensor }),
-      values: naive.depthwiseConvChannels(x.values, own.values, 3, height, side, { bias: bias.values, act: "gelu", addend: y.values }),
+      tensor: depthwiseConvChannels(plan, x.tensor, { name: `own${b}`, read: own.read }, 3, height, side, {
+        bias: bias.tensor, act: "gelu", add: y.tensor,
+      }),
+      values: naive.depthwiseConvChannels(x.values, own.values, 3, height, side, {
+        bias: bias.values, act: "gelu", addend: y.values,
+      }),
     };
   }
   const mean: Both = { tensor: meanRows(plan, x.tensor), values: naive.meanRows(x.values, dim) };
   const row: Both = { tensor: copyRow(plan, x.tensor, 2), values: x.values.slice(2 * dim, 3 * dim) };
   const both = plan.rows("both", 2, 10);
-  const [top, bottom] = [linear("head", mean, 10, { out: both }), linear("head2", row, 10, { out: both, rowOffset: 1 })];
+  const [top, bottom] = [
+    linear("head", mean, 10, { out: both }), linear("head2", row, 10, { out: both, rowOffset: 1 }),
+  ];
   return { image, outputs: [x, { tensor: both, values: Float64Array.from([...top.values, ...bottom.values]) }] };
 }
 
 /** Groups of `size` padded to whole panels by their last. */
 const groupsOf = (values: Int32Array, size: number): Int32Array => {
   const padded = alignUp(size, 8);
-  return Int32Array.from({ length: (values.length / size) * padded }, (_, i) => values[Math.floor(i / padded) * size + Math.min(i % padded, size - 1)]!);
+  return Int32Array.from(
+    { length: (values.length / size) * padded },
+    (_, i) => values[Math.floor(i / padded) * size + Math.min(i % padded, size - 1)]!,
+  );
 };
 
 const linearOnly = (name: string, x: Both, outDim: number, act: naive.Activation): Float64Array => {
@@ -144,37 +232,65 @@ export function randomGraph(plan: Plan, seed: number): Tensor {
   const random = uniform01(`graph ${seed}`, 2000);
   const below = (n: number): number => Math.floor(random[draws++ % random.length]! * n);
   const layer = (inDim: number, outDim: number): Linear => layerOf(`random ${plan.ops.length}`, inDim, outDim).layer;
-  const constant = (columns: number): Tensor => plan.table("constant", 1, columns, async () => new Float32Array(columns));
+  const constant = (columns: number): Tensor =>
+    plan.table("constant", 1, columns, async () => new Float32Array(columns));
   const made = [plan.linear(gatherPatches(plan, plan.input([1, 6, 6]), 1, 6, 6, 2), layer(4, 12))];
   for (let n = 5 + below(30); n > 0; n--) {
     // recent tensors mostly, old ones now and then
-    const x = made[Math.max(0, made.length - 1 - below(below(4) ? 3 : made.length))]!, alike = made.filter((t) => t.rows === x.rows && t.columns === x.columns);
+    const x = made[Math.max(0, made.length - 1 - below(below(4) ? 3 : made.length))]!;
+    const alike = made.filter((t) => t.rows === x.rows && t.columns === x.columns);
     const other = alike[below(alike.length)]!, heads = x.columns % 2 ? 1 : 2, headDim = x.columns / heads;
     switch (below(8)) {
       case 0: made.push(plan.linear(x, layer(x.columns, 4 * (1 + below(12))))); break;
       case 1: made.push(plan.linear(x, layer(x.columns, x.columns), { add: other, act: "gelu" })); break;
       case 2: if (other !== x) plan.linear(x, layer(x.columns, x.columns), { add: other, out: other }); break;
-      case 3: made.push(layerNorm(plan, x, constant(x.columns), constant(x.columns), 1e-5, ...(below(2) ? [x] as const : []))); break;
+      case 3:
+        made.push(
+          layerNorm(plan, x, constant(x.columns), constant(x.columns), 1e-5, ...(below(2) ? ([x] as const) : [])),
+        );
+        break;
       case 4: made.push(affine(plan, x, constant(x.columns), constant(x.columns))); break;
       case 5: {
-        const [k, v] = [plan.linear(x, layer(x.columns, x.columns), { heads, act: "relu" }), plan.linear(other, layer(x.columns, x.columns), { heads })];
+        const [k, v] = [
+          plan.linear(x, layer(x.columns, x.columns), { heads, act: "relu" }),
+          plan.linear(other, layer(x.columns, x.columns), { heads }),
+        ];
         made.push(linearAttention(plan, x, keyValueState(plan, k, v, heads, headDim), heads, headDim, 1e-6));
-        if (x.rows === 9) depthwiseConv(plan, made.at(-1)!, v, { name: "taps", read: async () => new Float32Array(25 * headDim) }, 3, 3, heads, headDim);
+        if (x.rows === 9)
+          depthwiseConv(
+            plan, made.at(-1)!, v, { name: "taps", read: async () => new Float32Array(25 * headDim) }, 3, 3, heads,
+            headDim,
+          );
         break;
       }
-      case 6: made.push(scoreAttention(plan, x, other, plan.linear(x, layer(x.columns, x.columns), { heads }), heads, headDim, "softmax", 0)); break;
+      case 6:
+        made.push(
+          scoreAttention(
+            plan, x, other, plan.linear(x, layer(x.columns, x.columns), { heads }), heads, headDim, "softmax", 0,
+          ),
+        );
+        break;
       case 7: made.push(below(2) ? meanRows(plan, x) : copyRow(plan, x, below(x.rows))); break;
     }
   }
   return made.at(-1)!;
 }
 
-/** Lays a plan out in a poisoned memory of `build` with guards around weights, scratch and records, and fills its weights. */
-export async function install(plan: Plan, { image, outputs }: Network, build: Build, { threads = 1, tileRows = 6 } = {}) {
-  const loaded = loadKernels(build, { tileRows, threads, threadScratch: alignUp(plan.threadScratch, 64) }), { memory, reserveBytes } = loaded;
-  for (const tensor of [...plan.weightTensors, ...plan.madeTables.map(({ tensor }) => tensor)]) tensor.address = reserveBytes(tensor.bytes);
+/**
+ * Lays a plan out in a poisoned memory of `build` with guards around weights, scratch and records, and fills its
+ * weights.
+ */
+export async function install(
+  plan: Plan, { image, outputs }: Network, build: Build, { threads = 1, tileRows = 6 } = {},
+) {
+  const loaded = loadKernels(build, { tileRows, threads, threadScratch: alignUp(plan.threadScratch, 64) });
+  const { memory, reserveBytes } = loaded;
+  for (const tensor of [...plan.weightTensors, ...plan.madeTables.map(({ tensor }) => tensor)])
+    tensor.address = reserveBytes(tensor.bytes);
   plan.inputs[0]!.address = loaded.put(image);
-  const keep = outputs.map(({ tensor }) => tensor), scratchBytes = plan.placeScratch(0, keep), scratch = reserveBytes(scratchBytes);
+  const keep = outputs.map(({ tensor }) => tensor);
+  const scratchBytes = plan.placeScratch(0, keep);
+  const scratch = reserveBytes(scratchBytes);
   plan.placeScratch(scratch, keep);
   const arena: Arena = {
     stage: reserveBytes(Math.max(...plan.weights.map((w) => w.stageBytes ?? 4))),
@@ -186,14 +302,21 @@ export async function install(plan: Plan, { image, outputs }: Network, build: Bu
     sample: () => {},
   };
   for (const weight of plan.weights) await weight.fill(arena);
-  for (const { tensor, make } of plan.madeTables) new Uint8Array(memory.buffer).set(new Uint8Array(make().buffer), tensor.address);
+  for (const { tensor, make } of plan.madeTables)
+    new Uint8Array(memory.buffer).set(new Uint8Array(make().buffer), tensor.address);
   const records = reserveBytes(plan.ops.length * OP_BYTES);
   new Uint8Array(memory.buffer).set(plan.encode(), records);
   return {
     ...loaded, records, scratch,
     /** Rows of a tensor without their padding. */
     read: (t: Tensor): Float32Array =>
-      Float32Array.from({ length: t.rows * t.columns }, (_, i) => new Float32Array(memory.buffer, t.address + Math.floor(i / t.columns) * t.rowBytes, t.columns)[i % t.columns]!),
+      Float32Array.from(
+        { length: t.rows * t.columns },
+        (_, i) =>
+          new Float32Array(memory.buffer, t.address + Math.floor(i / t.columns) * t.rowBytes, t.columns)[
+            i % t.columns
+          ]!,
+      ),
     /** Cuts every op into chunks of one unit. */
     finestGrain(): void {
       const view = new DataView(memory.buffer);

@@ -6,15 +6,21 @@ import { alignUp, assertClose, assertSplits, builds, loadKernels, padRows, unifo
 const EPS = 1e-5;
 const cases = [1, 2, 3, 4, 5, 6, 7, 8, 9, 31, 64, 192].map((dim, i) => {
   const rows = [1, 7, 13, 64, 197][i % 5]!, key = `norm ${rows} ${dim}`;
-  return { rows, dim, x: uniform(`${key} x`, rows * dim), weight: uniform(`${key} weight`, dim, 0.5, 1.5), bias: uniform(`${key} bias`, dim) };
+  return {
+    rows, dim, x: uniform(`${key} x`, rows * dim), weight: uniform(`${key} weight`, dim, 0.5, 1.5),
+    bias: uniform(`${key} bias`, dim),
+  };
 });
 
 for (const build of builds) {
   test(`layerNorm matches naive, also in place: ${build}`, () => {
     for (const { rows, dim, x, weight, bias } of cases) {
       const name = `layerNorm rows=${rows} dim=${dim}`, want = naive.layerNorm(x, weight, bias, EPS);
-      const { kernels, reserve, put, putRows, getRows, checkGuards, checkPadding } = loadKernels(build), stride = dim + 3;
-      const out = reserve(rows * (dim + 1)), input = putRows(x, dim, stride), [w, b] = [weight, bias].map((values) => put(padRows(values, dim, alignUp(dim, 4)))) as [number, number];
+      const { kernels, reserve, put, putRows, getRows, checkGuards, checkPadding } = loadKernels(build);
+      const stride = dim + 3;
+      const out = reserve(rows * (dim + 1));
+      const input = putRows(x, dim, stride);
+      const [w, b] = [weight, bias].map((values) => put(padRows(values, dim, alignUp(dim, 4)))) as [number, number];
       kernels.layerNorm(0, rows, out, (dim + 1) * 4, input, stride * 4, w, b, dim, EPS);
       kernels.layerNorm(0, rows, input, stride * 4, input, stride * 4, w, b, dim, EPS);
       checkGuards();
@@ -40,9 +46,14 @@ for (const build of builds) {
 
   test(`affine matches naive, also in place: ${build}`, () => {
     for (const { rows, dim, x, weight, bias } of cases) {
-      const name = `affine rows=${rows} dim=${dim}`, width = alignUp(dim, 8), stride = width + 3, want = naive.affine(x, weight, bias);
+      const name = `affine rows=${rows} dim=${dim}`;
+      const width = alignUp(dim, 8);
+      const stride = width + 3;
+      const want = naive.affine(x, weight, bias);
       const { kernels, reserve, put, getRows, checkGuards, checkPadding } = loadKernels(build);
-      const out = reserve(rows * stride), input = put(padRows(x, dim, width)), [w, b] = [weight, bias].map((values) => put(padRows(values, dim, width))) as [number, number];
+      const out = reserve(rows * stride);
+      const input = put(padRows(x, dim, width));
+      const [w, b] = [weight, bias].map((values) => put(padRows(values, dim, width))) as [number, number];
       kernels.affine(0, rows, out, stride * 4, input, width * 4, w, b, dim);
       kernels.affine(0, rows, input, width * 4, input, width * 4, w, b, dim);
       checkGuards();
@@ -56,11 +67,20 @@ for (const build of builds) {
 
   test(`layerNorm and affine in parts have the same bits: ${build}`, () => {
     for (const { rows, dim, x, weight, bias } of cases) {
-      const { kernels, put, get, set, checkGuards } = loadKernels(build), width = alignUp(dim, 8), padded = padRows(x, dim, width);
-      const at = put(padded), [w, b] = [weight, bias].map((values) => put(padRows(values, dim, width))) as [number, number];
+      const { kernels, put, get, set, checkGuards } = loadKernels(build);
+      const width = alignUp(dim, 8);
+      const padded = padRows(x, dim, width);
+      const at = put(padded);
+      const [w, b] = [weight, bias].map((values) => put(padRows(values, dim, width))) as [number, number];
       const [reset, read] = [() => set(at, padded), () => get(at)];
-      assertSplits(`layerNorm rows=${rows}`, rows, (begin, end) => kernels.layerNorm(begin, end, at, width * 4, at, width * 4, w, b, dim, EPS), reset, read);
-      assertSplits(`affine rows=${rows}`, rows, (begin, end) => kernels.affine(begin, end, at, width * 4, at, width * 4, w, b, dim), reset, read);
+      assertSplits(
+        `layerNorm rows=${rows}`, rows,
+        (begin, end) => kernels.layerNorm(begin, end, at, width * 4, at, width * 4, w, b, dim, EPS), reset, read,
+      );
+      assertSplits(
+        `affine rows=${rows}`, rows,
+        (begin, end) => kernels.affine(begin, end, at, width * 4, at, width * 4, w, b, dim), reset, read,
+      );
       checkGuards();
     }
   });

@@ -21,7 +21,9 @@ type Argument = Op["args"][number];
 
 /** The scratch tensors of an op, its output first. */
 const scratchOf = (op: Op): Tensor[] =>
-  op.args.flatMap((arg) => (typeof arg === "number" ? [] : "region" in arg ? [arg] : "tensor" in arg ? [arg.tensor] : [])).filter((t) => t.region === "scratch");
+  op.args
+    .flatMap((arg) => (typeof arg === "number" ? [] : "region" in arg ? [arg] : "tensor" in arg ? [arg.tensor] : []))
+    .filter((t) => t.region === "scratch");
 
 /** An argument as the kernel gets it. */
 function valueOf(arg: Argument): number {
@@ -45,7 +47,9 @@ for (const build of builds) {
     test(`runPlan matches naive, and kernels called by hand bit for bit: ${name} ${build}`, async () => {
       let before: Float32Array | undefined;
       for (const tileRows of TILES) {
-        const plan = new Plan(), network = everyOp(plan, shape), installed = await install(plan, network, build, { tileRows });
+        const plan = new Plan();
+        const network = everyOp(plan, shape);
+        const installed = await install(plan, network, build, { tileRows });
         const { kernels, records, scratch, get, poison, read, checkGuards } = installed;
         for (const op of plan.ops) callByHand(installed, op);
         const byHand = get(scratch);
@@ -63,7 +67,9 @@ for (const build of builds) {
   }
 
   test(`a plan can be run in pieces, and twice: ${build}`, async () => {
-    const plan = new Plan(), network = everyOp(plan, small), { kernels, records, scratch, get, poison } = await install(plan, network, build);
+    const plan = new Plan();
+    const network = everyOp(plan, small);
+    const { kernels, records, scratch, get, poison } = await install(plan, network, build);
     kernels.runPlan(records, plan.ops.length);
     const whole = get(scratch);
     for (const cut of [0, 1, 7, plan.ops.length - 1, plan.ops.length]) {
@@ -83,8 +89,8 @@ test("the test network has every op of an image network", () => {
   everyOp(plan);
   const used = new Set(plan.ops.map((op) => op.name));
   const kinds = [
-    "linear", "keyValueState", "linearAttention", "transposeKeys", "scoreAttention", "depthwiseConv", "depthwiseChannels",
-    "gatherPatches", "gatherWindows", "stretchRows", "meanRows", "affine", "layerNorm", "copy",
+    "linear", "keyValueState", "linearAttention", "transposeKeys", "scoreAttention", "depthwiseConv",
+    "depthwiseChannels", "gatherPatches", "gatherWindows", "stretchRows", "meanRows", "affine", "layerNorm", "copy",
   ];
   for (const kind of kinds) assert.ok(used.has(kind), `${kind} is not in the network`);
 });
@@ -95,7 +101,10 @@ test("encode writes code, units, grain and arguments", async () => {
   const bytes = plan.encode(), view = new DataView(bytes.buffer);
   assert.is(bytes.length, plan.ops.length * OP_BYTES);
   plan.ops.forEach((op, i) => {
-    const at = i * OP_BYTES, [code, units, grain] = [0, 4, 8].map((offset) => view.getInt32(at + offset, true)) as [number, number, number];
+    const at = i * OP_BYTES;
+    const [code, units, grain] = [0, 4, 8].map((offset) => view.getInt32(at + offset, true)) as [
+      number, number, number,
+    ];
     assert.equal([code, units], [op.code, op.units as number]);
     assert.ok(grain >= 1 && units >= 1, `${op.name}: ${units} units in chunks of ${grain}`);
     op.args.forEach((arg, j) => {
@@ -128,8 +137,8 @@ test("no build has a data segment: a thread that starts must not overwrite what 
 // lifetimes
 
 /**
- * Walks a plan with a note on every word of scratch saying whose it is. Returns the first use of a tensor whose words belong to
- * another, or undefined.
+ * Walks a plan with a note on every word of scratch saying whose it is. Returns the first use of a tensor whose words
+ * belong to another, or undefined.
  */
 function firstOverlap(plan: Plan, outputs: readonly Tensor[], base: number, end: number): string | undefined {
   const owners: (Tensor | undefined)[] = new Array((end - base) / 4), written = new Set<Tensor>();
@@ -138,7 +147,9 @@ function firstOverlap(plan: Plan, outputs: readonly Tensor[], base: number, end:
     for (const tensor of tensors) {
       const [from, to] = words(tensor);
       if (from < 0 || to > owners.length) return `${tensor.name} lies outside the scratch region`;
-      for (let i = from; i < to; i++) if (owners[i] !== tensor) return `${user} needs ${tensor.name}, whose word ${i - from} is ${owners[i]?.name ?? "nobody"}'s`;
+      for (let i = from; i < to; i++)
+        if (owners[i] !== tensor)
+          return `${user} needs ${tensor.name}, whose word ${i - from} is ${owners[i]?.name ?? "nobody"}'s`;
     }
     return undefined;
   };
@@ -192,8 +203,12 @@ test("a row copied out of a tensor with room, or into one, stays within its boun
   setRow(plan, attention, 2, constant);
   for (const op of plan.ops.slice(-2)) {
     for (const arg of op.args.slice(0, 2)) {
-      const [tensor, offset] = typeof arg === "object" && "tensor" in arg ? [arg.tensor, arg.offset] : [arg as Tensor, 0];
-      assert.ok(offset + (op.args[2] as number) <= tensor.rows * tensor.rowBytes, `${op.name} of ${op.args[2]} bytes at ${offset} of ${tensor.name}, which has ${tensor.rows * tensor.rowBytes}`);
+      const [tensor, offset] =
+        typeof arg === "object" && "tensor" in arg ? [arg.tensor, arg.offset] : [arg as Tensor, 0];
+      assert.ok(
+        offset + (op.args[2] as number) <= tensor.rows * tensor.rowBytes,
+        `${op.name} of ${op.args[2]} bytes at ${offset} of ${tensor.name}, which has ${tensor.rows * tensor.rowBytes}`,
+      );
     }
   }
   assert.is(row.columns, 16);

@@ -159,7 +159,9 @@ function tokensOf(draw: Draw) {
 function formula({ below, pick }: Draw, columns: number) {
   const modes = Array.from({ length: op.MAP_INPUTS }, () => pick([0, 0, 1, 3, columns, -1, -3]));
   const two = [op.MAP_ADD, op.MAP_SUB, op.MAP_MUL, op.MAP_MAX, op.MAP_MIN];
-  const one = [op.MAP_NEG, op.MAP_EXP, op.MAP_SIGMOID, op.MAP_SOFTPLUS, op.MAP_TANH, op.MAP_RELU, op.MAP_SILU, op.MAP_GELU];
+  const one = [
+    op.MAP_NEG, op.MAP_EXP, op.MAP_SIGMOID, op.MAP_SOFTPLUS, op.MAP_TANH, op.MAP_RELU, op.MAP_SILU, op.MAP_GELU,
+  ];
   const inputs = Array.from({ length: op.MAP_INPUTS }, (_, i) => i + 1), words: number[] = [];
   const used = inputs.filter(() => below(3) > 0), leaf = (): number => pick(used.length ? used : [1]);
   for (const [i, input] of (used.length ? used : [1]).entries()) {
@@ -349,7 +351,10 @@ export const ops: Readonly<Record<string, { shape(draw: Draw): Shape }>> = {
   recurrentChunksByChannel: {
     shape(draw) {
       const { units, keyHeads, sharing, timelines, keyDim, valueDim, args } = tokensOf(draw);
-      return { units, timelines, args: { ...args, ...variant(draw, keyHeads, keyDim, valueDim, ALL_KINDS), eps: 1e-6, sharing } };
+      return {
+        units, timelines,
+        args: { ...args, ...variant(draw, keyHeads, keyDim, valueDim, ALL_KINDS), eps: 1e-6, sharing },
+      };
     },
   },
   causalConv: {
@@ -368,7 +373,9 @@ export const ops: Readonly<Record<string, { shape(draw: Draw): Shape }>> = {
       const keys = { k: floats(), kRow: row(keyBytes), v: floats(), vRow: row(keyBytes) };
       const rotary = pick([0, 2, sizes.headDim]), units = sizes.sequence ? sizes.heads : sizes.rows * sizes.heads;
       const turns = { angles: rotary ? floats() : 0, anglesRow: row(4 * rotary) };
-      return { units, timelines, args: { q: floats(), qRow: row(bytes), ...keys, ...cache, ...turns, ...sizes, rotary, ring } };
+      return {
+        units, timelines, args: { q: floats(), qRow: row(bytes), ...keys, ...cache, ...turns, ...sizes, rotary, ring },
+      };
     },
   },
   cachedAttention: {
@@ -383,7 +390,8 @@ export const ops: Readonly<Record<string, { shape(draw: Draw): Shape }>> = {
       const { pick, row, upTo } = draw, rows = upTo(4), columns = pick([upTo(20), 60 + upTo(80)]);
       const { modes, words: list, used } = formula(draw, columns), program = words(() => [...modes, ...list]);
       const inputs = ["a", "b", "c", "d", "e", "f"].map((name, i): Record<string, number | Piece> => {
-        const mode = modes[i]!, numbers = mode === 0 ? alignUp(columns, 4) : mode > 0 ? Math.ceil(columns / mode) : -mode;
+        const mode = modes[i]!;
+        const numbers = mode === 0 ? alignUp(columns, 4) : mode > 0 ? Math.ceil(columns / mode) : -mode;
         return { [name]: used.includes(i + 1) ? floats() : 0, [`${name}Row`]: pick([0, row(4 * numbers)]) };
       });
       const args = { out: floats(), outRow: row(4 * alignUp(columns, 4)), program, length: list.length, columns };

@@ -6,9 +6,12 @@ import * as assert from "uvu/assert";
 import { CLAIM, RUN_EPOCH, THREAD_SCRATCH, THREAD_SCRATCH_BYTES } from "../../assembly/header.ts";
 import { Plan } from "../../bindings/plan/plan.ts";
 import type { Build } from "../../bindings/platform/platform.ts";
-import { pool } from "../../bindings/run/pool.ts";
+import { platform } from "../../bindings/platform/node.ts";
+import { poolOf } from "../../bindings/run/pool.ts";
 import { assertSameBits, builds } from "../harness.ts";
 import { everyOp, install } from "./graphs.ts";
+
+const pool = poolOf(platform);
 
 const threaded = builds.filter((build) => build.endsWith("threads"));
 /** Ops of microseconds, two blocks of them: some 60 ops. */
@@ -25,12 +28,12 @@ async function start(build: Build, threads: number, { shape = tiny, finest = tru
   const want = get(scratch);
   const [ownScratch, ownWords] = [view.getUint32(THREAD_SCRATCH, true), view.getUint32(THREAD_SCRATCH_BYTES, true) / 4];
   poison(ownScratch);
-  const id = pool().join({ module, memory, threads });
+  const id = pool.join({ module, memory, threads });
   /** One shared run, with everything it should write unwritten before it. */
   function run(length = plan.ops.length): void {
     poison(scratch);
     kernels.openRun!(records, length);
-    pool().announce(id);
+    pool.announce(id);
     kernels.takePart!(0);
   }
   return {
@@ -52,7 +55,7 @@ async function start(build: Build, threads: number, { shape = tiny, finest = tru
       }
     },
     async stop(): Promise<void> {
-      pool().leave(id);
+      pool.leave(id);
       installed.checkGuards();
       // threads end in the background: the memory is the next test's
       await sleep(20);

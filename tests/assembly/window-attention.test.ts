@@ -2,13 +2,18 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as naive from "../naive.ts";
 import { uniform01 } from "../../cli/synthetic.ts";
-import { alignUp, assertClose, assertSameBits, assertSplits, builds, loadKernels, padRows, TILES, uniform } from "../harness.ts";
+import {
+  alignUp, assertClose, assertSameBits, assertSplits, builds, loadKernels, padRows, TILES, uniform,
+} from "../harness.ts";
 
 /** Bytes of scratch, as the kernel's comment and bindings/plan/ops/attention.ts have it, in floats. */
-const scratchFor = (size: number, headDim: number): number => headDim * (alignUp(size, 8) + size + 23) + 23 * alignUp(size, 8) + 92;
+const scratchFor = (size: number, headDim: number): number =>
+  headDim * (alignUp(size, 8) + size + 23) + 23 * alignUp(size, 8) + 92;
 
 /** Members in random order of a map that some are outside of; the last tokens of the map are in no window. */
-function cut(key: string, windows: number, size: number, outside: boolean): { members: Int32Array; regions: Int32Array; mapTokens: number } {
+function cut(
+  key: string, windows: number, size: number, outside: boolean,
+): { members: Int32Array; regions: Int32Array; mapTokens: number } {
   const count = windows * size, random = uniform01(key, 3 * count);
   const members = Int32Array.from({ length: count }, (_, i) => i).sort((a, b) => random[a]! - random[b]!);
   if (outside) for (let i = 1; i < count; i++) if (random[count + i]! < 0.2) members[i] = -1;
@@ -17,29 +22,61 @@ function cut(key: string, windows: number, size: number, outside: boolean): { me
   return { members, regions, mapTokens: count + 2 };
 }
 
-const cases = [1, 2, 7, 8, 12, 23, 24, 49, 98].flatMap((size, s) => [8, 24, 32].flatMap((headDim, i) => [false, true].map((extras) => {
-  const windows = 1 + ((s + i) % 3), heads = 1 + ((s + 2 * i) % 3), dim = heads * headDim, key = `window attention ${size} ${headDim} ${extras}`;
-  const { members, regions, mapTokens } = cut(key, windows, size, extras);
-  const qkv = uniform(`${key} qkv`, mapTokens * 3 * dim), padding = uniform(`${key} padding`, 3 * dim), bias = uniform(`${key} bias`, heads * size * size, -2, 2);
-  const columns = (from: number): Float32Array => qkv.filter((_, c) => Math.floor((c % (3 * dim)) / dim) === from);
-  const options = extras ? { regions, bias, padKey: padding.subarray(dim, 2 * dim), padValue: padding.subarray(2 * dim) } : {};
-  const want = naive.windowAttention(columns(0), columns(1), columns(2), members, size, heads, headDim, options);
-  return { name: `size=${size} headDim=${headDim} heads=${heads} windows=${windows}${extras ? ", bias, regions, padding" : ""}`, extras, size, headDim, windows, heads, dim, mapTokens, members, regions, qkv, padding, bias, want };
-})));
+const cases = [1, 2, 7, 8, 12, 23, 24, 49, 98].flatMap((size, s) =>
+  [8, 24, 32].flatMap((headDim, i) =>
+    [false, true].map((extras) => {
+      const windows = 1 + ((s + i) % 3);
+      const heads = 1 + ((s + 2 * i) % 3);
+      const dim = heads * headDim;
+      const key = `window attention ${size} ${headDim} ${extras}`;
+      const { members, regions, mapTokens } = cut(key, windows, size, extras);
+      const qkv = uniform(`${key} qkv`, mapTokens * 3 * dim);
+      const padding = uniform(`${key} padding`, 3 * dim);
+      const bias = uniform(`${key} bias`, heads * size * size, -2, 2);
+      const columns = (from: number): Float32Array => qkv.filter((_, c) => Math.floor((c % (3 * dim)) / dim) === from);
+      const options = extras
+        ? { regions, bias, padKey: padding.subarray(dim, 2 * dim), padValue: padding.subarray(2 * dim) }
+        : {};
+      const want = naive.windowAttention(columns(0), columns(1), columns(2), members, size, heads, headDim, options);
+      return {
+        name:
+          `size=${size} headDim=${headDim} heads=${heads} `
+          + `windows=${windows}${extras ? ", bias, regions, padding" : ""}`,
+        extras, size, headDim, windows, heads, dim, mapTokens, members, regions, qkv, padding, bias, want,
+      };
+    }),
+  ),
+);
 
 /** Groups padded to whole panels by their last. */
 const padGroups = (values: Int32Array, size: number): number[] => {
   const padded = alignUp(size, 8);
-  return Array.from({ length: (values.length / size) * padded }, (_, i) => values[Math.floor(i / padded) * size + Math.min(i % padded, size - 1)]!);
+  return Array.from(
+    { length: (values.length / size) * padded },
+    (_, i) => values[Math.floor(i / padded) * size + Math.min(i % padded, size - 1)]!,
+  );
 };
 
-function install(build: (typeof builds)[number], tileRows: number, { extras, size, headDim, heads, dim, mapTokens, members, regions, qkv, padding, bias }: (typeof cases)[number]) {
+function install(
+  build: (typeof builds)[number],
+  tileRows: number,
+  { extras, size, headDim, heads, dim, mapTokens, members, regions, qkv, padding, bias }: (typeof cases)[number],
+) {
   const loaded = loadKernels(build, { tileRows }), { kernels, reserve, put, putInts, putRows } = loaded;
-  const stride = dim + 8, out = reserve(mapTokens * stride), rows = putRows(qkv, 3 * dim, 3 * dim + 8), pad = put(padding), scratch = reserve(scratchFor(size, headDim));
-  const tables = [putInts(padGroups(members, size)), extras ? putInts(padGroups(regions, size)) : 0, extras ? put(padRows(bias, size, alignUp(size, 8))) : 0];
-  const run = (begin: number, end: number): void => kernels.windowAttention(
-    begin, end, out, stride * 4, rows, rows + dim * 4, rows + 2 * dim * 4, (3 * dim + 8) * 4, pad + dim * 4, pad + 2 * dim * 4, ...tables, size, heads, headDim, scratch,
-  );
+  const stride = dim + 8;
+  const out = reserve(mapTokens * stride);
+  const rows = putRows(qkv, 3 * dim, 3 * dim + 8);
+  const pad = put(padding);
+  const scratch = reserve(scratchFor(size, headDim));
+  const tables = [
+    putInts(padGroups(members, size)), extras ? putInts(padGroups(regions, size)) : 0,
+    extras ? put(padRows(bias, size, alignUp(size, 8))) : 0,
+  ];
+  const run = (begin: number, end: number): void =>
+    kernels.windowAttention(
+      begin, end, out, stride * 4, rows, rows + dim * 4, rows + 2 * dim * 4, (3 * dim + 8) * 4, pad + dim * 4,
+      pad + 2 * dim * 4, ...tables, size, heads, headDim, scratch,
+    );
   return { ...loaded, run, out, stride, scratch };
 }
 

@@ -32,6 +32,12 @@ async function collect(from: AsyncIterable<GeneratedToken>): Promise<{ ids: numb
   return { ids, pieces, text: pieces.join("") };
 }
 
+async function all(from: AsyncIterable<GeneratedToken>): Promise<GeneratedToken[]> {
+  const tokens: GeneratedToken[] = [];
+  for await (const token of from) tokens.push(token);
+  return tokens;
+}
+
 /** The error, and the tokens that came before it. */
 async function failure(from: AsyncIterable<GeneratedToken>, seen: (count: number) => void = () => {}): Promise<{ error: unknown; ids: number[] }> {
   const ids: number[] = [];
@@ -184,6 +190,126 @@ test("what ended it is said", () =>
     await withModel(async (ending) => assert.equal(await finish(ending, {}), { finish: "eos" }), { eos_token_id: ids[7]! });
   }));
 
+test("what is known of a generation: seed, counts and how it ended, without driving the iterator by hand", () =>
+  withModel(async (model) => {
+    const session = model.session(), story = session.generate(PROMPT, { maxTokens: 6, seed: 3 });
+    assert.equal([story.seed, story.promptTokens, story.generatedTokens, story.finish], [3, 0, 0, undefined]);
+    let count = 0;
+    for await (const _ of story) {
+      assert.equal([story.promptTokens, story.generatedTokens], [5, ++count]);
+      // the last one is known as such when it comes
+      assert.is(story.finish, count === 6 ? "length" : undefined);
+    }
+    assert.equal([story.promptTokens, story.generatedTokens, story.finish], [5, 6, "length"]);
+    // a random seed is told, and gives the same again
+    const free = model.session().generate(PROMPT, { maxTokens: 8 }), first = await collect(free);
+    assert.ok(Number.isSafeInteger(free.seed));
+    assert.equal(await collect(model.session().generate(PROMPT, { maxTokens: 8, seed: free.seed })), first);
+    const broken = session.generate([], { maxTokens: 6 });
+    for await (const _ of broken) break;
+    assert.equal([broken.promptTokens, broken.generatedTokens, broken.finish], [0, 1, undefined]);
+    const begun = model.session().generate([], { maxTokens: 0 });
+    assert.equal(await begun.next(), { done: true, value: { finish: "length" } });
+    assert.equal([begun.promptTokens, begun.generatedTokens, begun.finish], [1, 0, "length"]);
+    const eos = first.ids[4]!;
+    await withModel(async (ending) => {
+      const told = ending.session().generate(PROMPT, { maxTokens: 8, seed: free.seed });
+      await collect(told);
+      assert.equal([told.generatedTokens, told.finish], [first.ids.indexOf(eos), "eos"]);
+    }, { eos_token_id: eos });
+  }));
+
+test("as a stream of text: the same pieces, on demand; cancelling it leaves the session free", () =>
+  withModel(async (model) => {
+    const options = { maxTokens: 25, temperature: 2, seed: 4 };
+    const { text } = await collect(model.session().generate(PROMPT, options));
+    const story = model.session().generate(PROMPT, options);
+    assert.is(await new Response(story.stream().pipeThrough(new TextEncoderStream())).text(), text);
+    assert.equal([story.finish, story.generatedTokens], ["length", 25]);
+    const session = model.session(), pieces: string[] = [];
+    for await (const piece of session.generate(PROMPT, options).stream() as unknown as AsyncIterable<string>) {
+      assert.ok(piece !== "");
+      if (pieces.push(piece) === 3) break;
+    }
+    assert.ok(text.startsWith(pieces.join("")));
+    const { position } = session;
+    assert.ok(position < PROMPT.length + 25, "nothing was made ahead");
+    await session.decode(1);
+    assert.is(session.position, position + 1);
+    const wrong = model.session().generate(PROMPT, { maxTokens: -1 }).stream().getReader();
+    await rejects(() => wrong.read(), /^maxTokens is -1/, RangeError);
+  }));
+
+test("maxTokens: Infinity goes on until something else ends it", () =>
+  withModel(async (model) => {
+    const session = model.session(), story = session.generate(PROMPT, { maxTokens: Infinity, seed: 1 });
+    for await (const _ of story) if (story.generatedTokens === 400) break;
+    assert.is(session.position, PROMPT.length + 400);
+  }));
+
+test("logprobs: of the token and of the most likely ones, as the model had them", () =>
+  withModel(async (model) => {
+    const options = { maxTokens: 10, seed: 6, temperature: 3, topK: 50, logitBias: { 17: 5 } };
+    const byHand = model.session();
+    let logits = await byHand.prefill(PROMPT);
+    const seen: number[] = [];
+    for await (const { id, logprob, top } of model.session().generate(PROMPT, { ...options, logprobs: 4 })) {
+      seen.push(id);
+      const max = Math.max(...logits), total = Math.log(logits.reduce((sum, x) => sum + Math.exp(x - max), 0)) + max;
+      const want = Array.from(
+        logits, (x, i) => ({ id: i, logprob: x - total }),
+      ).sort((a, b) => b.logprob - a.logprob || a.id - b.id);
+      const close = (got: number, wanted: number): void => {
+        assert.ok(Math.abs(got - wanted) < 1e-5, `${got}, expected ${wanted}`);
+      };
+      close(logprob!, want.find((each) => each.id === id)!.logprob);
+      assert.equal(top!.map((each) => each.id), want.slice(0, 4).map((each) => each.id));
+      top!.forEach((each, i) => close(each.logprob, want[i]!.logprob));
+      logits = await byHand.decode(id);
+    }
+    // they change no token
+    assert.equal(seen, (await collect(model.session().generate(PROMPT, options))).ids);
+    const [none] = await all(model.session().generate(PROMPT, { ...options, logprobs: 0 }));
+    assert.equal([typeof none!.logprob, none!.top], ["number", []]);
+    const [plain] = await all(model.session().generate(PROMPT, options));
+    assert.equal(Object.keys(plain!), ["id", "text"]);
+  }));
+
+test("logitBias and the logits hook: tokens ruled out, chosen, and looked at", () =>
+  withModel(async (model) => {
+    const greedy = { maxTokens: 12, temperature: 0 }, { ids } = await collect(model.session().generate(PROMPT, greedy));
+    const banned = new Map([...new Set(ids)].map((id) => [id, -Infinity]));
+    for (const logitBias of [banned, Object.fromEntries(banned)]) {
+      const { ids } = await collect(model.session().generate(PROMPT, { ...greedy, logitBias }));
+      assert.ok(ids.every((id) => !banned.has(id)));
+    }
+    assert.equal(
+      (await collect(model.session().generate(PROMPT, { ...greedy, logitBias: { 99: 1e6 } }))).ids, Array(12).fill(99),
+    );
+
+    const session = model.session(), positions: number[] = [];
+    const { ids: only } = await collect(session.generate(PROMPT, {
+      ...greedy,
+      logits(logits, of) {
+        assert.ok(of === session && logits instanceof Float32Array && logits.length === VOCAB);
+        positions.push(of.position);
+        for (let id = 0; id < VOCAB; id++) if (id !== 200 + positions.length) logits[id] = -Infinity;
+      },
+    }));
+    assert.equal(only, Array.from({ length: 12 }, (_, i) => 201 + i));
+    assert.equal(positions, Array.from({ length: 12 }, (_, i) => PROMPT.length + i));
+    // what it throws ends the generation, and the session has read what was given out
+    const failing = model.session();
+    const options: GenerateOptions = {
+      ...greedy,
+      logits(_, { position }) {
+        if (position === PROMPT.length + 3) throw new Error("no more");
+      },
+    };
+    await rejects(() => collect(failing.generate(PROMPT, options)), /^no more$/);
+    await sameFuture("after a hook that threw", failing, await after(model, PROMPT, ids.slice(0, 3)));
+  }));
+
 test("a prompt of no tokens: a new session begins with bos, an old one goes on from its last token", () =>
   withModel(async (model) => {
     const how = { maxTokens: 8, seed: 2 }, begun = await collect(model.session().generate([0], how));
@@ -231,6 +357,17 @@ test("what is wrong is said before anything is read", () =>
       [[1], { maxTokens: -1 }, /^maxTokens is -1, expected a whole number from 0$/, RangeError], [[1], { maxTokens: NaN }, /^maxTokens is NaN/, RangeError], [[1], { maxTokens: 1.5 }, /^maxTokens is 1\.5/, RangeError],
       [[1], { stop: "" }, /^stop\[0\] is empty/, RangeError], [[1], { stop: [""] }, /^stop\[0\] is empty/, RangeError], [[1], { stop: [7] }, /^stop\[0\] is number/, TypeError],
       [[1], { signal: aborted }, /^not at all$/, Error],
+      [[1], { minP: 2 }, /^minP is 2, expected a number from 0 \(all tokens\) to 1$/, RangeError],
+      [[1], { logitBias: { 4096: 1 } }, /^token id 4096 at index 0 is not in the vocabulary/, RangeError],
+      [[1], { logitBias: 5 }, /^logitBias is 5, expected a Map or an object/, TypeError],
+      [[1], { logprobs: -1 }, /^logprobs is -1, expected a whole number from 0/, RangeError],
+      [[1], { logprobs: true }, /^logprobs is boolean/, TypeError],
+      [[1], { logits: 5 }, /^logits is number 5, expected a function$/, TypeError],
+      [[1], { stop: null }, /^stop is object, expected a list/, TypeError],
+      [[1], { max_tokens: 5 }, /^generate\(\) has no option "max_tokens": did you mean maxTokens\?$/, TypeError],
+      [[1], { signal: 5 }, /^signal is number 5, expected an AbortSignal$/, TypeError],
+      [[1], null, /^the options of generate\(\) are null, expected an object$/, TypeError],
+      [[1], { maxTokens: "5" }, /^maxTokens is 5, expected/, RangeError],
     ] as const) {
       await rejects(() => session.generate(prompt as never, options as never).next(), message, Kind);
       assert.is(session.position, PROMPT.length);
@@ -268,7 +405,9 @@ test("abort while a long prompt is read", () =>
     assert.equal(ids, []);
     const { position } = session;
     assert.ok(position < long.length, `${position} tokens were read`);
-    await sameFuture("after an abort", session, await after(model, long.subarray(0, position)));
+    await sameFuture(
+      "after an abort", session, position > 0 ? await after(model, long.subarray(0, position)) : model.session(),
+    );
   }));
 
 test("broken off: the last token given out is part of what is saved", () =>

@@ -7,7 +7,9 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { blobSource, bytesSource, Checkpoint, memoryCheckpoint, safetensorsBytes } from "../../bindings/checkpoint/index.ts";
+import {
+  blobSource, bytesSource, Checkpoint, memoryCheckpoint, safetensorsBytes,
+} from "../../bindings/checkpoint/index.ts";
 import type { WriteEntry } from "../../bindings/checkpoint/index.ts";
 import { readHeader } from "../../bindings/checkpoint/safetensors.ts";
 import { load } from "../../bindings/index.ts";
@@ -16,7 +18,9 @@ import { syntheticInput } from "../golden/synthetic.ts";
 import { lmEntries, tinyLmConfig } from "../golden/tiny-lm.ts";
 import { rejects } from "./checkpoint/fixtures.ts";
 import { booksJson } from "./tokenizer/tokenizers.ts";
-import { fileWith, openFiles, runScript, tinyConfig, tinyEntries, tinyFile, tinyFolder, tinyPixels, withFolder, writeEntries } from "./tiny.ts";
+import {
+  fileWith, openFiles, runScript, tinyConfig, tinyEntries, tinyFile, tinyFolder, tinyPixels, withFolder, writeEntries,
+} from "./tiny.ts";
 
 type Source = string | URL | ModelParts;
 
@@ -33,7 +37,9 @@ const parts = (weights: unknown, config: unknown = tinyConfig): ModelParts => ({
 const expected = await logitsOf(parts(tinyFile));
 
 /** Loading this folder fails with one clear error, leaves no file open, and does not disturb the next load. */
-async function refuses(files: Readonly<Record<string, string | Uint8Array>>, message: RegExp, Kind: Function, options: LoadOptions = {}): Promise<void> {
+async function refuses(
+  files: Readonly<Record<string, string | Uint8Array>>, message: RegExp, Kind: Function, options: LoadOptions = {},
+): Promise<void> {
   await withFolder(files, async (folder) => {
     await rejects(() => load(folder, { threads: 1, ...options }), message, Kind);
     assert.equal(openFiles(folder), []);
@@ -45,7 +51,8 @@ async function refuses(files: Readonly<Record<string, string | Uint8Array>>, mes
 
 test("a folder, by path, with and without a slash, and by file: URL", () =>
   withFolder(tinyFolder, async (folder) => {
-    for (const source of [folder, `${folder}/`, pathToFileURL(folder), pathToFileURL(folder).href]) assert.equal(await logitsOf(source), expected);
+    for (const source of [folder, `${folder}/`, pathToFileURL(folder), pathToFileURL(folder).href])
+      assert.equal(await logitsOf(source), expected);
     assert.equal(openFiles(folder), []);
   }));
 
@@ -62,10 +69,17 @@ test("parts: bytes, buffer, Blob, stream, source, checkpoint; config as object a
 
 test("the same weights as F32, F16, BF16 and F64 give the same bits", async () => {
   // multiples of 1/128 below 2 fit in each of them
-  const coarse = Object.fromEntries(Object.entries(tinyEntries).map(([name, entry]) =>
-    [name, "dtype" in entry ? entry : { shape: entry.shape, data: Float32Array.from(entry.data, (v) => Math.round(v * 128) / 128) }]));
+  const coarse = Object.fromEntries(
+    Object.entries(tinyEntries).map(([name, entry]) => [
+      name,
+      "dtype" in entry
+        ? entry
+        : { shape: entry.shape, data: Float32Array.from(entry.data, (v) => Math.round(v * 128) / 128) },
+    ]),
+  );
   const logits = await logitsOf(parts(safetensorsBytes(writeEntries(coarse))));
-  for (const dtype of ["F16", "BF16", "F64"] as const) assert.equal(await logitsOf(parts(safetensorsBytes(writeEntries(coarse, dtype)))), logits, dtype);
+  for (const dtype of ["F16", "BF16", "F64"] as const)
+    assert.equal(await logitsOf(parts(safetensorsBytes(writeEntries(coarse, dtype)))), logits, dtype);
 });
 
 test("a folder of shards is the same model as the single file", async () => {
@@ -80,7 +94,8 @@ test("a folder of shards is the same model as the single file", async () => {
     weightMap[name] = fileName(i % 2);
   });
   const files = {
-    "config.json": readFileSync(join(pretrained, "config.json"), "utf8"), "model.safetensors.index.json": JSON.stringify({ weight_map: weightMap }),
+    "config.json": readFileSync(join(pretrained, "config.json"), "utf8"),
+    "model.safetensors.index.json": JSON.stringify({ weight_map: weightMap }),
     [fileName(0)]: safetensorsBytes(shards[0]!), [fileName(1)]: safetensorsBytes(shards[1]!),
   };
   const pixels = syntheticInput("input", 3 * 32 * 32);
@@ -91,9 +106,13 @@ test("a folder of shards is the same model as the single file", async () => {
   const { [fileName(1)]: _, ...incomplete } = files;
   await refuses(incomplete, /there is no file .*model-00002-of-00002\.safetensors/, Error);
   await refuses({ ...files, "model.safetensors.index.json": "{}" }, /no "weight_map"/, TypeError);
-  await refuses({ ...files, "model.safetensors.index.json": "{" }, /model\.safetensors\.index\.json is not JSON/, TypeError);
+  await refuses(
+    { ...files, "model.safetensors.index.json": "{" }, /model\.safetensors\.index\.json is not JSON/, TypeError,
+  );
   const escaping = JSON.stringify({ weight_map: { head: "../model.safetensors" } });
-  await refuses({ ...files, "model.safetensors.index.json": escaping }, /expected a plain \*\.safetensors name/, RangeError);
+  await refuses(
+    { ...files, "model.safetensors.index.json": escaping }, /expected a plain \*\.safetensors name/, RangeError,
+  );
 });
 
 for (const ranges of [true, false]) {
@@ -110,16 +129,24 @@ for (const ranges of [true, false]) {
       const [, first, last] = (ranges && /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "")) || [];
       if (first === undefined) return void response.end(body);
       const end = Math.min(Number(last) + 1, body.length);
-      response.writeHead(206, { "content-range": `bytes ${first}-${end - 1}/${body.length}` }).end(body.subarray(Number(first), end));
+      response
+        .writeHead(206, { "content-range": `bytes ${first}-${end - 1}/${body.length}` })
+        .end(body.subarray(Number(first), end));
     });
     await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
     const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     try {
-      for (const source of [`${origin}/model/`, `${origin}/model`, new URL(`${origin}/model/`)]) assert.equal(await logitsOf(source), expected);
+      for (const source of [`${origin}/model/`, `${origin}/model`, new URL(`${origin}/model/`)])
+        assert.equal(await logitsOf(source), expected);
       assert.equal(await logitsOf(`${origin}/model/page/`), expected);
       await rejects(() => load(`${origin}/page/nothing/`), /nothing\/ has no config\.json: add it/, RangeError);
-      await rejects(() => load(`${origin}/nothing/`), /nothing\/ has no config\.json: add it, or name the network/, RangeError);
-      await rejects(() => load(`${origin}/nothing/`, { config: tinyConfig }), /nothing\/model\.safetensors: the server answered 404/);
+      await rejects(
+        () => load(`${origin}/nothing/`), /nothing\/ has no config\.json: add it, or name the network/, RangeError,
+      );
+      await rejects(
+        () => load(`${origin}/nothing/`, { config: tinyConfig }),
+        /nothing\/model\.safetensors: the server answered 404/,
+      );
       await rejects(() => load(`${origin}/model/broken/`), /config\.json: the server answered 500/);
     } finally {
       server.closeAllConnections();
@@ -132,7 +159,9 @@ test("parts at addresses: files on disk and behind http, weights and tokenizer e
   withFolder({ ...tinyFolder, "hashed-1.json": booksJson, "none.txt": "x" }, async (folder) => {
     const disk = pathToFileURL(`${folder}/`), weights = new URL("model.safetensors", disk);
     assert.equal(await logitsOf({ config: tinyConfig, weights }), expected);
-    await rejects(() => load({ config: tinyConfig, weights: disk }), /^weights is the address of a folder, .*: give load\(\) that/);
+    await rejects(
+      () => load({ config: tinyConfig, weights: disk }), /^weights is the address of a folder, .*: give load\(\) that/,
+    );
     const config = { ...tinyLmConfig, vocab_size: 4096 }, words = safetensorsBytes(writeEntries(lmEntries(config)));
     const answer = (request: IncomingMessage, response: ServerResponse): void =>
       void response.end(request.url === "/w.safetensors?v=2" ? words : undefined);
@@ -152,7 +181,9 @@ test("a folder behind http, from a server that is not there", async () => {
   await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
   const { port } = server.address() as AddressInfo;
   await new Promise((closed) => server.close(closed));
-  const address = new RegExp(`^cannot read http://127\\.0\\.0\\.1:${port}/model/config\\.json: .*ECONNREFUSED.*: check the address`);
+  const address = new RegExp(
+    `^cannot read http://127\\.0\\.0\\.1:${port}/model/config\\.json: .*ECONNREFUSED.*: check the address`,
+  );
   await rejects(() => load(`http://127.0.0.1:${port}/model/`), address);
 });
 
@@ -241,12 +272,23 @@ test("small files have a size: endless, compressed, on disk", async () => {
 test("the option config: for a folder without config.json, and instead of one", async () => {
   await withFolder({ "model.safetensors": tinyFile }, async (folder) => {
     assert.equal(await logitsOf(folder, { config: tinyConfig }), expected);
-    await rejects(() => load(folder), /has no config\.json: add it, or name the network with the option config, e\.g\. "slab_deit_t"/, RangeError);
-    await rejects(() => load(folder, { config: "slab_deit_t" }), /"pos_embed" has shape \[1, 16, 24\], expected \[1, 196, 192\]/, RangeError);
-    await rejects(() => load(folder, { config: "slab_deit_xl" }), /no preset is called "slab_deit_xl": use one of slab_deit_t, /, RangeError);
+    await rejects(
+      () => load(folder),
+      /has no config\.json: add it, or name the network with the option config, e\.g\. "slab_deit_t"/, RangeError,
+    );
+    await rejects(
+      () => load(folder, { config: "slab_deit_t" }), /"pos_embed" has shape \[1, 16, 24\], expected \[1, 196, 192\]/,
+      RangeError,
+    );
+    await rejects(
+      () => load(folder, { config: "slab_deit_xl" }), /no preset is called "slab_deit_xl": use one of slab_deit_t, /,
+      RangeError,
+    );
     assert.equal(openFiles(folder), []);
   });
-  await withFolder({ ...tinyFolder, "config.json": "{}" }, async (folder) => assert.equal(await logitsOf(folder, { config: tinyConfig }), expected));
+  await withFolder({ ...tinyFolder, "config.json": "{}" }, async (folder) =>
+    assert.equal(await logitsOf(folder, { config: tinyConfig }), expected),
+  );
 });
 
 test("progress goes up one by one and ends at its total", async () => {
@@ -262,8 +304,13 @@ test("progress goes up one by one and ends at its total", async () => {
 // what does not
 
 test("weights: cut off, lying, not safetensors, empty, absent", async () => {
-  const weights = (file: Uint8Array): Record<string, string | Uint8Array> => ({ ...tinyFolder, "model.safetensors": file });
-  await refuses(weights(tinyFile.subarray(0, tinyFile.length - 100)), /model\.safetensors is cut off: tensor ".*" ends at byte \d+ but the file has \d+ bytes, 100 missing/, RangeError);
+  const weights = (file: Uint8Array): Record<string, string | Uint8Array> => ({
+    ...tinyFolder, "model.safetensors": file,
+  });
+  await refuses(
+    weights(tinyFile.subarray(0, tinyFile.length - 100)),
+    /model\.safetensors is cut off: tensor ".*" ends at byte \d+ but the file has \d+ bytes, 100 missing/, RangeError,
+  );
   await refuses(weights(tinyFile.subarray(0, 500)), /is cut off: its header ends/, RangeError);
   await refuses(weights(new Uint8Array(0)), /has 0 bytes, too few/, RangeError);
   await refuses(weights(new TextEncoder().encode("version https://git-lfs")), /Git LFS pointer/, RangeError);
@@ -272,13 +319,25 @@ test("weights: cut off, lying, not safetensors, empty, absent", async () => {
 
   const headerBytes = new DataView(tinyFile.buffer).getUint32(0, true);
   const lie = (from: RegExp, to: string): Uint8Array => {
-    const json = new TextDecoder().decode(tinyFile.subarray(8, 8 + headerBytes)), changed = json.replace(from, to).trimEnd();
+    const json = new TextDecoder().decode(tinyFile.subarray(8, 8 + headerBytes));
+    const changed = json.replace(from, to).trimEnd();
     assert.ok(json.trimEnd() !== changed && changed.length <= headerBytes, "the test changes nothing");
-    return Uint8Array.from([...tinyFile.subarray(0, 8), ...new TextEncoder().encode(changed.padEnd(headerBytes)), ...tinyFile.subarray(8 + headerBytes)]);
+    return Uint8Array.from([
+      ...tinyFile.subarray(0, 8), ...new TextEncoder().encode(changed.padEnd(headerBytes)),
+      ...tinyFile.subarray(8 + headerBytes),
+    ]);
   };
-  await refuses(weights(lie(/("head\.bias":.*?"data_offsets":)\[\d+,\d+\]/, "$1[0,20]")), /tensors "head\.bias" and ".*" overlap|tensors ".*" and "head\.bias" overlap/, RangeError);
-  await refuses(weights(lie(/("head\.bias":.*?"data_offsets":)\[\d+,\d+\]/, "$1[0,4]")), /tensor "head\.bias" has 4 bytes, expected 20 for F32 \[5\]/, RangeError);
-  await refuses(weights(lie(/("head\.bias":.*?"data_offsets":)\[\d+,\d+\]/, "$1[8,4]")), /which end before they begin/, RangeError);
+  await refuses(
+    weights(lie(/("head\.bias":.*?"data_offsets":)\[\d+,\d+\]/, "$1[0,20]")),
+    /tensors "head\.bias" and ".*" overlap|tensors ".*" and "head\.bias" overlap/, RangeError,
+  );
+  await refuses(
+    weights(lie(/("head\.bias":.*?"data_offsets":)\[\d+,\d+\]/, "$1[0,4]")),
+    /tensor "head\.bias" has 4 bytes, expected 20 for F32 \[5\]/, RangeError,
+  );
+  await refuses(
+    weights(lie(/("head\.bias":.*?"data_offsets":)\[\d+,\d+\]/, "$1[8,4]")), /which end before they begin/, RangeError,
+  );
 });
 
 test("tensors: missing, of another shape, of integers", async () => {
@@ -286,18 +345,32 @@ test("tensors: missing, of another shape, of integers", async () => {
   const refusesEntries = (entries: typeof tinyEntries, message: RegExp, Kind: Function): Promise<void> =>
     refuses({ ...tinyFolder, "model.safetensors": safetensorsBytes(writeEntries(entries)) }, message, Kind);
   await refusesEntries(without, /model\.safetensors has no tensor "blocks\.1\.mlp\.fc1\.weight"/, RangeError);
-  await refusesEntries({ ...without, "blocks.1.mlp.fc1.weight": { ...fc1!, shape: [24, 96] } }, /"blocks\.1\.mlp\.fc1\.weight" has shape \[24, 96\], expected \[96, 24\]/, RangeError);
+  await refusesEntries(
+    { ...without, "blocks.1.mlp.fc1.weight": { ...fc1!, shape: [24, 96] } },
+    /"blocks\.1\.mlp\.fc1\.weight" has shape \[24, 96\], expected \[96, 24\]/,
+    RangeError,
+  );
   const integers = { shape: [5], data: new Uint8Array(40), dtype: "I64" };
-  await refusesEntries({ ...tinyEntries, "head.bias": integers }, /"head\.bias" has dtype I64, expected F32, F16, BF16 or F64/, TypeError);
+  await refusesEntries(
+    { ...tinyEntries, "head.bias": integers }, /"head\.bias" has dtype I64, expected F32, F16, BF16 or F64/, TypeError,
+  );
 });
 
 const poisoned = [
-  ["blocks.0.attn.qkv.weight", /"blocks\.0\.attn\.qkv/], ["blocks.1.mlp.fc2.weight", /"blocks\.1\.mlp\.fc2"/], ["head.bias", /"head"/],
-  ["patch_embed.proj.weight", /"patch_embed\.proj"/], ["blocks.1.norm2.norm2.bn.running_var", /"blocks\.1\.norm2\.norm2\.bn\.running_var"/],
-  ["norm.norm2.alpha", /"norm\.norm2\.alpha"/], ["pos_embed", /"pos_embed"/], ["blocks.0.attn.positional_encoding", /"blocks\.0\.attn\.positional_encoding"/],
-  ["blocks.0.attn.dwc.weight", /"blocks\.0\.attn\.dwc\.weight"/], ["blocks.0.attn.dwc.bias", /"blocks\.0\.attn\.dwc\.bias"/],
+  ["blocks.0.attn.qkv.weight", /"blocks\.0\.attn\.qkv/],
+  ["blocks.1.mlp.fc2.weight", /"blocks\.1\.mlp\.fc2"/],
+  ["head.bias", /"head"/],
+  ["patch_embed.proj.weight", /"patch_embed\.proj"/],
+  ["blocks.1.norm2.norm2.bn.running_var", /"blocks\.1\.norm2\.norm2\.bn\.running_var"/],
+  ["norm.norm2.alpha", /"norm\.norm2\.alpha"/],
+  ["pos_embed", /"pos_embed"/],
+  ["blocks.0.attn.positional_encoding", /"blocks\.0\.attn\.positional_encoding"/],
+  ["blocks.0.attn.dwc.weight", /"blocks\.0\.attn\.dwc\.weight"/],
+  ["blocks.0.attn.dwc.bias", /"blocks\.0\.attn\.dwc\.bias"/],
 ] as const;
-for (const [dtype, value] of [["F32", NaN], ["F32", -Infinity], ["F16", Infinity], ["F16", NaN], ["BF16", NaN], ["BF16", Infinity], ["F64", NaN]] as const) {
+for (const [dtype, value] of [
+  ["F32", NaN], ["F32", -Infinity], ["F16", Infinity], ["F16", NaN], ["BF16", NaN], ["BF16", Infinity], ["F64", NaN],
+] as const) {
   test(`weights that are ${value} in ${dtype} are refused by name`, async () => {
     for (const [name, where] of poisoned) {
       const last = tinyEntries[name]!.shape.reduce((a, b) => a * b, 1) - 1;
@@ -312,25 +385,44 @@ for (const [dtype, value] of [["F32", NaN], ["F32", -Infinity], ["F16", Infinity
 
 test("what no layer reads may hold anything", async () => {
   const same = await logitsOf(parts(fileWith("cls_token", 0, 0.5)));
-  for (const name of ["cls_token", "blocks.0.norm1.norm1.weight"]) assert.equal(await logitsOf(parts(fileWith(name, 0, NaN))), same);
+  for (const name of ["cls_token", "blocks.0.norm1.norm1.weight"])
+    assert.equal(await logitsOf(parts(fileWith(name, 0, NaN))), same);
 });
 
 test("configs: not JSON, not an object, an unknown model_type, values that make no sense", async () => {
   const refusesConfig = (config: unknown, message: RegExp, Kind: Function): Promise<void> =>
-    refuses({ ...tinyFolder, "config.json": typeof config === "string" ? config : JSON.stringify(config) }, message, Kind);
+    refuses(
+      { ...tinyFolder, "config.json": typeof config === "string" ? config : JSON.stringify(config) },
+      message,
+      Kind,
+    );
   await refusesConfig("<html>", /config\.json is not JSON/, TypeError);
   await refusesConfig("", /config\.json is not JSON/, TypeError);
   await refusesConfig("[1]", /config\.json is an array, expected the object/, TypeError);
   await refusesConfig("null", /config\.json is null, expected the object/, TypeError);
-  await refusesConfig({ ...tinyConfig, model_type: "vit" }, /"model_type" is "vit", expected one of slab_deit, deit_prepbn/, RangeError);
+  await refusesConfig(
+    { ...tinyConfig, model_type: "vit" }, /"model_type" is "vit", expected one of slab_deit, deit_prepbn/, RangeError,
+  );
   await refusesConfig({ ...tinyConfig, model_type: undefined }, /has no "model_type"/, RangeError);
-  await refusesConfig({ ...tinyConfig, hidden_size: 25 }, /"hidden_size" 25 is not a multiple of "num_attention_heads" 2/, RangeError);
-  await refusesConfig({ ...tinyConfig, patch_size: 7 }, /"image_size" 32 is not a multiple of "patch_size" 7/, RangeError);
-  await refusesConfig({ ...tinyConfig, num_hidden_layers: -1 }, /"num_hidden_layers" is -1, expected a whole number/, RangeError);
-  await refusesConfig({ ...tinyConfig, num_hidden_layers: "2" }, /"num_hidden_layers" is "2", expected a number/, TypeError);
+  await refusesConfig(
+    { ...tinyConfig, hidden_size: 25 }, /"hidden_size" 25 is not a multiple of "num_attention_heads" 2/, RangeError,
+  );
+  await refusesConfig(
+    { ...tinyConfig, patch_size: 7 }, /"image_size" 32 is not a multiple of "patch_size" 7/, RangeError,
+  );
+  await refusesConfig(
+    { ...tinyConfig, num_hidden_layers: -1 }, /"num_hidden_layers" is -1, expected a whole number/, RangeError,
+  );
+  await refusesConfig(
+    { ...tinyConfig, num_hidden_layers: "2" }, /"num_hidden_layers" is "2", expected a number/, TypeError,
+  );
   await refusesConfig({ ...tinyConfig, num_hidden_layers: 3 }, /has no tensor "blocks\.2\./, RangeError);
-  await refusesConfig({ ...tinyConfig, id2label: { 9: "fox" } }, /"id2label" has "9": "fox", expected names for 0 to 4/, RangeError);
-  await refusesConfig({ ...tinyConfig, image_std: [1, 0, 1] }, /"image_std" is \[1,0,1\], expected positive numbers/, RangeError);
+  await refusesConfig(
+    { ...tinyConfig, id2label: { 9: "fox" } }, /"id2label" has "9": "fox", expected names for 0 to 4/, RangeError,
+  );
+  await refusesConfig(
+    { ...tinyConfig, image_std: [1, 0, 1] }, /"image_std" is \[1,0,1\], expected positive numbers/, RangeError,
+  );
   await rejects(() => load(parts(tinyFile, "{")), /^config is not JSON/, TypeError);
   await rejects(() => load({ config: null, weights: tinyFile }), /^config is null, expected/, TypeError);
 });
@@ -360,7 +452,10 @@ test("files of other kinds are named for what they are", async () => {
 
 test("sources: no folder, a file, nothing at all", async () => {
   await withFolder(tinyFolder, async (folder) => {
-    await rejects(() => load(join(folder, "absent")), /there is no folder ".*absent": give the folder that holds config\.json/, RangeError);
+    await rejects(
+      () => load(join(folder, "absent")), /there is no folder ".*absent": give the folder that holds config\.json/,
+      RangeError,
+    );
     await rejects(() => load(join(folder, "a.pth")), /^there is no file ".*a\.pth": check the path$/, RangeError);
     await rejects(() => load(join(folder, "config.json")), /config\.json" is a file: give the folder/, RangeError);
     await rejects(() => load(join(folder, "config.json", "deeper")), /there is no folder/, RangeError);
@@ -371,17 +466,28 @@ test("sources: no folder, a file, nothing at all", async () => {
   const { SLAB_CACHE } = process.env;
   process.env.SLAB_CACHE = "/nowhere";
   await rejects(() => load("slab_deit_s"), /^slab_deit_s is not on this machine: slab pull slab_deit_s downloads/);
-  await rejects(() => load("slab-lm-stories"), /^slab-lm-stories is not on this machine: npm i slab-wasm-models installs it$/);
+  await rejects(
+    () => load("slab-lm-stories"), /^slab-lm-stories is not on this machine: npm i slab-wasm-models installs it$/,
+  );
   if (SLAB_CACHE === undefined) delete process.env.SLAB_CACHE;
   else process.env.SLAB_CACHE = SLAB_CACHE;
   await rejects(() => load("ftp://127.0.0.1/model"), /is not a file:, http: or https: URL/, RangeError);
-  for (const source of [undefined, null, 7, {}]) await rejects(() => load(source as unknown as string), /not one that load\(\) knows: expected a folder's path or URL/, TypeError);
-  for (const weights of [undefined, null, "bytes", 7]) await rejects(() => load(parts(weights)), /^weights is .*, expected the bytes of a safetensors or PyTorch file/, TypeError);
+  for (const source of [undefined, null, 7, {}])
+    await rejects(
+      () => load(source as unknown as string), /not one that load\(\) knows: expected a folder's path or URL/,
+      TypeError,
+    );
+  for (const weights of [undefined, null, "bytes", 7])
+    await rejects(
+      () => load(parts(weights)), /^weights is .*, expected the bytes of a safetensors or PyTorch file/, TypeError,
+    );
 });
 
 test("threads: a whole number from 1 to 64", async () => {
   for (const threads of [0, -1, 1.5, 65, NaN, "2" as unknown as number]) {
-    await rejects(() => load(parts(tinyFile), { threads }), /^threads is .*, expected a whole number from 1 to 64$/, RangeError);
+    await rejects(
+      () => load(parts(tinyFile), { threads }), /^threads is .*, expected a whole number from 1 to 64$/, RangeError,
+    );
   }
 });
 

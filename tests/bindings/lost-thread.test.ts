@@ -6,6 +6,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { CLAIM, PATIENCE } from "../../assembly/header.ts";
 import { memoryCheckpoint } from "../../bindings/checkpoint/index.ts";
+import type { Model } from "../../bindings/index.ts";
 import { load } from "../../bindings/index.ts";
 import { chooseBuild } from "../../bindings/run/kernels.ts";
 import { materialise } from "../../bindings/run/memory.ts";
@@ -13,6 +14,7 @@ import { Plan } from "../../bindings/plan/plan.ts";
 import { platform } from "../../bindings/platform/node.ts";
 import { Runtime } from "../../bindings/run/runtime.ts";
 import { linearOf } from "../../bindings/plan/weights.ts";
+import { tinyLm } from "../golden/tiny-lm.ts";
 import { builds } from "../models/builds.ts";
 import { rejects } from "./checkpoint/fixtures.ts";
 import { tinyConfig, tinyFile, tinyPixels } from "./tiny.ts";
@@ -94,9 +96,80 @@ test("a thread killed at any moment of a run: the right bits, or one clear error
     model.dispose();
   }));
 
+/** Forwards and waits until every thread that was started has had the time to come. */
+async function warm(model: Model): Promise<void> {
+  for (let i = 0; i < 2; i++) await model.forward(tinyPixels);
+  await sleep(100);
+}
+
+test("loaded and disposed again and again beside another model: they share a memory, and no thread starts anew", () =>
+  watching(async (started) => {
+    const { Memory } = WebAssembly;
+    let made = 0;
+    WebAssembly.Memory = function (descriptor: WebAssembly.MemoryDescriptor) {
+      made++;
+      return new Memory(descriptor);
+    } as unknown as typeof Memory;
+    try {
+      const options = { threads: 3 }, kept = await load({ config: tinyConfig, weights: tinyFile }, options);
+      const want = await kept.forward(tinyPixels);
+      const other = { ...tinyLm({ vocab_size: 200 }) };
+      let logits: Float32Array | undefined, first = 0;
+      for (let i = 0; i < 20; i++) {
+        const model = await load(other, options), session = model.session();
+        await session.prefill([1, 2, 3]);
+        await sleep(5);
+        const again = await session.decode(4);
+        assert.equal(again, (logits ??= again));
+        assert.equal(await kept.forward(tinyPixels), want);
+        model.dispose();
+        model.dispose();
+        first ||= made;
+      }
+      // the engine may have collected one between two loads
+      assert.ok(made - first < 5, `${made} memories, ${first} with the first load`);
+      assert.ok(started.length <= 2 * (1 + made - first), `${started.length} threads for ${made} memories`);
+      kept.dispose();
+    } finally {
+      WebAssembly.Memory = Memory;
+    }
+  }));
+
+test("a disposed model's memory is free once it is collected: threads that hold it end, and others come", () =>
+  watching(async (started) => {
+    process.getBuiltinModule("node:v8").setFlagsFromString("--expose-gc");
+    const collect = process.getBuiltinModule("node:vm").runInNewContext("gc") as () => void;
+    const kept = await load({ config: tinyConfig, weights: tinyFile }, { threads: 2 });
+    const want = await kept.forward(tinyPixels);
+    const folder = fileURLToPath(new URL("../../models/pretrained/slab-lm-books", import.meta.url));
+    const rss = async (): Promise<number> => {
+      // what was looked at weakly lives until its turn is over; what is collected is told of in another
+      await sleep(10);
+      collect();
+      await sleep(300);
+      return process.memoryUsage.rss() / 2 ** 20;
+    };
+    await warm(kept);
+    const before = await rss();
+    await (async () => {
+      const model = await load(folder, { threads: 2 });
+      await model.session().prefill([1, 2, 3]);
+      await sleep(100);
+      model.dispose();
+    })();
+    const after = await rss();
+    assert.ok(after < before + 40, `${before.toFixed()} MiB before, ${after.toFixed()} after 70 came and went`);
+    assert.is(started.length, 1);
+    assert.equal(await kept.forward(tinyPixels), want);
+    assert.is(started.length, 2);
+    await warm(kept);
+    assert.equal(await kept.forward(tinyPixels), want);
+    kept.dispose();
+  }));
+
 /** A product cut into chunks on two threads, with `meddle` between the opening of a run and this thread's part. */
 async function product(build: "simd-threads" | "relaxed-threads", meddle: (claims: BigInt64Array, records: Int32Array) => void): Promise<Runtime> {
-  const caps = chooseBuild(platform, { build, threads: 2 });
+  const caps = chooseBuild(platform, { build, threads: 2 })!;
   const tensors = memoryCheckpoint({ "w.weight": { shape: [256, 64], data: new Float32Array(256 * 64).fill(0.01) }, "w.bias": { shape: [256], data: new Float32Array(256) } });
   const plan = new Plan(), x = plan.rows("x", 64, 64);
   const y = plan.linear(x, linearOf(tensors, "w", 64, 256));

@@ -47,6 +47,22 @@ test("forward gives its own copy, leaves the pixels alone and repeats itself", (
     assert.equal([a, b], [first, other]);
   }));
 
+test("classify several pictures: each as alone; one that is bad is named", () =>
+  withModel(async (model) => {
+    const pictures = [1, 2, 3].map((key) => ({
+      data: new Uint8Array(3 * 40 * 40).map((_, i) => i * key), width: 40, height: 40,
+    }));
+    const alone = await Promise.all(pictures.map((picture) => model.classify(picture, { topK: 2 })));
+    assert.equal(await model.classify(pictures, { topK: 2 }), alone);
+    assert.equal(await model.classify([]), []);
+    await rejects(
+      () => model.classify([pictures[0]!, 5 as never]),
+      /^picture 1: the picture is number 5, expected \{ data, width, height \}/, TypeError,
+    );
+    const reason = new Error("enough");
+    await rejects(() => model.classify(pictures, { signal: AbortSignal.abort(reason) }), /^enough$/);
+  }));
+
 test("pixels of the wrong type or number are refused, and the next are not", () =>
   withModel(async (model) => {
     const expected = await model.forward(tinyPixels);

@@ -21,7 +21,7 @@ const entries = writeEntries(tinyEntries), halves = writeEntries(tinyEntries, "F
 async function logitsOf(source: Parameters<typeof load>[0]): Promise<Float32Array> {
   using model = await load(source, { threads: 1 });
   assert.is(model.config.architecture, "slab_deit");
-  return model.forward(tinyPixels);
+  return await model.forward(tinyPixels);
 }
 
 test("a .pth file is the network that it was saved from, whatever lies around it", async () => {

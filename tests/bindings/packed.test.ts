@@ -20,8 +20,11 @@ async function rejects(work: Promise<unknown>, message: RegExp): Promise<void> {
 
 /** A packed file with other metadata, and perhaps other weights. */
 async function changed(bytes: Uint8Array, metadata: Record<string, string>, cut = 0): Promise<Uint8Array> {
-  const checkpoint = await Checkpoint.open(bytesSource("packed", bytes)), data = (await checkpoint.raw("slab.weights").read()).slice(cut);
-  return safetensorsBytes([{ name: "slab.weights", dtype: "U8", shape: [data.length], data }], { ...Object.fromEntries(checkpoint.metadata), ...metadata });
+  const checkpoint = await Checkpoint.open(bytesSource("packed", bytes));
+  const data = (await checkpoint.raw("slab.weights").read()).slice(cut);
+  return safetensorsBytes([{ name: "slab.weights", dtype: "U8", shape: [data.length], data }], {
+    ...Object.fromEntries(checkpoint.metadata), ...metadata,
+  });
 }
 
 for (const dtype of ["f32", "int8", "int4"] as const satisfies readonly WeightType[]) {
@@ -50,16 +53,28 @@ test("a packed language model goes on with the original's sessions", async () =>
 });
 
 test("packed files that do not fit are refused, and say why", async () => {
-  const original: Model = await load(deit, { threads: 1, dtype: "int8" }), bytes = await original.pack(), config = configOf(deit);
+  const original: Model = await load(deit, { threads: 1, dtype: "int8" });
+  const bytes = await original.pack();
+  const config = configOf(deit);
   const from = (weights: Uint8Array, options = {}) => load({ config, weights }, { threads: 1, ...options });
   await rejects(from(bytes, { dtype: "f32" }), /is packed as int8, asked for was f32: load the original/);
-  await rejects(load({ config: { ...config, num_hidden_layers: 11 }, weights: bytes }, { threads: 1 }), /packed for another network or release than config\.json asks for/);
+  await rejects(
+    load({ config: { ...config, num_hidden_layers: 11 }, weights: bytes }, { threads: 1 }),
+    /packed for another network or release than config\.json asks for/,
+  );
   const other = original.caps.relaxed ? "plain" : "relaxed";
-  await rejects(from(await changed(bytes, { "slab.layout": other })), new RegExp(`packed for ${other} builds, this host runs`));
+  await rejects(
+    from(await changed(bytes, { "slab.layout": other })), new RegExp(`packed for ${other} builds, this host runs`),
+  );
   await rejects(from(await changed(bytes, {}, 64)), /packed for another network or release/);
   await rejects(from(await changed(bytes, { "slab.packed": "1" })), /packed, but in version "1", this release reads 4/);
-  for (const damage of [{ "slab.dtype": "int2" }, { "slab.layout": "" }, { "slab.fingerprint": "-1" }, { "slab.folds": "[1]" }, { "slab.folds": "{" }, { "slab.tables": '{"x":"I8"}' }, { "slab.tables": "null" }]) {
-    await rejects(from(await changed(bytes, damage)), /is packed, but its .* damaged: convert the original checkpoint again/);
+  for (const damage of [
+    { "slab.dtype": "int2" }, { "slab.layout": "" }, { "slab.fingerprint": "-1" }, { "slab.folds": "[1]" },
+    { "slab.folds": "{" }, { "slab.tables": '{"x":"I8"}' }, { "slab.tables": "null" },
+  ]) {
+    await rejects(
+      from(await changed(bytes, damage)), /is packed, but its .* damaged: convert the original checkpoint again/,
+    );
   }
   await rejects(from(bytes.subarray(0, bytes.length - 1)), /cut off/);
   // the process is well: a good one still loads

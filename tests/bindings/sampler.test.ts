@@ -1,7 +1,10 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { checkSampling, exp, Sampler, type Sampling } from "../../bindings/tasks/sampler.ts";
+import { samplingFault } from "../../bindings/tasks/language-faults.ts";
+import { exp, Sampler, type Sampling, samplingOf } from "../../bindings/tasks/sampler.ts";
 import { uniform01 } from "../../cli/synthetic.ts";
+
+const samplerOf = (options: Sampling = {}): Sampler => new Sampler(samplingOf(options)!);
 
 /** f32 [count], roughly normal with the standard deviation `spread`: as logits are. */
 const normal = (key: string, count: number, spread = 3): Float32Array => {
@@ -22,8 +25,15 @@ function* sfc32(seed: number): Generator<number, never> {
 }
 
 /** What may be drawn, in the order of ids, by sorting everything. */
-function naive(logits: Float32Array, { temperature = 0.8, topK = 0, topP = 1, repetitionPenalty = 1 }: Sampling, seen: Iterable<number> = []): [id: number, probability: number][] {
+function naive(
+  logits: Float32Array,
+  { temperature = 0.8, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, logitBias = {} }: Sampling,
+  seen: Iterable<number> = [],
+): [id: number, probability: number][] {
   const scores = Array.from(logits);
+  for (const [id, bias] of logitBias instanceof Map ? logitBias : Object.entries(logitBias)) {
+    scores[Number(id)]! += bias;
+  }
   for (const id of new Set(seen)) scores[id] = scores[id]! > 0 ? scores[id]! / repetitionPenalty : scores[id]! * repetitionPenalty;
   let left = scores.map((score, id) => [id, score] as [number, number]).sort(([i, a], [j, b]) => b - a || i - j);
   if (topK > 0) left = left.slice(0, topK);
@@ -36,6 +46,7 @@ function naive(logits: Float32Array, { temperature = 0.8, topK = 0, topP = 1, re
     reached += weight / total;
     if (topP < 1 && reached >= topP) break;
   }
+  while (kept.at(-1)![1] < minP * kept[0]![1]) kept.pop();
   const sum = kept.reduce((sum, [, weight]) => sum + weight, 0);
   return kept.map(([id, weight]) => [id, weight / sum] as [number, number]).sort(([i], [j]) => i - j);
 }
@@ -50,11 +61,14 @@ const combinations: Sampling[] = [
   {}, { temperature: 1 }, { temperature: 0.1 }, { temperature: 5 }, { topK: 1 }, { topK: 2 }, { topK: 40 }, { topK: 999 }, { topK: 1000 }, { topK: 5000 },
   { topP: 0.9 }, { topP: 0.01 }, { topP: 0.5, temperature: 2 }, { topP: 0.999999 }, { topP: 1e-300 }, { repetitionPenalty: 1.3 }, { repetitionPenalty: 0.7 },
   { topK: 50, topP: 0.9, repetitionPenalty: 1.1, temperature: 0.7 }, { topK: 3, topP: 0.99, temperature: 100 },
+  { minP: 0.05 }, { minP: 1 }, { minP: 0.3, temperature: 2 }, { minP: 0.1, topP: 0.7 }, { minP: 0.02, topK: 20 },
+  { logitBias: { 3: 5, 999: -Infinity, 7: -2.5 } }, { logitBias: new Map([[5, 100]]), temperature: 0.5 },
+  { logitBias: { 1: 4 }, repetitionPenalty: 2, minP: 0.01 },
 ];
 for (const options of combinations) {
   test(`the naive twin draws the same: ${JSON.stringify(options)}`, () => {
     for (const seed of [0, 7]) {
-      const sampler = new Sampler({ ...options, seed }), u = sfc32(seed), seen: number[] = [];
+      const sampler = samplerOf({ ...options, seed }), u = sfc32(seed), seen: number[] = [];
       for (let step = 0; step < 25; step++) {
         const logits = normal(`${seed} ${step}`, 1000);
         // rounded logits have ties
@@ -69,18 +83,20 @@ for (const options of combinations) {
 }
 
 test("greedy is the highest logit, of equal ones the lowest id, and draws no random number", () => {
-  const sampler = new Sampler({ temperature: 0, topK: 5, topP: 0.5, seed: 1 });
-  const before = sampler.state();
+  const sampler = samplerOf({ temperature: 0, topK: 5, topP: 0.5, seed: 1 });
   assert.is(sampler.sample(Float32Array.of(1, 3, 2, 3)), 1);
   assert.is(sampler.sample(Float32Array.of(-Infinity, -5, -Infinity)), 1);
   assert.is(sampler.sample(Float32Array.of(-0, 0)), 0);
   assert.is(sampler.sample(Float32Array.of(1, Infinity, Infinity)), 1);
-  assert.equal(sampler.state(), before);
+  // one that has drawn none gives the same ids from here on
+  Object.assign(sampler.options, { temperature: 1, topK: 0, topP: 1 });
+  const fresh = samplerOf({ temperature: 1, seed: 1 }), logits = normal("greedy", 1000);
+  for (let i = 0; i < 20; i++) assert.is(sampler.sample(logits), fresh.sample(logits));
 });
 
 test("the repetition penalty, positive and negative logits", () => {
   const greedy = (logits: number[], repetitionPenalty: number, seen: number[]): number => {
-    const sampler = new Sampler({ temperature: 0, repetitionPenalty });
+    const sampler = samplerOf({ temperature: 0, repetitionPenalty });
     seen.forEach((id) => sampler.accept(id));
     return sampler.sample(Float32Array.from(logits));
   };
@@ -95,7 +111,7 @@ test("the repetition penalty, positive and negative logits", () => {
 
 /** How often each id comes in `draws` draws. */
 function counts(logits: Float32Array, options: Sampling, draws: number): number[] {
-  const sampler = new Sampler(options), seen = Array<number>(logits.length).fill(0);
+  const sampler = samplerOf(options), seen = Array<number>(logits.length).fill(0);
   for (let i = 0; i < draws; i++) seen[sampler.sample(logits)]!++;
   return seen;
 }
@@ -133,12 +149,12 @@ test("infinite logits and extreme options", () => {
   assert.equal(counts(Float32Array.of(-Infinity, 3, -Infinity), { seed: 5 }, 50), [0, 50, 0]);
   assert.equal(counts(Float32Array.of(1, 2, 1.9999), { temperature: 1e-300, seed: 5 }, 50), [0, 50, 0]);
   assert.ok(counts(Float32Array.of(-3e38, 3e38, 0), { temperature: 1e300, seed: 5 }, 300).every((n) => n > 60));
-  assert.is(new Sampler({ topK: 5, topP: 0.5 }).sample(Float32Array.of(7)), 0);
+  assert.is(samplerOf({ topK: 5, topP: 0.5 }).sample(Float32Array.of(7)), 0);
 });
 
 test("the same seed gives these ids, on every engine", () => {
   const run = (options: Sampling): number[] => {
-    const sampler = new Sampler(options);
+    const sampler = samplerOf(options);
     return Array.from({ length: 12 }, (_, step) => {
       const id = sampler.sample(normal(`golden ${step}`, 4096));
       sampler.accept(id);
@@ -150,7 +166,7 @@ test("the same seed gives these ids, on every engine", () => {
 });
 
 test("logits are left as they are, and a sampler takes any size", () => {
-  const sampler = new Sampler({ topK: 3, topP: 0.9, repetitionPenalty: 2, seed: 1 });
+  const sampler = samplerOf({ topK: 3, topP: 0.9, repetitionPenalty: 2, seed: 1 });
   for (const size of [100, 7, 3000, 1]) {
     const logits = normal(`size ${size}`, size), before = logits.slice();
     sampler.accept(sampler.sample(logits));
@@ -158,29 +174,17 @@ test("logits are left as they are, and a sampler takes any size", () => {
   }
 });
 
-test("a sampler made from another's state goes on as it does", () => {
-  const options = { temperature: 1, repetitionPenalty: 1.2, topP: 0.95, seed: 9 };
-  const sampler = new Sampler(options), step = (s: Sampler, i: number): number => {
-    const id = s.sample(normal(`state ${i}`, 50));
-    s.accept(id);
-    return id;
-  };
-  for (let i = 0; i < 20; i++) step(sampler, i);
-  const copy = new Sampler(sampler.options, JSON.parse(JSON.stringify(sampler.state())));
-  for (let i = 20; i < 60; i++) assert.is(step(copy, i), step(sampler, i));
-  assert.throws(() => new Sampler(options, { generator: [1, 2], seen: [] }), /expected four integers/);
-});
-
 test("a random seed can be read and used again", () => {
-  const sampler = new Sampler(), again = new Sampler({ seed: sampler.seed }), logits = normal("again", 4096);
-  assert.ok(Number.isSafeInteger(sampler.seed));
-  assert.ok(new Set([1, 2, 3].map(() => new Sampler().seed)).size > 1);
+  const { seed } = samplingOf({})!, sampler = samplerOf({ seed }), again = samplerOf({ seed });
+  const logits = normal("again", 4096);
+  assert.ok(Number.isSafeInteger(seed));
+  assert.ok(new Set([1, 2, 3].map(() => samplingOf({})!.seed)).size > 1);
   for (let i = 0; i < 20; i++) assert.is(sampler.sample(logits), again.sample(logits));
 });
 
 test("seeds differ in their high bits too", () => {
   const logits = new Float32Array(1000), ids = (seed: number): number[] => {
-    const sampler = new Sampler({ seed });
+    const sampler = samplerOf({ seed });
     return Array.from({ length: 8 }, () => sampler.sample(logits));
   };
   const runs = [0, 1, -1, 2 ** 32, 2 ** 52, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER].map((seed) => ids(seed).join());
@@ -201,37 +205,54 @@ test("exp has the accuracy of a double", () => {
 });
 
 test("defaults, and keys of others", () => {
-  const { seed, ...rest } = checkSampling({ maxTokens: 5 } as Sampling);
-  assert.equal(rest, { temperature: 0.8, topK: 0, topP: 1, repetitionPenalty: 1 });
+  const { seed, ...rest } = samplingOf({ maxTokens: 5 } as Sampling)!;
+  assert.equal(rest, { temperature: 0.8, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, logitBias: new Map() });
   assert.ok(Number.isSafeInteger(seed));
-  assert.is(checkSampling({ temperature: undefined, seed: 3 }).temperature, 0.8);
+  assert.is(samplingOf({ temperature: undefined, seed: 3 })!.temperature, 0.8);
 });
 
+/** Options that are refused, and what is said of them. */
+function refused(options: object, Kind: Function, message: string): void {
+  assert.is(samplingOf(options), undefined);
+  const error = samplingFault(options);
+  assert.ok(error instanceof Kind && error.message.startsWith(message), error.message);
+}
+
 const bad: [keyof Sampling, unknown[]][] = [
-  ["temperature", [NaN, -0.1, Infinity]], ["topK", [NaN, -1, 1.5, Infinity]], ["topP", [NaN, 0, -1, 1.01]],
+  ["minP", [NaN, -0.1, 1.01]], ["temperature", [NaN, -0.1, Infinity]], ["topK", [NaN, -1, 1.5, Infinity]],
+  ["topP", [NaN, 0, -1, 1.01]],
   ["repetitionPenalty", [NaN, 0, -1, Infinity]], ["seed", [NaN, 0.5, 2 ** 53, Infinity]],
 ];
 for (const [name, values] of bad) {
   test(`refused: ${name}`, () => {
-    for (const value of values) {
-      assert.throws(() => checkSampling({ [name]: value }), (error: Error) => error instanceof RangeError && error.message.startsWith(`${name} is ${value}, expected `));
-    }
-    for (const value of ["1", null, {}, 1n]) {
-      assert.throws(() => new Sampler({ [name]: value } as Sampling), (error: Error) => error instanceof TypeError && error.message.startsWith(`${name} is `));
-    }
+    for (const value of values) refused({ [name]: value }, RangeError, `${name} is ${value}, expected `);
+    for (const value of ["1", null, {}, 1n]) refused({ [name]: value }, TypeError, `${name} is `);
   });
 }
 
-test("refused: logits and ids", () => {
+test("biases: a token alone, ruled out, and what is refused", () => {
+  const logits = Float32Array.of(1, 2, 3);
+  const drawn = (
+    logitBias: Sampling["logitBias"], temperature = 1,
+  ): number[] => counts(logits, { temperature, logitBias, seed: 5 }, 300).flatMap((n, id) => (n > 0 ? [id] : []));
+  assert.equal(drawn({ 0: 100 }), [0]);
+  assert.equal(drawn(new Map([[2, -Infinity]])), [0, 1]);
+  assert.equal(drawn({ 2: -1.5 }, 0), [1]);
+  // of an id that these logits do not have
+  assert.equal(drawn({ 7: 5 }, 0), [2]);
+  assert.equal(logits, Float32Array.of(1, 2, 3));
+  for (const logitBias of [null, 5, "x"]) refused({ logitBias }, TypeError, "logitBias is");
+  for (const bias of [NaN, Infinity]) refused({ logitBias: { 4: bias } }, RangeError, "logitBias of 4 is");
+  refused({ logitBias: { 4: "1" } }, TypeError, "logitBias of 4 is string");
+});
+
+test("refused: logits", () => {
   for (const options of [{}, { temperature: 0 }, { topK: 1, topP: 0.5 }]) {
-    const sampler = new Sampler(options);
+    const sampler = samplerOf(options);
     assert.throws(() => sampler.sample(Float32Array.of(1, NaN, 2)), (error: Error) => error instanceof RangeError && /^logits\[1\] is NaN, expected a number/.test(error.message));
     assert.throws(() => sampler.sample(Float32Array.of(-Infinity, -Infinity)), (error: Error) => error instanceof RangeError && /^all 2 logits are -Infinity/.test(error.message));
     assert.throws(() => sampler.sample(new Float32Array(0)), RangeError);
-    for (const logits of [undefined, null, [1, 2], new Float64Array(2)]) assert.throws(() => sampler.sample(logits as unknown as Float32Array), TypeError);
-    for (const id of [-1, 0.5, NaN, "1"]) assert.throws(() => sampler.accept(id as number), RangeError);
   }
-  assert.throws(() => checkSampling(null as unknown as Sampling), TypeError);
 });
 
 test.run();

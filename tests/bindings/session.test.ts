@@ -242,6 +242,117 @@ for (const threads of [1, 2]) {
   });
 }
 
+const busy = (call: string, with_: string): RegExp => {
+  const remedy = "wait for its end, or use a fork\\(\\) made before it";
+  return new RegExp(`^${call}\\(\\) came while ${with_}\\(\\) of the same session is under way: ${remedy}$`);
+};
+
+test("one call at a time: a second one on the same session is refused, whichever they are, and disturbs nothing", () =>
+  withModel(async (model) => {
+    const ids = idsOf(1, 40);
+    const calls: Record<string, (session: Session) => unknown> = {
+      prefill: (s) => s.prefill(ids), decode: (s) => s.decode(1), logits: (s) => s.logits(ids),
+      generate: (s) => s.generate(ids, { maxTokens: 4, seed: 1 }).next(), save: (s) => s.save(), fork: (s) => s.fork(),
+      reset: (s) => s.reset(), decodeBatch: (s) => model.decodeBatch([model.session(), s], [1, 2]),
+    };
+    for (const first of ["prefill", "decode", "logits", "decodeBatch"]) {
+      const alone = model.session();
+      await alone.prefill([5]);
+      const want = alone.fork();
+      await calls[first]!(want);
+      for (const [second, call] of Object.entries(calls)) {
+        const session = alone.fork(), running = calls[first]!(session);
+        await rejects(async () => call(session), busy(second, first));
+        await running;
+        assert.equal(session.save(), want.save());
+      }
+    }
+  }));
+
+test("two generations of one session at once: one goes on as if it were alone, the other is refused", () =>
+  withModel(async (model) => {
+    const collect = async (from: Session): Promise<number[]> => {
+      const ids: number[] = [];
+      for await (const { id } of from.generate([1, 2], { maxTokens: 30, seed: 2 })) ids.push(id);
+      return ids;
+    };
+    const want = await collect(model.session()), session = model.session();
+    const [one, other] = await Promise.allSettled([collect(session), collect(session)]);
+    assert.equal(one, { status: "fulfilled", value: want });
+    assert.match((other as PromiseRejectedResult).reason.message, busy("generate", "generate"));
+    assert.is(session.position, 32);
+    await session.decode(1);
+  }));
+
+test("between two tokens of a generation a session can be saved and forked, and nothing else", () =>
+  withModel(async (model) => {
+    const whole: number[] = [];
+    for await (const { id } of model.session().generate([1, 2], { maxTokens: 12, seed: 4 })) whole.push(id);
+    const session = model.session(), got: number[] = [];
+    for await (const { id } of session.generate([1, 2], { maxTokens: 12, seed: 4 })) {
+      got.push(id);
+      if (got.length === 12) break;
+      const byHand = model.session();
+      await byHand.prefill([1, 2]);
+      for (const each of got) await byHand.decode(each);
+      assert.equal([session.position, session.fork().position], [2 + got.length, 2 + got.length]);
+      sameLogits("forked", await session.fork().decode(7), await byHand.fork().decode(7));
+      if (got.length % 2) assert.equal(session.save(), byHand.save());
+      for (const [name, call] of Object.entries({
+        reset: () => session.reset(), decode: () => session.decode(1), prefill: () => session.prefill([]),
+        generate: () => session.generate().next(),
+      })) {
+        await rejects(async () => call(), busy(name, "generate"));
+      }
+    }
+    assert.equal(got, whole);
+    // the last token has been given out, so there is nothing to wait for
+    const tokens = session.generate([], { maxTokens: 1, seed: 1 });
+    await tokens.next();
+    await session.decode(1);
+    assert.equal(await tokens.next(), { done: true, value: { finish: "length" } });
+    await session.decode(2);
+  }));
+
+test("dispose of a session: its place is free, every later use says so, and what is under way ends", () =>
+  withModel(async (model) => {
+    const disposed = /^the session has been disposed: make another with model\.session\(\)$/;
+    const total = model.memory().total;
+    const session = model.session(), other = model.session();
+    await other.prefill([9]);
+    await session.prefill([1, 2, 3]);
+    const snapshot = session.save(), copy = session.fork();
+    session.dispose();
+    session.dispose();
+    for (const use of [
+      () => session.prefill([1]), () => session.decode(1), () => session.logits([1]), () => session.save(),
+      () => session.fork(), () => session.reset(), () => session.generate([1]).next(),
+      () => model.decodeBatch([other, session], [1, 1]),
+    ]) await rejects(async () => use(), disposed);
+    assert.equal([other.position, copy.position, model.memory().total], [1, 3, total]);
+    assert.equal(await model.session(snapshot).decode(4), await copy.decode(4));
+
+    const reading = model.session(), prefill = reading.prefill(idsOf(1, 5000));
+    reading.dispose();
+    await rejects(() => prefill, disposed);
+    const telling = model.session(), tokens = telling.generate([1], { maxTokens: 50, seed: 1 });
+    await tokens.next();
+    telling.dispose();
+    await rejects(() => tokens.next(), disposed);
+    assert.equal(await tokens.next(), { done: true, value: undefined });
+    {
+      using short = model.session();
+      await short.decode(1);
+      session.dispose();
+    }
+    await other.decode(1);
+    // as many as one likes: none of them holds a place
+    for (let i = 0; i < 100; i++) {
+      using each = model.session();
+      await each.decode(1);
+    }
+  }, { sessions: 2 }));
+
 test("sessions: how many is checked", async () => {
   for (const sessions of [0, -1, 1.5, NaN, 1025, "2" as unknown as number]) {
     await rejects(() => open({ sessions }), /^sessions is .*, expected a whole number from 1 to 1024$/, RangeError);

@@ -180,9 +180,22 @@ test("another version, and a header of nonsense that adds up, are refused", asyn
   ]);
 });
 
-test("what are no bytes are refused", () =>
-  refusesAll([null, "SLABSESS", 7, true, {}, [1, 2, 3], new ArrayBuffer(4000), new Uint16Array(2000), new Float32Array(1000), new DataView(new ArrayBuffer(4000))]
-    .map((bytes) => [bytes, /^the snapshot is not a Uint8Array: give the bytes that session\.save\(\) returned$/, TypeError] as const)));
+test("what are no bytes are refused", () => {
+  const message = /^the snapshot is .*, expected the bytes that session\.save\(\) returned, .*; of a Blob give await/;
+  return refusesAll([
+    null, "SLABSESS", 7, true, {}, [1, 2, 3], new Uint16Array(2000), new Float32Array(1000),
+    new DataView(new ArrayBuffer(4000)), new Blob(["SLABSESS"]),
+  ].map((bytes) => [bytes, message, TypeError]));
+});
+
+test("an ArrayBuffer of the bytes will do, as a Blob gives it", () =>
+  withModel(async (model) => {
+    const session = await started(model), bytes = session.save(), next = await session.decode(5);
+    const again = model.session(await new Blob([bytes as BlobPart]).arrayBuffer());
+    assert.is(again.position, 70);
+    assert.equal(await again.decode(5), next);
+    await rejects(() => model.session(new ArrayBuffer(4000)), /^these bytes are not a session's snapshot/, RangeError);
+  }));
 
 test("image models have no sessions, language models no images", async () => {
   await withModel(async (model) => {

@@ -141,6 +141,94 @@ test("generate: the same tokens, returned value, breaks and aborts", () =>
     await rejects(() => session.generate([1], { signal: AbortSignal.abort(reason) }).next(), /^enough$/);
   }));
 
+test("generate: what is known of it, a stream, log-probabilities, biases; a hook cannot travel", () =>
+  using(language, async (model, twin) => {
+    const session = await model.session(), other = twin.session();
+    const options = { maxTokens: 9, seed: 3, logprobs: 2, logitBias: new Map([[5, 3]]), minP: 0.01 };
+    const [here, there] = [session.generate([1, 2], options), other.generate([1, 2], options)];
+    for await (const token of there) {
+      assert.equal((await here.next()).value, token);
+      assert.equal(
+        [here.seed, here.promptTokens, here.generatedTokens, here.finish],
+        [there.seed, there.promptTokens, there.generatedTokens, there.finish],
+      );
+    }
+    assert.equal(await here.next(), { done: true, value: { finish: "length" } });
+    assert.equal([here.generatedTokens, here.finish], [9, "length"]);
+    const seeded = session.generate([], { maxTokens: 4 }), drawn = await collect(seeded);
+    assert.equal(drawn, await collect(other.generate([], { maxTokens: 4, seed: seeded.seed })));
+    await rejects(
+      () => session.generate([], { logits: () => {} } as object).next(),
+      /^logits is a function, which cannot go to a worker: use load\(\) of slab-wasm, or logitBias$/, TypeError,
+    );
+    // without a tokenizer there is no text
+    assert.is(
+      await new Response(session.generate([], { maxTokens: 3 }).stream().pipeThrough(new TextEncoderStream())).text(),
+      "",
+    );
+    assert.is(session.position, 18);
+  }));
+
+test("one call at a time on a session, and dispose() of one", () =>
+  using(language, async (model) => {
+    const session = await model.session(), ids = Array.from({ length: 100_000 }, (_, i) => i % 61);
+    const reading = session.prefill(ids);
+    for (const [name, call] of Object.entries({
+      decode: () => session.decode(1), save: () => session.save(), fork: () => session.fork(),
+      reset: () => session.reset(), generate: () => session.generate([1]).next(),
+    })) {
+      await rejects(
+        call,
+        new RegExp(
+          `^${name}\\(\\) came while prefill\\(\\) of the same session is under way: wait for its end, or use a fork`,
+        ),
+      );
+    }
+    await reading;
+    assert.is(session.position, 100_000);
+    for await (const _ of session.generate([], { maxTokens: 5, seed: 1 })) {
+      const fork = await session.fork();
+      assert.is(fork.position, session.position);
+      fork.dispose();
+      await rejects(() => fork.decode(1), /^the session has been disposed: make another with model\.session\(\)$/);
+      await rejects(() => model.decodeBatch([session, fork], [1, 1]), /^the session has been disposed/);
+    }
+    const saved = await session.save();
+    assert.is((await model.session(new Blob([saved as BlobPart]))).position, 100_005);
+    assert.is((await model.session(saved.slice().buffer)).position, 100_005);
+    const other = await load(language, { threads: 1 });
+    await rejects(
+      async () => other.decodeBatch([session], [1]), /^the session is of another model: use the model that made it$/,
+      RangeError,
+    );
+    other.dispose();
+  }));
+
+test("abort: prefill, forward, classify; several pictures at once", () => {
+  const reason = new Error("enough");
+  const pictures = [1, 2, 3].map((key) => ({
+    data: new Uint8Array(3 * 32 * 32).map((_, i) => i * key), width: 32, height: 32,
+  }));
+  return using(vision, async (model, twin) => {
+    assert.equal(await model.classify(pictures, { topK: 2 }), await twin.classify(pictures, { topK: 2 }));
+    await rejects(() => model.classify([pictures[0]!, new Uint8Array(4)]), /^picture 1: /);
+    const stop = new AbortController();
+    const running = model.forward(new Float32Array(3000 * 3 * 32 * 32), { signal: stop.signal });
+    setTimeout(() => stop.abort(reason), 30);
+    await rejects(() => running, /^enough$/);
+    await rejects(() => model.classify(pictures, { signal: stop.signal }), /^enough$/);
+    assert.equal(await model.forward(tinyPixels), await twin.forward(tinyPixels));
+    await using(language, async (model) => {
+      const session = await model.session(), stop = new AbortController();
+      const running = session.prefill(Array.from({ length: 200_000 }, (_, i) => i % 61), { signal: stop.signal });
+      setTimeout(() => stop.abort(reason), 30);
+      await rejects(() => running, /^enough$/);
+      assert.ok(session.position < 200_000 && session.position % 256 === 0);
+      await session.decode(1);
+    });
+  });
+});
+
 test("errors keep their kind and message", () =>
   using(language, async (model) => {
     const session = await model.session();

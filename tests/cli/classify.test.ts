@@ -21,7 +21,9 @@ test("one line a picture: path, then labels with scores", async () => {
 });
 
 test("--json: one document, scores in order", async () => {
-  const { code, stdout, stderr } = await slab(["classify", ...paths.slice(0, 2), "--json", "--deterministic", "--threads", "1", "--top", "100"]);
+  const { code, stdout, stderr } = await slab([
+    "classify", ...paths.slice(0, 2), "--json", "--deterministic", "--threads", "1", "--top", "100",
+  ]);
   assert.is(stderr, "");
   assert.is(code, 0);
   const { build, threads, deterministic, pictures } = JSON.parse(stdout);
@@ -45,13 +47,21 @@ test("a folder, with what is below it, in the order of paths; other files are le
     const { code, stdout, stderr } = await slab(["classify", folder, "--top", "1"]);
     assert.is(stderr, "");
     assert.is(code, 0);
-    assert.equal(stdout.trimEnd().split("\n").map((line) => line.split("\t")[0]), ["a.jpeg", join("b", "deep", "h.webp"), "z.PNG"].map((name) => join(folder, name)));
+    assert.equal(
+      stdout
+        .trimEnd()
+        .split("\n")
+        .map((line) => line.split("\t")[0]),
+      ["a.jpeg", join("b", "deep", "h.webp"), "z.PNG"].map((name) => join(folder, name)),
+    );
     assert.equal(stdout.match(/\t\w+/g), ["\tdeer", "\thorse", "\tcat"]);
   });
 });
 
 test("- is standard input", async () => {
-  const { code, stdout, stderr } = await slab(["classify", "-", "--top", "1"], { input: readFileSync(join(samples, "cat.png")) });
+  const { code, stdout, stderr } = await slab(["classify", "-", "--top", "1"], {
+    input: readFileSync(join(samples, "cat.png")),
+  });
   assert.is(stderr, "");
   assert.is(code, 0);
   assert.match(stdout, /^-\tcat \d+\.\d%\n$/);
@@ -126,11 +136,15 @@ test("the demo shows every sample, what it took and what to try next", async () 
   const { code, stdout, stderr } = await runScript("demo.js", []);
   assert.is(stderr, "");
   assert.is(code, 0);
-  for (const [name, label] of Object.entries(SAMPLES)) assert.match(stdout, new RegExp(`^${name.replace(".", "\\.")} +${label} +█+.* ms$`, "m"));
+  for (const [name, label] of Object.entries(SAMPLES))
+    assert.match(stdout, new RegExp(`^${name.replace(".", "\\.")} +${label} +█+.* ms$`, "m"));
   assert.match(stdout, "25 norms folded");
   assert.match(stdout, /loaded in \d+(\.\d)? ms, [\d.]+ MiB of memory/);
   assert.match(stdout, "17 norms folded");
-  assert.match(stdout, /^Once upon a time\S* [^]{100,}\nprefill \d+ tokens\/s .* decode \d+ tokens\/s \([\d.]+ ms a token\), 545\.0 KiB of state/m);
+  assert.match(
+    stdout,
+    /^Once upon a time\S* [^]{100,}\nprefill \d+ tokens\/s .* decode \d+ tokens\/s \([\d.]+ ms a token\), 545\.0 KiB of state/m,
+  );
   assert.match(stdout, /npx slab-wasm classify[^\n]*\n[^\n]*npx slab-wasm generate[^\n]*\n[^\n]*README[^\n]*\n$/);
 });
 

@@ -24,7 +24,9 @@ interface RunOptions {
   readonly deaf?: boolean;
 }
 
-export function runScript(script: string, args: readonly string[], { input, cwd = root, env, deaf }: RunOptions = {}): Promise<Ran> {
+export function runScript(
+  script: string, args: readonly string[], { input, cwd = root, env, deaf }: RunOptions = {},
+): Promise<Ran> {
   const file = join(root, "dist", "js", "node", script);
   if (!existsSync(file)) throw new Error(`dist/js/node/${script} is missing: run npm run build`);
   return new Promise((resolve, reject) => {
@@ -42,7 +44,8 @@ export function runScript(script: string, args: readonly string[], { input, cwd 
   });
 }
 
-export const slab = (args: readonly string[], options?: RunOptions): Promise<Ran> => runScript("slab.js", args, options);
+export const slab = (args: readonly string[], options?: RunOptions): Promise<Ran> =>
+  runScript("slab.js", args, options);
 
 export interface Terminal {
   readonly columns: number;

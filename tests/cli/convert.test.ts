@@ -17,7 +17,9 @@ test("convert writes a folder that classify reads, once", async () => {
     const { dtype, files, bytes } = JSON.parse(converted.stdout);
     assert.equal([dtype, files], ["int4", ["model.safetensors", "config.json"]]);
     assert.ok(bytes < 5e6 && !existsSync(join(out, "model.safetensors.tmp")));
-    const seen = await runScript("slab.js", ["classify", join(samples, "cat.png"), "--model", out, "--top", "1", "--json"]);
+    const seen = await runScript("slab.js", [
+      "classify", join(samples, "cat.png"), "--model", out, "--top", "1", "--json",
+    ]);
     assert.is(seen.code, 0, seen.stderr);
     assert.match(seen.stdout, /"label": "cat"/);
     const again = await runScript("slab.js", ["convert", "slab-deit-cifar10", out]);
@@ -32,7 +34,16 @@ test("convert writes a folder that classify reads, once", async () => {
 });
 
 test("convert says what it needs", async () => {
-  for (const [args, message] of [[[], /two names/], [["a"], /two names/], [["slab-deit-cifar10", "x", "--unpacked", "--dtype", "int4"], /--unpacked keeps tensors as they are, or rounds them with --dtype int8: leave out/], [["slab-deit-cifar10", "x", "--layout", "tall"], /expected relaxed or plain/], [["nowhere", "x"], /nowhere/]] as const) {
+  for (const [args, message] of [
+    [[], /two names/],
+    [["a"], /two names/],
+    [
+      ["slab-deit-cifar10", "x", "--unpacked", "--dtype", "int4"],
+      /--unpacked keeps tensors as they are, or rounds them with --dtype int8: leave out/,
+    ],
+    [["slab-deit-cifar10", "x", "--layout", "tall"], /expected relaxed or plain/],
+    [["nowhere", "x"], /nowhere/],
+  ] as const) {
     const { code, stderr } = await runScript("slab.js", ["convert", ...args]);
     assert.is(code, 1);
     assert.match(stderr, message);
@@ -61,8 +72,11 @@ test("convert --unpacked --dtype int8: half the file, any dtype later, nearly th
 });
 
 const entries = writeEntries(tinyEntries), cat = join(samples, "cat.png");
-const trained = (dict: unknown): unknown => ({ epoch: 299, model: dict, state_dict_ema: dict, config: new Call("yacs.config.CfgNode", [], { TAG: "tiny" }) });
-const scores = async (model: string): Promise<unknown> => JSON.parse((await slab(["classify", cat, "--model", model, "--json"])).stdout).pictures[0].labels;
+const trained = (dict: unknown): unknown => ({
+  epoch: 299, model: dict, state_dict_ema: dict, config: new Call("yacs.config.CfgNode", [], { TAG: "tiny" }),
+});
+const scores = async (model: string): Promise<unknown> =>
+  JSON.parse((await slab(["classify", cat, "--model", model, "--json"])).stdout).pictures[0].labels;
 
 test("a .pth file: recognised, folded, packed; the same labels as the file itself", async () => {
   await inFolder(async (folder) => {
@@ -70,15 +84,27 @@ test("a .pth file: recognised, folded, packed; the same labels as the file itsel
     writeFileSync(join(folder, "names.txt"), "ant\nbee\ncow\ndog\nelk\n");
     const converted = await slab(["convert", "tiny.pth", "out"], { cwd: folder });
     assert.equal([converted.code, converted.stderr], [0, ""]);
-    assert.match(converted.stdout, /^tiny\.pth: slab_deit, 32×32, 24 channels, 2 blocks, tensors of "model" \(it has state_dict_ema too\)\nout: model\.safetensors, config\.json; weights f32, .* 5 norms folded in\n$/);
+    assert.match(
+      converted.stdout,
+      /^tiny\.pth: slab_deit, 32×32, 24 channels, 2 blocks, tensors of "model" \(it has state_dict_ema too\)\nout: model\.safetensors, config\.json; weights f32, .* 5 norms folded in\n$/,
+    );
     const file = await scores(join(folder, "tiny.pth"));
     assert.equal(await scores(join(folder, "out")), file);
-    const unpacked = await slab(["convert", "tiny.pth", "plain", "--unpacked", "--labels", "names.txt", "--dict", "state_dict_ema", "--json"], { cwd: folder });
+    const unpacked = await slab(
+      ["convert", "tiny.pth", "plain", "--unpacked", "--labels", "names.txt", "--dict", "state_dict_ema", "--json"],
+      { cwd: folder },
+    );
     assert.is(unpacked.code, 0, unpacked.stderr);
     const { recognised, dict, warnings, dtype } = JSON.parse(unpacked.stdout);
-    assert.equal([recognised.preset, recognised.config.model_type, dict, warnings, dtype], [null, "slab_deit", "state_dict_ema", [], null]);
+    assert.equal(
+      [recognised.preset, recognised.config.model_type, dict, warnings, dtype],
+      [null, "slab_deit", "state_dict_ema", [], null],
+    );
     const named = (await scores(join(folder, "plain"))) as { label: string; score: number; index: number }[];
-    assert.equal(named.map(({ index, score }) => ({ index, score })), (file as typeof named).map(({ index, score }) => ({ index, score })));
+    assert.equal(
+      named.map(({ index, score }) => ({ index, score })),
+      (file as typeof named).map(({ index, score }) => ({ index, score })),
+    );
     assert.ok(named.every(({ label, index }) => label === ["ant", "bee", "cow", "dog", "elk"][index]));
     // what only training needs is left behind, and the rest may be packed in any way
     const quantised = await slab(["convert", "plain", "int8", "--dtype", "int8"], { cwd: folder });
@@ -92,24 +118,36 @@ test("a .pth file: recognised, folded, packed; the same labels as the file itsel
 });
 
 test("warns of a snapshot from the middle of training, and of tensors that nobody reads", async () => {
-  const more = entries.map((entry) => (entry.name === "blocks.1.norm2.iter" ? { ...entry, data: Uint8Array.of(0x39, 0x30, 0, 0, 0, 0, 0, 0) } : entry));
+  const more = entries.map((entry) =>
+    entry.name === "blocks.1.norm2.iter" ? { ...entry, data: Uint8Array.of(0x39, 0x30, 0, 0, 0, 0, 0, 0) } : entry,
+  );
   await inFolder(async (folder) => {
-    writeFileSync(join(folder, "tiny.pth"), pthOf([...more, { name: "gate.weight", dtype: "F32", shape: [1], data: new Uint8Array(4) }]));
+    writeFileSync(
+      join(folder, "tiny.pth"),
+      pthOf([...more, { name: "gate.weight", dtype: "F32", shape: [1], data: new Uint8Array(4) }]),
+    );
     const { code, stderr } = await slab(["convert", "tiny.pth", "out"], { cwd: folder });
     assert.is(code, 0);
-    assert.match(stderr, /^slab: warning: tiny\.pth has 1 tensor that this network does not read, such as gate\.weight: is it of another kind\?\nslab: warning: tiny\.pth is from the middle of training: blocks\.1\.norm2 has 12345 steps left .* its accuracy is poor\n$/);
+    assert.match(
+      stderr,
+      /^slab: warning: tiny\.pth has 1 tensor that this network does not read, such as gate\.weight: is it of another kind\?\nslab: warning: tiny\.pth is from the middle of training: blocks\.1\.norm2 has 12345 steps left .* its accuracy is poor\n$/,
+    );
   });
 });
 
 test("refuses what it cannot convert in one line, and leaves nothing behind", async () => {
   await inFolder(async (folder) => {
-    writeFileSync(join(folder, "strange.pth"), pthOf([{ name: "conv1.weight", dtype: "F32", shape: [1], data: new Uint8Array(4) }]));
+    writeFileSync(
+      join(folder, "strange.pth"), pthOf([{ name: "conv1.weight", dtype: "F32", shape: [1], data: new Uint8Array(4) }]),
+    );
     writeFileSync(join(folder, "cut.pth"), pthOf(entries).subarray(0, 9000));
     writeFileSync(join(folder, "few.txt"), "ant\nbee\n");
     writeFileSync(join(folder, "tiny.pth"), pthOf(entries, { legacy: true }));
     for (const [args, message] of [
-      [["strange.pth"], /has 1 tensors, such as "conv1\.weight": of no network known here/], [["cut.pth"], /its directory, at the end, is missing/],
-      [["tiny.pth", "--labels", "few.txt"], /few\.txt has 2 names on 2 lines, expected 5/], [["tiny.pth", "--dict", "ema"], /has no dict of tensors "ema": it has the file itself/],
+      [["strange.pth"], /has 1 tensors, such as "conv1\.weight": of no network known here/],
+      [["cut.pth"], /its directory, at the end, is missing/],
+      [["tiny.pth", "--labels", "few.txt"], /few\.txt has 2 names on 2 lines, expected 5/],
+      [["tiny.pth", "--dict", "ema"], /has no dict of tensors "ema": it has the file itself/],
       [["tiny.pth", "--config", "slab_deit_t"], /"pos_embed" has shape/],
     ] as const) {
       const { code, stdout, stderr } = await slab(["convert", args[0]!, "out", ...args.slice(1)], { cwd: folder });

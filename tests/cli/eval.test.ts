@@ -15,7 +15,10 @@ function fill(folder: string, pictures: Readonly<Record<string, string>>): void 
     copyFileSync(join(samples, sample), to);
   }
 }
-const byName = { "bird/1.jpg": "bird.jpg", "bird/more/owl.webp": "owl.webp", "cat/x y.png": "cat.png", "deer/1.jpg": "deer.jpg", "ship/wrong.jpg": "deer.jpg" };
+const byName = {
+  "bird/1.jpg": "bird.jpg", "bird/more/owl.webp": "owl.webp", "cat/x y.png": "cat.png", "deer/1.jpg": "deer.jpg",
+  "ship/wrong.jpg": "deer.jpg",
+};
 
 const evaluated = async (args: readonly string[], cwd: string) => {
   const { code, stdout, stderr } = await slab(["eval", MODEL, ...args, "--json"], { cwd });
@@ -33,7 +36,10 @@ test("folders by the names of classes", async () => {
     assert.ok(top5 >= 0.8 && picturesPerSecond > 0);
     const shown = await slab(["eval", MODEL, "val"], { cwd: folder });
     assert.equal([shown.code, shown.stderr], [0, ""]);
-    assert.match(shown.stdout, /\npictures +5 of val\ntop-1 +80\.00% \(4 of 5\)\ntop-5 +\d+\.00% \(\d of 5\)\nspeed +[\d.]+ pictures\/s, decoding included\n$/);
+    assert.match(
+      shown.stdout,
+      /\npictures +5 of val\ntop-1 +80\.00% \(4 of 5\)\ntop-5 +\d+\.00% \(\d of 5\)\nspeed +[\d.]+ pictures\/s, decoding included\n$/,
+    );
   });
 });
 
@@ -51,8 +57,14 @@ test("folders by number, and by their place where there is one for every class",
 test("a file of labels, by number or name, with tabs, commas or spaces", async () => {
   await inFolder(async (folder) => {
     fill(folder, { "all/1.jpg": "bird.jpg", "all/my cat 3.png": "cat.png", "all/2.jpg": "deer.jpg" });
-    writeFileSync(join(folder, "labels.txt"), "# path and class\nall/1.jpg 2\nall/my cat 3.png cat\n\nall/2.jpg\tdeer\nall/2.jpg,truck\n");
-    assert.equal(await evaluated([".", "--labels", "labels.txt"], folder).then(({ pictures, top1 }) => [pictures, top1]), [4, 0.75]);
+    writeFileSync(
+      join(folder, "labels.txt"),
+      "# path and class\nall/1.jpg 2\nall/my cat 3.png cat\n\nall/2.jpg\tdeer\nall/2.jpg,truck\n",
+    );
+    assert.equal(
+      await evaluated([".", "--labels", "labels.txt"], folder).then(({ pictures, top1 }) => [pictures, top1]),
+      [4, 0.75],
+    );
   });
 });
 
@@ -73,7 +85,10 @@ test("--results: nothing is computed twice, and a line that was cut off is", asy
     // other weights give other results
     const other = await slab(["eval", MODEL, "val", "--results", "r.jsonl", "--dtype", "int8"], { cwd: folder });
     assert.equal([other.code, other.stdout], [1, ""]);
-    assert.match(other.stderr, /--results r\.jsonl is of another run .*"dtype":"f32".* expected .*"dtype":"int8".*: give another file/);
+    assert.match(
+      other.stderr,
+      /--results r\.jsonl is of another run .*"dtype":"f32".* expected .*"dtype":"int8".*: give another file/,
+    );
     appendFileSync(file, '{"path":7}\n');
     assert.match((await slab(["eval", MODEL, ...args], { cwd: folder })).stderr, /r\.jsonl, line 7: .* is no result/);
   });
@@ -98,13 +113,28 @@ test("--limit takes its pictures from everywhere", () => {
 
 test("eval says what it needs", async () => {
   await inFolder(async (folder) => {
-    fill(folder, { "three/tiger/1.jpg": "cat.png", "three/cat/1.jpg": "cat.png", "three/dog/1.jpg": "cat.png", "flat/1.jpg": "cat.png", "empty/cat/x.txt": "README.md" });
-    for (const [name, text] of Object.entries({ "out.txt": "../secret.jpg 3", "none.txt": "a.jpg tiger", "far.txt": "a.jpg 10", "void.txt": "\n" })) writeFileSync(join(folder, name), text);
+    fill(folder, {
+      "three/tiger/1.jpg": "cat.png", "three/cat/1.jpg": "cat.png", "three/dog/1.jpg": "cat.png",
+      "flat/1.jpg": "cat.png", "empty/cat/x.txt": "README.md",
+    });
+    for (const [name, text] of Object.entries({
+      "out.txt": "../secret.jpg 3", "none.txt": "a.jpg tiger", "far.txt": "a.jpg 10", "void.txt": "\n",
+    }))
+      writeFileSync(join(folder, name), text);
     for (const [args, message] of [
-      [[], /eval takes a model and a folder/], [[MODEL, "nowhere"], /cannot read the folder nowhere \(no such file\)/], [[MODEL, "flat"], /flat holds no folders: expected one folder for each class/],
-      [[MODEL, "three"], /three has 3 folders, such as "tiger", the model 10 classes, such as "airplane": expected one folder/], [[MODEL, "empty"], /the class folders of empty hold no picture/],
-      [[MODEL, "flat", "--labels", "out.txt"], /out\.txt, line 1: "\.\.\/secret\.jpg" leads out of the folder/], [[MODEL, "flat", "--labels", "none.txt"], /line 1: "a\.jpg tiger" has no class of the model, which has 10/],
-      [[MODEL, "flat", "--labels", "far.txt"], /has no class of the model/], [[MODEL, "flat", "--labels", "void.txt"], /names no picture/], [[MODEL, "flat", "--labels", "gone.txt"], /cannot read --labels gone\.txt \(no such file\)/],
+      [[], /eval takes a model and a folder/],
+      [[MODEL, "nowhere"], /cannot read the folder nowhere \(no such file\)/],
+      [[MODEL, "flat"], /flat holds no folders: expected one folder for each class/],
+      [
+        [MODEL, "three"],
+        /three has 3 folders, such as "tiger", the model 10 classes, such as "airplane": expected one folder/,
+      ],
+      [[MODEL, "empty"], /the class folders of empty hold no picture/],
+      [[MODEL, "flat", "--labels", "out.txt"], /out\.txt, line 1: "\.\.\/secret\.jpg" leads out of the folder/],
+      [[MODEL, "flat", "--labels", "none.txt"], /line 1: "a\.jpg tiger" has no class of the model, which has 10/],
+      [[MODEL, "flat", "--labels", "far.txt"], /has no class of the model/],
+      [[MODEL, "flat", "--labels", "void.txt"], /names no picture/],
+      [[MODEL, "flat", "--labels", "gone.txt"], /cannot read --labels gone\.txt \(no such file\)/],
       [["slab-lm-books", "flat"], /has no labels: slab eval takes image classifiers/],
     ] as const) {
       const { code, stdout, stderr } = await slab(["eval", ...args], { cwd: folder });

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } fro
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { load } from "../../bindings/index.ts";
 import { inFolder, root, slab } from "./command.ts";
 
 const folder = join(root, "models", "pretrained", "slab-lm-stories");
@@ -71,6 +72,69 @@ test("--save, then --resume, is one long run", async () => {
   });
 });
 
+test("a session's file keeps its text, which --show tells; files without one still load", async () => {
+  await inFolder(async (at) => {
+    const file = join(at, "story"), greedy = ["--temperature", "0"];
+    const whole = await good(["generate", PROMPT, "--max-tokens", "20", ...greedy]);
+    const first = await good(["generate", PROMPT, "--max-tokens", "12", ...greedy, "--save", file]);
+    assert.is(await good(["generate", "--resume", file, "--max-tokens", "0", "--show"]), PROMPT + first);
+    assert.is(
+      await good(["generate", "--resume", file, "--max-tokens", "8", ...greedy, "--show", "--save", file]),
+      PROMPT + whole,
+    );
+    // the prompt that is added is part of it, and so is what --stop has cut
+    const { text, before, ids } = JSON.parse(await good([
+      "generate", " The end — 🦜.", "--resume", file, "--max-tokens", "9", ...greedy, "--stop", " ", "--show", "--json",
+      "--save", file,
+    ]));
+    assert.equal([before, text], [PROMPT + whole.slice(0, -1), ""]);
+    const all = JSON.parse(await good([
+      "generate", "--resume", file, "--max-tokens", "0", "--show", "--json",
+    ])).before as string;
+    assert.ok(ids.length > 0 && all.startsWith(`${before} The end — 🦜.`) && all.includes(" ", before.length + 14), all);
+
+    // as the API and earlier releases write it
+    const model = await load(folder, { threads: 1 }), saved = readFileSync(file), { position } = model.session(saved);
+    const plain = join(at, "plain");
+    writeFileSync(plain, model.session(saved).save());
+    model.dispose();
+    const [one, other] = (await Promise.all([file, plain].map((each) => good([
+      "generate", "--resume", each, "--max-tokens", "6", ...greedy, "--json",
+    ])))).map((json) => JSON.parse(json!));
+    assert.equal([one.ids, one.stats.position], [other.ids, position + 6]);
+    await refused(
+      ["x", "--resume", plain, "--show"],
+      /^slab: --resume ".*plain" keeps no text, as it was saved by an earlier release: leave out --show$/,
+    );
+    // what came before is not known, so no text is kept that would look like all of it
+    await good(["generate", "--resume", plain, "--max-tokens", "2", "--save", plain]);
+    assert.ok(!readFileSync(plain).includes("SLABTEXT"));
+    saved[saved.length - 1]! ^= 1;
+    writeFileSync(file, saved);
+    await refused(
+      ["x", "--resume", file],
+      /^slab: --resume ".*story": the text behind the session is damaged: give the file as --save wrote it/,
+    );
+  });
+});
+
+test("--save replaces a session, and nothing else", async () => {
+  await inFolder(async (at) => {
+    const file = join(at, "notes.txt"), empty = join(at, "empty");
+    for (const content of ["my only copy", "SLABSES", "\0".repeat(100)]) {
+      writeFileSync(file, content);
+      await refused(
+        ["x", "--save", file],
+        /^slab: --save ".*notes\.txt" exists already and is no session: give a new file, or the session to replace$/,
+      );
+      assert.is(readFileSync(file, "utf8"), content);
+    }
+    writeFileSync(empty, "");
+    for (let i = 0; i < 2; i++) await good(["generate", PROMPT, "--max-tokens", "0", "--save", empty]);
+    assert.equal(readdirSync(at).sort(), ["empty", "notes.txt"]);
+  });
+});
+
 test("--stop ends the answer before its text; --max-tokens 0 reads only", async () => {
   const args = ["generate", PROMPT, "--max-tokens", "60", "--temperature", "0", "--json"];
   const { text } = JSON.parse(await good(args));
@@ -92,6 +156,12 @@ const wrong: [args: string[], line: RegExp][] = [
   [["x", "--temperature", "-1"], /^slab: --temperature is "-1", expected a number from 0/],
   [["x", "--temperature", "NaN"], /^slab: --temperature is "NaN", expected a number from 0/],
   [["x", "--top-p", "1.5"], /^slab: --top-p is "1.5", expected a number above 0, up to 1/],
+  [["x", "--min-p", "2"], /^slab: --min-p is "2", expected a number from 0 \(all tokens\) to 1$/],
+  [["x", "--show"], /^slab: --show is for the text of a saved session: give --resume FILE with it$/],
+  [
+    ["x", "--context", "64"],
+    /^slab: context is an option of language models whose state grows, and slab_lm is none: leave it out$/,
+  ],
   [["x", "--top-k", "-3"], /^slab: --top-k is "-3", expected a whole number/],
   [["x", "--repetition-penalty", "0"], /^slab: --repetition-penalty is "0", expected a number above 0/],
   [["x", "--seed", "1.5"], /^slab: --seed is "1.5", expected a whole number$/],

@@ -69,7 +69,10 @@ test("a preset has sizes without weights; 5.72 M parameters is DeiT-T with its n
   assert.equal([network.dim, network.depth, network.heads, norms], [192, 12, 3, 25]);
   // timm's deit_tiny_patch16_224 has 5717416; each RepBN adds its α
   assert.is(parameters, 5717416 + 25);
-  assert.match((await slab(["info", "slab_deit_t"])).stdout, /^weights +none: a preset is a network only; .*--config slab_deit_t$/m);
+  assert.match(
+    (await slab(["info", "slab_deit_t"])).stdout,
+    /^weights +none: a preset is a network only; .*--config slab_deit_t$/m,
+  );
 });
 
 test("list: presets with sizes, and the clone's models", async () => {
@@ -77,7 +80,11 @@ test("list: presets with sizes, and the clone's models", async () => {
   assert.is(stderr, "");
   assert.is(code, 0);
   const { presets, models } = JSON.parse(stdout);
-  assert.ok(presets.some(({ name, network }: { name: string; network: { dim: number } }) => name === "slab_deit_s" && network.dim === 384));
+  assert.ok(
+    presets.some(
+      ({ name, network }: { name: string; network: { dim: number } }) => name === "slab_deit_s" && network.dim === 384,
+    ),
+  );
   const trained = models.find(({ name }: { name: string }) => name === "slab-deit-cifar10");
   assert.is(trained.network.imageSize, 32);
   assert.ok(trained.bytes > 1e6);

@@ -24,8 +24,12 @@ test("pack writes a file that slab-wasi runs, once", () => inFolder(async (folde
 test("pack says what it needs", () => inFolder(async (folder) => {
   const file = join(folder, "x.slab");
   for (const [args, message] of [
-    [[], /a model and a new file/], [["a"], /a model and a new file/], [["slab-deit-cifar10", file, "--layout", "tall"], /--layout is "tall", expected plain or relaxed/],
-    [["slab-deit-cifar10", file, "--threads", "2"], /pack has no option/], [["nowhere", file], /nowhere/], [["slab-deit-cifar10", join(folder, "none", "x.slab")], /no such file/],
+    [[], /a model and a new file/],
+    [["a"], /a model and a new file/],
+    [["slab-deit-cifar10", file, "--layout", "tall"], /--layout is "tall", expected plain or relaxed/],
+    [["slab-deit-cifar10", file, "--threads", "2"], /pack has no option/],
+    [["nowhere", file], /nowhere/],
+    [["slab-deit-cifar10", join(folder, "none", "x.slab")], /no such file/],
   ] as const) {
     const { code, stdout, stderr } = await slab(["pack", ...args]);
     assert.equal([code, stdout], [1, ""], args.join(" "));

@@ -4,11 +4,13 @@ import { sizesOf } from "../../cli/sizes.ts";
 import { parseConfig } from "../../models/all.ts";
 import { slab } from "./command.ts";
 
-// norms, and billions of multiply-adds of a picture as the papers count them: convolutions, layers and products of attention
+// norms, and billions of multiply-adds of a picture as the papers count them: convolutions, layers and products of
+// attention
 const networks = {
-  slab_deit_t: [25, 1.139], deit_s_prepbn: [25, 4.599], slab_pvt_t: [20, 2.036], slab_pvt_s: [36, 4.028], slab_pvt_m: [60, 7.034], pvt_t_prepbn: [26, 1.926],
-  pvt_s_prepbn: [49, 3.806], pvt_m_prepbn: [85, 6.649], slab_pvt_v2_b0: [24, 0.58], slab_pvt_v2_b1: [24, 2.218], slab_pvt_v2_b5: [112, 12.433],
-  swin_t_prepbn: [29, 4.491], slab_swin_b: [53, 15.421], slab_cswin_t: [55, 4.324], slab_cswin_s: [85, 6.783],
+  slab_deit_t: [25, 1.139], deit_s_prepbn: [25, 4.599], slab_pvt_t: [20, 2.036], slab_pvt_s: [36, 4.028],
+  slab_pvt_m: [60, 7.034], pvt_t_prepbn: [26, 1.926], pvt_s_prepbn: [49, 3.806], pvt_m_prepbn: [85, 6.649],
+  slab_pvt_v2_b0: [24, 0.58], slab_pvt_v2_b1: [24, 2.218], slab_pvt_v2_b5: [112, 12.433], swin_t_prepbn: [29, 4.491],
+  slab_swin_b: [53, 15.421], slab_cswin_t: [55, 4.324], slab_cswin_s: [85, 6.783],
 } as const;
 
 for (const [name, [norms, billions]] of Object.entries(networks)) {

@@ -12,12 +12,17 @@ import type { Worker } from "./worker.ts";
 import { cannotRun, copyExample, root, runStart, startWorker } from "./worker.ts";
 
 // what runs here is workerd, so once is enough
-const { CI, SLAB_AGAIN } = process.env, why = SLAB_AGAIN ?? cannotRun(), skip = SLAB_AGAIN !== undefined || (why !== undefined && !CI), check = skip ? test.skip : test;
+const { CI, SLAB_AGAIN } = process.env;
+const why = SLAB_AGAIN ?? cannotRun();
+const skip = SLAB_AGAIN !== undefined || (why !== undefined && !CI);
+const check = skip ? test.skip : test;
 if (skip) console.log(`skipped: examples/cloudflare-worker: ${why}`);
 
 const CONVERSATIONS = 50, REQUESTS = 1000, AT_ONCE = 8, RESTART_AFTER = [300, 650];
 const MANY = { TOKENS_PER_MINUTE: 10_000_000 };
-const samples = ["bird.jpg", "cat.png", "deer.jpg", "horse.webp", "owl.webp"].map((name) => new Uint8Array(readFileSync(join(root, "models/samples", name))));
+const samples = ["bird.jpg", "cat.png", "deer.jpg", "horse.webp", "owl.webp"].map(
+  (name) => new Uint8Array(readFileSync(join(root, "models/samples", name))),
+);
 
 let example: ReturnType<typeof copyExample>, worker: Worker, language: Model;
 const packed = (role: string): string => join(example.folder, "assets", role);
@@ -52,13 +57,21 @@ async function request(path: string, init: RequestInit | (() => RequestInit) = {
     return await send();
   } catch (error) {
     // the server may close an idle connection just when it is used again
-    if (!["UND_ERR_SOCKET", "ECONNRESET", "EPIPE"].includes(((error as Error).cause as { code?: string } | undefined)?.code ?? "")) throw error;
+    if (
+      !["UND_ERR_SOCKET", "ECONNRESET", "EPIPE"].includes(
+        ((error as Error).cause as { code?: string } | undefined)?.code ?? "",
+      )
+    )
+      throw error;
     return send();
   }
 }
 
 const post = (path: string, body: unknown, init: RequestInit = {}): Promise<Response> =>
-  request(path, { method: "POST", body: body instanceof Uint8Array ? (body as Uint8Array<ArrayBuffer>) : JSON.stringify(body), ...init });
+  request(path, {
+    method: "POST", body: body instanceof Uint8Array ? (body as Uint8Array<ArrayBuffer>) : JSON.stringify(body),
+    ...init,
+  });
 
 async function newConversation(): Promise<string> {
   const response = await post("/v1/conversations", {});
@@ -77,16 +90,29 @@ async function tokensOf(response: Response): Promise<{ tokens: number[]; positio
   const events = text.split("\n\n").filter((event) => event !== "").map((event) => event.replace(/^data: /, ""));
   if (events.at(-1) !== "[DONE]") throw new Error("the stream was cut off");
   const chunks = events.slice(0, -1).map((event) => JSON.parse(event));
-  return { tokens: chunks.flatMap((chunk) => chunk.choices[0].token_ids), position: chunks.at(-1).conversation?.position };
+  return {
+    tokens: chunks.flatMap((chunk) => chunk.choices[0].token_ids), position: chunks.at(-1).conversation?.position,
+  };
 }
 
-const complete = async (ask: Ask, conversation?: string, key?: string): Promise<{ tokens: number[]; position: number }> =>
-  tokensOf(await post("/v1/completions", { ...ask, return_token_ids: true, ...(conversation ? { conversation } : {}) }, key ? { headers: { "idempotency-key": key } } : {}));
+const complete = async (
+  ask: Ask, conversation?: string, key?: string,
+): Promise<{ tokens: number[]; position: number }> =>
+  tokensOf(
+    await post(
+      "/v1/completions",
+      { ...ask, return_token_ids: true, ...(conversation ? { conversation } : {}) },
+      key ? { headers: { "idempotency-key": key } } : {},
+    ),
+  );
 
 /** The same in this process. */
-async function straight(session: Session, { prompt = "", max_tokens: maxTokens, temperature, seed }: Ask): Promise<number[]> {
+async function straight(
+  session: Session, { prompt = "", max_tokens: maxTokens, temperature, seed }: Ask,
+): Promise<number[]> {
   const { eos } = language.config as { eos?: number }, tokens: number[] = [];
-  for await (const { id } of session.generate(prompt, { maxTokens, temperature, seed })) if (id !== eos) tokens.push(id);
+  for await (const { id } of session.generate(prompt, { maxTokens, temperature, seed }))
+    if (id !== eos) tokens.push(id);
   return tokens;
 }
 
@@ -107,92 +133,122 @@ check("cold start to the first token", async () => {
   const coldMs = performance.now() - start, middle = worker.usage().cpuMs;
   await complete({ prompt: "It was a dark", max_tokens: 1, temperature: 0, seed: 1 });
   const warm = worker.usage().cpuMs - middle;
-  assert.equal(cold.tokens, await straight(language.session(), { prompt: "It was a dark", max_tokens: 1, temperature: 0, seed: 1 }));
+  assert.equal(
+    cold.tokens,
+    await straight(language.session(), { prompt: "It was a dark", max_tokens: 1, temperature: 0, seed: 1 }),
+  );
 
   // the model's own part: the same bytes, in memory already, on this thread
-  const bytes = readFileSync(join(packed("language"), "model.safetensors")), config: unknown = JSON.parse(readFileSync(join(packed("language"), "config.json"), "utf8"));
+  const bytes = readFileSync(join(packed("language"), "model.safetensors"));
+  const config: unknown = JSON.parse(readFileSync(join(packed("language"), "config.json"), "utf8"));
   const own = process.cpuUsage();
   using model = await load({ config, weights: bytes }, { deterministic: true, threads: 1, sessions: 4 });
   await model.session().prefill([1, 2, 3, 4]);
   const { user, system } = process.cpuUsage(own);
-  console.log(`cold start to the first token: ${middle - before} ms of CPU in workerd, ${coldMs.toFixed(0)} ms of time (a warm request: ${warm} ms of CPU);`
-    + ` the model's own part, measured in Node ${process.versions.node}: ${((user + system) / 1000).toFixed(0)} ms of CPU`);
+  console.log(
+    `cold start to the first token: ${middle - before} ms of CPU in workerd, ${coldMs.toFixed(0)} ms of time `
+      + `(a warm request: ${warm} ms of CPU);`
+      + ` the model's own part, measured in Node ${process.versions.node}: `
+      + `${((user + system) / 1000).toFixed(0)} ms of CPU`,
+  );
 });
 
-check(`${REQUESTS} requests of ${CONVERSATIONS} conversations, killed twice in between: no token is lost or repeated`, async () => {
-  const random = generator(7), ids = await Promise.all(Array.from({ length: CONVERSATIONS }, newConversation));
-  const asks = Array.from({ length: REQUESTS }, (_, i): Ask & { of: number; key: string } => ({
-    of: random(CONVERSATIONS), key: `request-${i}`, max_tokens: 1 + random(3), temperature: random(2) * 0.8, seed: random(1000), stream: random(2) === 0,
-    ...(random(4) === 0 ? {} : random(3) === 0 ? { prompt: [1 + random(4000), 1 + random(4000)] } : { prompt: PROMPTS[random(PROMPTS.length)]! }),
-  }));
-  const answers: { tokens: number[]; position: number }[] = [], busy = new Set<number>(), waiting = asks.map((_, i) => i);
-  let ready: Promise<unknown> = Promise.resolve(), done = 0, again = 0, wasmBytes = 0, residentBytes = 0;
+check(
+  `${REQUESTS} requests of ${CONVERSATIONS} conversations, killed twice in between: no token is lost or repeated`,
+  async () => {
+    const random = generator(7), ids = await Promise.all(Array.from({ length: CONVERSATIONS }, newConversation));
+    const asks = Array.from({ length: REQUESTS }, (_, i): Ask & { of: number; key: string } => ({
+      of: random(CONVERSATIONS),
+      key: `request-${i}`,
+      max_tokens: 1 + random(3),
+      temperature: random(2) * 0.8,
+      seed: random(1000),
+      stream: random(2) === 0,
+      ...(random(4) === 0
+        ? {}
+        : random(3) === 0
+          ? { prompt: [1 + random(4000), 1 + random(4000)] }
+          : { prompt: PROMPTS[random(PROMPTS.length)]! }),
+    }));
+    const answers: { tokens: number[]; position: number }[] = [];
+    const busy = new Set<number>();
+    const waiting = asks.map((_, i) => i);
+    let ready: Promise<unknown> = Promise.resolve(), done = 0, again = 0, wasmBytes = 0, residentBytes = 0;
 
-  async function restart(): Promise<void> {
-    await worker.kill();
-    worker = await startWorker(example.folder, state("main"), MANY);
-  }
-  async function send(index: number): Promise<void> {
-    const { of, key, ...ask } = asks[index]!;
-    for (let attempt = 0; ; attempt++) {
-      await ready;
-      try {
-        answers[index] = await complete(ask, ids[of]!, key);
-        break;
-      } catch (error) {
-        // a connection that broke: the client cannot know whether its request was served
-        if (attempt === 3 || /^\d+:/.test((error as Error).message)) throw error;
-        again++;
+    async function restart(): Promise<void> {
+      await worker.kill();
+      worker = await startWorker(example.folder, state("main"), MANY);
+    }
+    async function send(index: number): Promise<void> {
+      const { of, key, ...ask } = asks[index]!;
+      for (let attempt = 0; ; attempt++) {
+        await ready;
+        try {
+          answers[index] = await complete(ask, ids[of]!, key);
+          break;
+        } catch (error) {
+          // a connection that broke: the client cannot know whether its request was served
+          if (attempt === 3 || /^\d+:/.test((error as Error).message)) throw error;
+          again++;
+        }
+      }
+      done++;
+      if (RESTART_AFTER.includes(done)) ready = restart();
+      if (done % 50 === 0) {
+        const labels = await post("/classify", samples[(done / 50) % samples.length]!).catch(() => undefined);
+        if (labels) assert.is(labels.status, 200);
+        await ready;
+        const health = (await (await request("/health")).json()) as { wasm_bytes: number };
+        [wasmBytes, residentBytes] = [
+          Math.max(wasmBytes, health.wasm_bytes), Math.max(residentBytes, worker.usage().residentBytes),
+        ];
       }
     }
-    done++;
-    if (RESTART_AFTER.includes(done)) ready = restart();
-    if (done % 50 === 0) {
-      const labels = await post("/classify", samples[(done / 50) % samples.length]!).catch(() => undefined);
-      if (labels) assert.is(labels.status, 200);
-      await ready;
-      const health = (await (await request("/health")).json()) as { wasm_bytes: number };
-      [wasmBytes, residentBytes] = [Math.max(wasmBytes, health.wasm_bytes), Math.max(residentBytes, worker.usage().residentBytes)];
-    }
-  }
-  async function lane(): Promise<void> {
-    for (;;) {
-      const next = waiting.findIndex((index) => !busy.has(asks[index]!.of));
-      if (next < 0 && waiting.length === 0) return;
-      if (next < 0) {
-        await setTimeout(1);
-        continue;
+    async function lane(): Promise<void> {
+      for (;;) {
+        const next = waiting.findIndex((index) => !busy.has(asks[index]!.of));
+        if (next < 0 && waiting.length === 0) return;
+        if (next < 0) {
+          await setTimeout(1);
+          continue;
+        }
+        const [index] = waiting.splice(next, 1) as [number], { of } = asks[index]!;
+        busy.add(of);
+        await send(index);
+        busy.delete(of);
       }
-      const [index] = waiting.splice(next, 1) as [number], { of } = asks[index]!;
-      busy.add(of);
-      await send(index);
-      busy.delete(of);
     }
-  }
-  const start = performance.now();
-  await Promise.all(Array.from({ length: AT_ONCE }, lane));
-  const seconds = (performance.now() - start) / 1000;
+    const start = performance.now();
+    await Promise.all(Array.from({ length: AT_ONCE }, lane));
+    const seconds = (performance.now() - start) / 1000;
 
-  let tokens = 0;
-  for (let of = 0; of < CONVERSATIONS; of++) {
-    const session = language.session();
-    for (const [index, ask] of asks.entries()) {
-      if (ask.of !== of) continue;
-      assert.equal(answers[index]!.tokens, await straight(session, ask), `request ${index} of conversation ${of}`);
-      assert.is(answers[index]!.position, session.position);
-      tokens += answers[index]!.tokens.length;
+    let tokens = 0;
+    for (let of = 0; of < CONVERSATIONS; of++) {
+      const session = language.session();
+      for (const [index, ask] of asks.entries()) {
+        if (ask.of !== of) continue;
+        assert.equal(answers[index]!.tokens, await straight(session, ask), `request ${index} of conversation ${of}`);
+        assert.is(answers[index]!.position, session.position);
+        tokens += answers[index]!.tokens.length;
+      }
+      const there = (await (await request(`/v1/conversations/${ids[of]}`)).json()) as { position: number };
+      assert.is(there.position, session.position);
+      session.reset();
     }
-    const there = (await (await request(`/v1/conversations/${ids[of]}`)).json()) as { position: number };
-    assert.is(there.position, session.position);
-    session.reset();
-  }
-  assert.ok(wasmBytes > 0 && wasmBytes < 64 << 20, `${wasmBytes} bytes of WebAssembly memory`);
-  console.log(`${REQUESTS} requests, ${tokens} tokens in ${seconds.toFixed(1)} s; ${again} were cut off by the two kills and sent again;`
-    + ` WebAssembly at most ${(wasmBytes / 2 ** 20).toFixed(1)} MiB, workerd as a whole ${(residentBytes / 2 ** 20).toFixed(0)} MiB`);
-});
+    assert.ok(wasmBytes > 0 && wasmBytes < 64 << 20, `${wasmBytes} bytes of WebAssembly memory`);
+    console.log(
+      `${REQUESTS} requests, ${tokens} tokens in ${seconds.toFixed(1)} s; ${again} were cut off by the two `
+        + "kills and sent again;"
+        + ` WebAssembly at most ${(wasmBytes / 2 ** 20).toFixed(1)} MiB, workerd as a whole `
+        + `${(residentBytes / 2 ** 20).toFixed(0)} MiB`,
+    );
+  },
+);
 
 check("requests for one conversation at the same time take turns", async () => {
-  const asks = [" one", " two", " three"].map((prompt, seed): Ask => ({ prompt, max_tokens: 3, temperature: 0.8, seed, stream: seed === 1 }));
+  const asks = [" one", " two", " three"].map((prompt, seed): Ask => ({
+    prompt, max_tokens: 3, temperature: 0.8, seed, stream: seed === 1,
+  }));
   const id = await newConversation(), got = await Promise.all(asks.map((ask) => complete(ask, id)));
   // whichever came first, the positions tell the order
   const order = [0, 1, 2].sort((a, b) => got[a]!.position - got[b]!.position), session = language.session();
@@ -204,12 +260,18 @@ check("requests for one conversation at the same time take turns", async () => {
 
 check("a conversation that too many wait for refuses more, and loses nothing", async () => {
   const id = await newConversation(), ask: Ask = { prompt: " on", max_tokens: 20, temperature: 0, seed: 1 };
-  const responses = await Promise.all(Array.from({ length: 12 }, () => post("/v1/completions", { ...ask, conversation: id })));
+  const responses = await Promise.all(
+    Array.from({ length: 12 }, () => post("/v1/completions", { ...ask, conversation: id })),
+  );
   const good = responses.filter(({ status }) => status === 200).length;
   assert.ok(good >= 8 && good < 12, `${good} were served`);
   for (const response of responses) {
     const body = await response.json() as { error?: { code: string } };
-    if (response.status !== 200) assert.equal([response.status, body.error?.code, response.headers.get("retry-after")], [429, "conversation_busy", "1"]);
+    if (response.status !== 200)
+      assert.equal(
+        [response.status, body.error?.code, response.headers.get("retry-after")],
+        [429, "conversation_busy", "1"],
+      );
   }
   const session = language.session();
   for (let i = 0; i < good; i++) await straight(session, ask);
@@ -218,7 +280,10 @@ check("a conversation that too many wait for refuses more, and loses nothing", a
 
 check("a request sent again with its key is answered as before", async () => {
   const id = await newConversation(), ask: Ask = { prompt: "Once", max_tokens: 4, temperature: 0.8, seed: 3 };
-  const first = await complete(ask, id, "a"), second = await complete(ask, id, "a"), streamed = await complete({ ...ask, stream: true }, id, "a"), third = await complete(ask, id, "b");
+  const first = await complete(ask, id, "a");
+  const second = await complete(ask, id, "a");
+  const streamed = await complete({ ...ask, stream: true }, id, "a");
+  const third = await complete(ask, id, "b");
   assert.equal([second, streamed], [first, first]);
   assert.not.equal(third.position, first.position);
 });
@@ -246,7 +311,9 @@ check("a key used again for something else is refused, and nothing is lost", asy
 check("a client that goes away leaves the conversation as it was", async () => {
   const id = await newConversation(), ask: Ask = { prompt: "The", max_tokens: 2, temperature: 0, seed: 1 };
   const before = await complete(ask, id), stop = new AbortController();
-  const response = await post("/v1/completions", { ...ask, max_tokens: 512, stream: true, conversation: id }, { signal: stop.signal });
+  const response = await post(
+    "/v1/completions", { ...ask, max_tokens: 512, stream: true, conversation: id }, { signal: stop.signal },
+  );
   const reader = response.body!.getReader();
   assert.match(new TextDecoder().decode((await reader.read()).value), /^data: \{"id"/);
   stop.abort();
@@ -359,14 +426,25 @@ check("a port that is in use is one sentence", async () => {
 check("every error is JSON with a status", async () => {
   const id = await newConversation(), gone = await newConversation(), prompt = "It";
   assert.is((await request(`/v1/conversations/${gone}`, { method: "DELETE" })).status, 200);
-  const large = new Uint8Array(3 << 20), gif = new TextEncoder().encode("GIF89a............"), cut = samples[1]!.slice(0, 20_000);
-  const completions = "/v1/completions", cases: [what: string, path: string, init: RequestInit | (() => RequestInit) | object, status: number, code: string][] = [
+  const large = new Uint8Array(3 << 20);
+  const gif = new TextEncoder().encode("GIF89a............");
+  const cut = samples[1]!.slice(0, 20_000);
+  const completions = "/v1/completions";
+  const cases: [
+    what: string, path: string, init: RequestInit | (() => RequestInit) | object, status: number, code: string,
+  ][] = [
     ["no such path", "/nothing", { method: "GET" }, 404, "not_found"],
     ["wrong method", "/classify", { method: "GET" }, 405, "method_not_allowed"],
     ["not JSON", completions, { method: "POST", body: "{" }, 400, "invalid_json"],
     ["no object", completions, { method: "POST", body: "[]" }, 400, "invalid_json"],
     ["not UTF-8", completions, { method: "POST", body: new Uint8Array([34, 255, 34]) }, 400, "invalid_json"],
-    ["too much JSON", completions, { method: "POST", body: JSON.stringify({ prompt: "a".repeat(70_000) }) }, 413, "request_too_large"],
+    [
+      "too much JSON",
+      completions,
+      { method: "POST", body: JSON.stringify({ prompt: "a".repeat(70_000) }) },
+      413,
+      "request_too_large",
+    ],
     ["unknown field", completions, { prompt, max_token: 3 }, 400, "unknown_parameter"],
     ["a name of every object", completions, { prompt, constructor: 3 }, 400, "unknown_parameter"],
     ["wrong type", completions, { prompt, max_tokens: "3" }, 400, "invalid_value"],
@@ -383,25 +461,43 @@ check("every error is JSON with a status", async () => {
     ["deleted conversation", `/v1/conversations/${gone}`, { method: "GET" }, 404, "conversation_not_found"],
     ["deleted twice", `/v1/conversations/${gone}`, { method: "DELETE" }, 404, "conversation_not_found"],
     ["wrong position", completions, { prompt, conversation: id, position: 5 }, 409, "position_mismatch"],
-    ["wrong position, streamed", completions, { prompt, conversation: id, position: 5, stream: true }, 409, "position_mismatch"],
-    ["long key", completions, { method: "POST", body: JSON.stringify({ prompt, conversation: id }), headers: { "idempotency-key": "k".repeat(256) } }, 400, "invalid_value"],
+    [
+      "wrong position, streamed", completions, { prompt, conversation: id, position: 5, stream: true }, 409,
+      "position_mismatch",
+    ],
+    [
+      "long key",
+      completions,
+      {
+        method: "POST", body: JSON.stringify({ prompt, conversation: id }),
+        headers: { "idempotency-key": "k".repeat(256) },
+      },
+      400,
+      "invalid_value",
+    ],
     ["no picture", "/classify", { method: "POST" }, 400, "invalid_image"],
     ["large picture", "/classify", { method: "POST", body: large }, 413, "request_too_large"],
-    ["large picture of unknown length", "/classify", () => ({ method: "POST", body: new Blob([large]).stream(), duplex: "half" }), 413, "request_too_large"],
+    [
+      "large picture of unknown length", "/classify",
+      () => ({ method: "POST", body: new Blob([large]).stream(), duplex: "half" }), 413, "request_too_large",
+    ],
     ["wrong kind of picture", "/classify", { method: "POST", body: gif }, 415, "invalid_image"],
     ["corrupt picture", "/classify", { method: "POST", body: cut }, 400, "invalid_image"],
     ["wrong top", "/classify?top=0", { method: "POST", body: samples[0]! }, 400, "invalid_value"],
     ["unknown picture", "/pictures/none", { method: "GET" }, 404, "picture_not_found"],
   ];
   for (const [what, path, given, status, code] of cases) {
-    const response = typeof given === "function" || "method" in given ? await request(path, given) : await post(path, given);
+    const response =
+      typeof given === "function" || "method" in given ? await request(path, given) : await post(path, given);
     const { error } = await response.json() as { error?: { message: string; type: string; code: string } };
     assert.equal([what, response.status, error?.code], [what, status, code]);
     assert.is(error!.type, "invalid_request_error");
     assert.ok(error!.message.length > 10);
   }
   // none of them changed anything, or left the model worse than it was
-  assert.equal(await complete({ prompt, max_tokens: 2, temperature: 0, seed: 1 }, id), { tokens: await straight(language.session(), { prompt, max_tokens: 2, temperature: 0, seed: 1 }), position: 3 });
+  assert.equal(await complete({ prompt, max_tokens: 2, temperature: 0, seed: 1 }, id), {
+    tokens: await straight(language.session(), { prompt, max_tokens: 2, temperature: 0, seed: 1 }), position: 3,
+  });
 });
 
 check("limits of tokens and time, a key, models in a bucket", async () => {
@@ -410,14 +506,20 @@ check("limits of tokens and time, a key, models in a bucket", async () => {
   const vars = { ...limits, API_KEY: "secret", MODELS: "r2", ORIGIN: "https://example.org" };
   worker = await startWorker(example.folder, state("limits"), vars);
   try {
-    const ask = (body: object, key = "secret"): Promise<Response> => post("/v1/completions", body, { headers: { authorization: `Bearer ${key}` } });
-    const told = async (response: Response): Promise<unknown[]> => [response.status, (await response.json() as { error: { code: string } }).error.code];
+    const ask = (body: object, key = "secret"): Promise<Response> =>
+      post("/v1/completions", body, { headers: { authorization: `Bearer ${key}` } });
+    const told = async (response: Response): Promise<unknown[]> => [
+      response.status, ((await response.json()) as { error: { code: string } }).error.code,
+    ];
     assert.equal(await told(await ask({ prompt: "It" }, "guess")), [401, "invalid_api_key"]);
     assert.equal(await told(await ask({ prompt: "It" })), [503, "model_unavailable"]);
     await worker.kill();
     await fillBucket(state("limits"));
     worker = await startWorker(example.folder, state("limits"), vars);
-    const short = await (await ask({ prompt: "It", max_tokens: 90, temperature: 0 })).json() as { choices: { finish_reason: string }[]; usage: { completion_tokens: number } };
+    const short = (await (await ask({ prompt: "It", max_tokens: 90, temperature: 0 })).json()) as {
+      choices: { finish_reason: string }[];
+      usage: { completion_tokens: number };
+    };
     assert.equal([short.choices[0]!.finish_reason, short.usage.completion_tokens], ["length", 1]);
     const refused = await ask({ prompt: "It", max_tokens: 90 });
     assert.ok(Number(refused.headers.get("retry-after")) > 30);
@@ -439,11 +541,17 @@ check("limits of tokens and time, a key, models in a bucket", async () => {
 
 /** Puts the packed models into the worker's bucket while it does not run. */
 async function fillBucket(folder: string): Promise<void> {
-  const { Miniflare } = await import(import.meta.resolve(join(example.folder, "node_modules/miniflare/dist/src/index.js")));
-  const miniflare = new Miniflare({ cf: false, modules: true, script: "export default {}", r2Buckets: { BUCKET: "slab-worker" }, defaultPersistRoot: folder });
+  const { Miniflare } = await import(
+    import.meta.resolve(join(example.folder, "node_modules/miniflare/dist/src/index.js"))
+  );
+  const miniflare = new Miniflare({
+    cf: false, modules: true, script: "export default {}", r2Buckets: { BUCKET: "slab-worker" },
+    defaultPersistRoot: folder,
+  });
   try {
     const bucket = await miniflare.getR2Bucket("BUCKET");
-    for (const file of ["config.json", "model.safetensors", "tokenizer.json"]) await bucket.put(`models/language/${file}`, readFileSync(join(packed("language"), file)));
+    for (const file of ["config.json", "model.safetensors", "tokenizer.json"])
+      await bucket.put(`models/language/${file}`, readFileSync(join(packed("language"), file)));
   } finally {
     await miniflare.dispose();
   }

@@ -7,7 +7,8 @@ import * as assert from "uvu/assert";
 import { root } from "./worker.ts";
 
 const deno = join(root, "tests/platforms/node_modules/deno/bin.cjs"), { CI, SLAB_AGAIN } = process.env;
-const why = SLAB_AGAIN ?? (existsSync(deno) ? undefined : "deno is not installed: npm install --prefix tests/platforms");
+const why =
+  SLAB_AGAIN ?? (existsSync(deno) ? undefined : "deno is not installed: npm install --prefix tests/platforms");
 const skip = SLAB_AGAIN !== undefined || (why !== undefined && !CI);
 if (skip) console.log(`skipped: examples/deno: ${why}`);
 
@@ -15,7 +16,8 @@ if (skip) console.log(`skipped: examples/deno: ${why}`);
   if (why) throw new Error(why);
   const { FORCE_COLOR, ...env } = process.env;
   const child = spawn(process.execPath, [deno, "task", "start", "0"], {
-    cwd: join(root, "examples/deno"), env: { ...env, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" }, detached: process.platform !== "win32", stdio: ["ignore", "pipe", "pipe"],
+    cwd: join(root, "examples/deno"), env: { ...env, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
+    detached: process.platform !== "win32", stdio: ["ignore", "pipe", "pipe"],
   });
   const end = (): void => void (process.platform === "win32" ? child.kill() : process.kill(-child.pid!, "SIGKILL"));
   process.once("exit", end);
@@ -29,9 +31,12 @@ if (skip) console.log(`skipped: examples/deno: ${why}`);
       child.on("error", reject);
       child.on("close", () => reject(new Error(`the server ended:\n${output}`)));
     });
-    const post = (path: string, body: BodyInit, init: RequestInit = {}): Promise<Response> => fetch(url + path, { method: "POST", body, ...init });
+    const post = (path: string, body: BodyInit, init: RequestInit = {}): Promise<Response> =>
+      fetch(url + path, { method: "POST", body, ...init });
 
-    const labels = await (await post("/classify", readFileSync(join(root, "models/samples/cat.png")))).json() as { label: string }[];
+    const labels = (await (await post("/classify", readFileSync(join(root, "models/samples/cat.png")))).json()) as {
+      label: string;
+    }[];
     assert.is(labels[0]!.label, "cat");
     const story = await post("/complete", "It was a dark and stormy");
     assert.ok((await story.text()).length > 100);

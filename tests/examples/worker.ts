@@ -1,7 +1,10 @@
-// Runs examples/cloudflare-worker as a user does, in a copy: npm's links by hand, then its own start.mjs, in the real workerd.
+// Runs examples/cloudflare-worker as a user does, in a copy: npm's links by hand, then its own start.mjs, in the real
+// workerd.
 import type { ChildProcess } from "node:child_process";
 import { spawn, spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, symlinkSync } from "node:fs";
+import {
+  cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, symlinkSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,7 +12,10 @@ import { fileURLToPath } from "node:url";
 export const root = fileURLToPath(new URL("../../", import.meta.url));
 const platforms = join(root, "tests/platforms/node_modules");
 /** node_modules of the copy, by what they link to. */
-const LINKS = { "slab-wasm": root, "esbuild": join(root, "node_modules/esbuild"), "miniflare": join(platforms, "miniflare"), ".bin/slab": join(root, "dist/js/node/slab.js") };
+const LINKS = {
+  "slab-wasm": root, "esbuild": join(root, "node_modules/esbuild"), "miniflare": join(platforms, "miniflare"),
+  ".bin/slab": join(root, "dist/js/node/slab.js"),
+};
 
 /** Why the example cannot run here, or undefined. */
 export function cannotRun(): string | undefined {
@@ -22,9 +28,12 @@ export function cannotRun(): string | undefined {
 /** A copy of the example beside a link to the models; remove() deletes it. */
 export function copyExample(): { folder: string; remove(): void } {
   const base = mkdtempSync(join(tmpdir(), "slab-worker-")), folder = join(base, "examples/cloudflare-worker");
-  cpSync(join(root, "examples/cloudflare-worker"), folder, { recursive: true, filter: (path) => !/[\\/](node_modules|assets|dist|\.state|\.wrangler)$/.test(path) });
+  cpSync(join(root, "examples/cloudflare-worker"), folder, {
+    recursive: true, filter: (path) => !/[\\/](node_modules|assets|dist|\.state|\.wrangler)$/.test(path),
+  });
   mkdirSync(join(folder, "node_modules/.bin"), { recursive: true });
-  for (const [name, target] of Object.entries(LINKS)) symlinkSync(realpathSync(target), join(folder, "node_modules", name));
+  for (const [name, target] of Object.entries(LINKS))
+    symlinkSync(realpathSync(target), join(folder, "node_modules", name));
   symlinkSync(join(root, "models"), join(base, "models"));
   return { folder, remove: () => rmSync(base, { recursive: true, force: true }) };
 }
@@ -48,10 +57,14 @@ function killGroup(child: ChildProcess): void {
   }
 }
 
-export async function startWorker(folder: string, state: string, vars: Readonly<Record<string, string | number>> = {}): Promise<Worker> {
+export async function startWorker(
+  folder: string, state: string, vars: Readonly<Record<string, string | number>> = {},
+): Promise<Worker> {
   const { FORCE_COLOR, ...env } = process.env;
   const given = Object.entries(vars).flatMap(([name, value]) => ["--var", `${name}=${value}`]);
-  const child = spawn(process.execPath, ["start.mjs", "--port", "0", "--state", state, ...given], { cwd: folder, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, ["start.mjs", "--port", "0", "--state", state, ...given], {
+    cwd: folder, env, detached: true, stdio: ["ignore", "pipe", "pipe"],
+  });
   running.add(child);
   let output = "";
   const closed = new Promise<void>((resolve) => child.on("close", () => {
@@ -72,7 +85,8 @@ export async function startWorker(folder: string, state: string, vars: Readonly<
     url,
     usage() {
       if (workerd === undefined) return { cpuMs: NaN, residentBytes: NaN };
-      // after the name in brackets: utime and stime are the 12th and 13th, in hundredths of a second; pages of memory the 22nd
+      // after the name in brackets: utime and stime are the 12th and 13th, in hundredths of a second; pages of memory
+      // the 22nd
       const fields = readFileSync(`/proc/${workerd}/stat`, "utf8").replace(/^.*\) /s, "").split(" ");
       return { cpuMs: 10 * (Number(fields[11]) + Number(fields[12])), residentBytes: 4096 * Number(fields[21]) };
     },

@@ -1,5 +1,5 @@
-// SLAB-DeiT as the paper writes it: float64, plain loops, norms where they stand, nothing folded. It shares no code with
-// the engine but the reading of the file.
+// SLAB-DeiT as the paper writes it: float64, plain loops, norms where they stand, nothing folded. It shares no code
+// with the engine but the reading of the file.
 import { toFloat64 } from "../../bindings/checkpoint/index.ts";
 import type { Checkpoint, TensorRef } from "../../bindings/checkpoint/index.ts";
 import { erf } from "../naive.ts";
@@ -42,10 +42,13 @@ export async function naiveSlabDeit(
     linear(x, await get(`${name}.weight`, outDim, inDim), await get(`${name}.bias`, outDim));
   const norm = async (name: string, x: Tokens): Promise<Tokens> => {
     const [[alpha], g, s, mean, variance] = [
-      await get(`${name}.norm2.alpha`, 1), await get(`${name}.norm2.bn.weight`, dim), await get(`${name}.norm2.bn.bias`, dim),
-      await get(`${name}.norm2.bn.running_mean`, dim), await get(`${name}.norm2.bn.running_var`, dim),
+      await get(`${name}.norm2.alpha`, 1), await get(`${name}.norm2.bn.weight`, dim),
+      await get(`${name}.norm2.bn.bias`, dim), await get(`${name}.norm2.bn.running_mean`, dim),
+      await get(`${name}.norm2.bn.running_var`, dim),
     ];
-    return x.map((row) => row.map((v, c) => (g[c]! * (v - mean[c]!)) / Math.sqrt(variance[c]! + 1e-5) + s[c]! + alpha! * v));
+    return x.map((row) =>
+      row.map((v, c) => (g[c]! * (v - mean[c]!)) / Math.sqrt(variance[c]! + 1e-5) + s[c]! + alpha! * v),
+    );
   };
   const added = (x: Tokens, y: Tokens): Tokens => x.map((row, n) => row.map((v, c) => v + y[n]![c]!));
 
@@ -86,11 +89,15 @@ export async function naiveSlabDeit(
   const patches = Array.from({ length: tokens }, (_, n) =>
     Float64Array.from({ length: 3 * patchSize ** 2 }, (_, i) => {
       const channel = Math.floor(i / patchSize ** 2), y = Math.floor(i / patchSize) % patchSize, w = i % patchSize;
-      return pixels[(channel * imageSize + Math.floor(n / side) * patchSize + y) * imageSize + (n % side) * patchSize + w]!;
+      return pixels[
+        (channel * imageSize + Math.floor(n / side) * patchSize + y) * imageSize + (n % side) * patchSize + w
+      ]!;
     }));
   const kernel = await get("patch_embed.proj.weight", dim, 3, patchSize, patchSize);
   const places = await get("pos_embed", 1, tokens, dim);
-  let x = linear(patches, kernel, await get("patch_embed.proj.bias", dim)).map((row, n) => row.map((v, c) => v + places[n * dim + c]!));
+  let x = linear(patches, kernel, await get("patch_embed.proj.bias", dim)).map((row, n) =>
+    row.map((v, c) => v + places[n * dim + c]!),
+  );
   for (let i = 0; i < depth; i++) {
     const block = `blocks.${i}`;
     x = added(x, await attention(`${block}.attn`, await norm(`${block}.norm1`, x)));

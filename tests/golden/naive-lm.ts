@@ -1,4 +1,5 @@
-// SLAB-LM in float64, from the checkpoint's own tensors: no norm is folded, every token goes through the recurrence one by one.
+// SLAB-LM in float64, from the checkpoint's own tensors: no norm is folded, every token goes through the recurrence one
+// by one.
 import type { Tensors } from "../../bindings/checkpoint/index.ts";
 import { toFloat64 } from "../../bindings/checkpoint/floats.ts";
 
@@ -46,10 +47,13 @@ export const reader = (tensors: Tensors): Read => async (name, ...shape) => {
 };
 
 /** RepBN(x) = BN(x) + α·x with BN's running statistics, of rows of `dim`. */
-export async function repBN(x: Float64Array, read: Read, repbn: string, dim: number, eps: number): Promise<Float64Array> {
+export async function repBN(
+  x: Float64Array, read: Read, repbn: string, dim: number, eps: number,
+): Promise<Float64Array> {
   const [alpha] = await read(`${repbn}.alpha`, 1);
   const [gain, shift, mean, variance] = [
-    await read(`${repbn}.bn.weight`, dim), await read(`${repbn}.bn.bias`, dim), await read(`${repbn}.bn.running_mean`, dim), await read(`${repbn}.bn.running_var`, dim),
+    await read(`${repbn}.bn.weight`, dim), await read(`${repbn}.bn.bias`, dim),
+    await read(`${repbn}.bn.running_mean`, dim), await read(`${repbn}.bn.running_var`, dim),
   ];
   return x.map((value, i) => {
     const c = i % dim;
@@ -63,14 +67,21 @@ export async function repBN(x: Float64Array, read: Read, repbn: string, dim: num
  *   S_t = d S_{t−1} + relu(k_t) v_tᵀ      z_t = d z_{t−1} + relu(k_t)
  *   o_t = relu(q_t)ᵀ S_t / (relu(q_t)·z_t + 1e-6) + Σ_j w_j ⊙ v_{t − taps + 1 + j} + bias
  */
-export async function naiveSlabLm(tensors: Tensors, network: NaiveLm, ids: ArrayLike<number>, each: (position: number, logits: Float64Array) => void): Promise<void> {
+export async function naiveSlabLm(
+  tensors: Tensors, network: NaiveLm, ids: ArrayLike<number>, each: (position: number, logits: Float64Array) => void,
+): Promise<void> {
   const { vocab, dim, depth, heads, hidden, decay, taps, tied, normEps } = network;
   const T = ids.length, headDim = dim / heads;
   const read = reader(tensors);
-  const norm = (x: Float64Array, name: string): Promise<Float64Array> => repBN(x, read, tensors.has(`${name}.norm2.alpha`) ? `${name}.norm2` : name, dim, normEps);
+  const norm = (x: Float64Array, name: string): Promise<Float64Array> =>
+    repBN(x, read, tensors.has(`${name}.norm2.alpha`) ? `${name}.norm2` : name, dim, normEps);
 
-  async function project(x: Float64Array, name: string, inDim: number, outDim: number, bias = true): Promise<Float64Array> {
-    return linear(x, await read(`${name}.weight`, outDim, inDim), inDim, bias ? await read(`${name}.bias`, outDim) : undefined);
+  async function project(
+    x: Float64Array, name: string, inDim: number, outDim: number, bias = true,
+  ): Promise<Float64Array> {
+    return linear(
+      x, await read(`${name}.weight`, outDim, inDim), inDim, bias ? await read(`${name}.bias`, outDim) : undefined,
+    );
   }
 
   const table = await read("embed_tokens.weight", vocab, dim);
@@ -82,12 +93,18 @@ export async function naiveSlabLm(tensors: Tensors, network: NaiveLm, ids: Array
     const block = `layers.${layer}`, attn = `${block}.self_attn`, mlp = `${block}.mlp`;
     // token mixer
     let y = await norm(x, `${block}.input_layernorm`);
-    const [q, k, v] = [await project(y, `${attn}.q_proj`, dim, dim), await project(y, `${attn}.k_proj`, dim, dim), await project(y, `${attn}.v_proj`, dim, dim)];
+    const [q, k, v] = [
+      await project(y, `${attn}.q_proj`, dim, dim), await project(y, `${attn}.k_proj`, dim, dim),
+      await project(y, `${attn}.v_proj`, dim, dim),
+    ];
     for (const map of [q, k]) map.forEach((value, i) => { map[i] = Math.max(value, 0); });
     const kernel = await read(`${attn}.dwc.weight`, headDim, 1, taps), bias = await read(`${attn}.dwc.bias`, headDim);
     const mixed = new Float64Array(T * dim);
     for (let h = 0; h < heads; h++) {
-      const state = new Float64Array(headDim * headDim), z = new Float64Array(headDim), d = decay[h]!, numerator = new Float64Array(headDim);
+      const state = new Float64Array(headDim * headDim);
+      const z = new Float64Array(headDim);
+      const d = decay[h]!;
+      const numerator = new Float64Array(headDim);
       for (let t = 0; t < T; t++) {
         const at = t * dim + h * headDim;
         let denominator = 1e-6;
@@ -104,7 +121,8 @@ export async function naiveSlabLm(tensors: Tensors, network: NaiveLm, ids: Array
         }
         for (let c = 0; c < headDim; c++) {
           let local = bias[c]!;
-          for (let j = Math.max(0, taps - 1 - t); j < taps; j++) local += kernel[c * taps + j]! * v[at + c + (j - taps + 1) * dim]!;
+          for (let j = Math.max(0, taps - 1 - t); j < taps; j++)
+            local += kernel[c * taps + j]! * v[at + c + (j - taps + 1) * dim]!;
           mixed[at + c] = numerator[c]! / denominator + local;
         }
       }
@@ -112,7 +130,8 @@ export async function naiveSlabLm(tensors: Tensors, network: NaiveLm, ids: Array
     add(await project(mixed, `${attn}.o_proj`, dim, dim));
     // channel mixer
     y = await norm(x, `${block}.post_attention_layernorm`);
-    const gate = await project(y, `${mlp}.gate_proj`, dim, hidden, false), up = await project(y, `${mlp}.up_proj`, dim, hidden, false);
+    const gate = await project(y, `${mlp}.gate_proj`, dim, hidden, false);
+    const up = await project(y, `${mlp}.up_proj`, dim, hidden, false);
     add(await project(gate.map((g, i) => (g / (1 + Math.exp(-g))) * up[i]!), `${mlp}.down_proj`, hidden, dim, false));
   }
 

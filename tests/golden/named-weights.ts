@@ -1,4 +1,5 @@
-// Weights that no file holds: every tensor that a network asks for, its values made from its name as cli/synthetic.ts does.
+// Weights that no file holds: every tensor that a network asks for, its values made from its name as cli/synthetic.ts
+// does.
 import type { Checkpoint } from "../../bindings/checkpoint/index.ts";
 import { madeCheckpoint } from "../../bindings/checkpoint/made.ts";
 import { syntheticValues } from "../../cli/synthetic.ts";

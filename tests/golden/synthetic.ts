@@ -1,4 +1,5 @@
-// Checkpoints whose values come from their tensors' names: the key layout of the official state dict, filled by one recipe.
+// Checkpoints whose values come from their tensors' names: the key layout of the official state dict, filled by one
+// recipe.
 import { readFileSync } from "node:fs";
 import type { MemoryEntry } from "../../bindings/checkpoint/index.ts";
 import { syntheticValues, uniform01 } from "../../cli/synthetic.ts";
@@ -32,7 +33,9 @@ export interface Network {
 }
 
 /** The tensor of a key. */
-export const synthetic = (key: string, shape: readonly number[]): MemoryEntry => ({ shape, data: syntheticValues(key, shape) });
+export const synthetic = (key: string, shape: readonly number[]): MemoryEntry => ({
+  shape, data: syntheticValues(key, shape),
+});
 
 /** A network input: values in [-2, 2). */
 export function syntheticInput(key: string, count: number): Float32Array {

@@ -5,14 +5,18 @@ import { synthetic } from "./synthetic.ts";
 import type { Entries } from "./synthetic.ts";
 
 export const tinyLmConfig = {
-  model_type: "slab_lm", vocab_size: 61, hidden_size: 24, num_hidden_layers: 2, num_attention_heads: 3, intermediate_size: 40,
-  decay: [1, 0.9375, 0.5], conv_kernel: 4, tie_word_embeddings: true, norm_eps: 1e-5, bos_token_id: 0,
+  model_type: "slab_lm", vocab_size: 61, hidden_size: 24, num_hidden_layers: 2, num_attention_heads: 3,
+  intermediate_size: 40, decay: [1, 0.9375, 0.5], conv_kernel: 4, tie_word_embeddings: true, norm_eps: 1e-5,
+  bos_token_id: 0,
 };
 export type TinyLmConfig = typeof tinyLmConfig & { eos_token_id?: number };
 
 /** The tensors of a network; another `seed` gives other weights. */
 export function lmEntries(config: TinyLmConfig, seed = ""): Entries {
-  const { vocab_size: vocab, hidden_size: dim, num_hidden_layers: depth, num_attention_heads: heads, intermediate_size: hidden, conv_kernel: taps } = config;
+  const {
+    vocab_size: vocab, hidden_size: dim, num_hidden_layers: depth, num_attention_heads: heads,
+    intermediate_size: hidden, conv_kernel: taps,
+  } = config;
   const entries: Entries = {};
   const fill = (key: string, ...shape: number[]): void => void (entries[key] = synthetic(`${seed}${key}`, shape));
   const linear = (key: string, inDim: number, outDim: number, bias: boolean): void => {

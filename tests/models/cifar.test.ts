@@ -1,4 +1,5 @@
-// The trained CIFAR-10 model: against float64, on the sample pictures, and on 300 images of the test set where they are at hand.
+// The trained CIFAR-10 model: against float64, on the sample pictures, and on 300 images of the test set where they are
+// at hand.
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
@@ -27,7 +28,9 @@ async function withModel(options: LoadOptions, use: (model: Model) => Promise<vo
   }
 }
 
-const { input_key: key, logits: golden } = JSON.parse(readFileSync(new URL("../golden/slab-deit-cifar10.json", import.meta.url), "utf8")) as {
+const { input_key: key, logits: golden } = JSON.parse(
+  readFileSync(new URL("../golden/slab-deit-cifar10.json", import.meta.url), "utf8"),
+) as {
   input_key: string;
   logits: number[];
 };
@@ -36,23 +39,33 @@ const argmax = (values: ArrayLike<number>): number => Array.from(values).indexOf
 function assertWithin(what: string, got: ArrayLike<number>, expected: ArrayLike<number>, relative: number): void {
   assert.is(got.length, expected.length, what);
   const tolerance = relative * Math.max(...Array.from(expected, Math.abs));
-  for (let i = 0; i < got.length; i++) assert.ok(Math.abs(got[i]! - expected[i]!) <= tolerance, `${what}[${i}] is ${got[i]}, expected ${expected[i]} within ${tolerance}`);
+  for (let i = 0; i < got.length; i++)
+    assert.ok(
+      Math.abs(got[i]! - expected[i]!) <= tolerance,
+      `${what}[${i}] is ${got[i]}, expected ${expected[i]} within ${tolerance}`,
+    );
 }
 
 test("the golden logits are what the paper's formulas give in float64", async () => {
-  const checkpoint = await Checkpoint.open(bytesSource("model.safetensors", readFileSync(`${folder}/model.safetensors`)));
+  const checkpoint = await Checkpoint.open(
+    bytesSource("model.safetensors", readFileSync(`${folder}/model.safetensors`)),
+  );
   const network = { imageSize: 32, patchSize: 4, dim: 192, depth: 12, heads: 3, classes: 10 };
   assertWithin("logits", await naiveSlabDeit(checkpoint, network, syntheticInput(key, 3 * 32 * 32)), golden, 1e-11);
 });
 
 for (const { build, threads } of runs) {
   test(`logits match float64: ${build}, threads=${threads}`, () =>
-    withModel({ build, threads }, async (model) => assertWithin("logits", await model.forward(syntheticInput(key, 3 * 32 * 32)), golden, 5e-6)));
+    withModel({ build, threads }, async (model) =>
+      assertWithin("logits", await model.forward(syntheticInput(key, 3 * 32 * 32)), golden, 5e-6),
+    ));
 }
 
 test("every sample picture is recognised", () =>
   withModel({}, async (model) => {
-    for (const [file, label] of [["cat.png", "cat"], ["bird.jpg", "bird"], ["deer.jpg", "deer"], ["horse.webp", "horse"], ["owl.webp", "bird"]] as const) {
+    for (const [file, label] of [
+      ["cat.png", "cat"], ["bird.jpg", "bird"], ["deer.jpg", "deer"], ["horse.webp", "horse"], ["owl.webp", "bird"],
+    ] as const) {
       const labels = await model.classify(readFileSync(new URL(file, samples)), { topK: 10 });
       assert.is(labels[0]!.label, label, file);
       assert.ok(labels[0]!.score > 0.5, `${file}: ${labels[0]!.score}`);
@@ -64,17 +77,24 @@ test("every sample picture is recognised", () =>
   }));
 
 if (existsSync(images)) {
-  test("300 images of the CIFAR-10 test set: PyTorch's logits, its accuracy, and the same from JPEG files", async () => {
+  test("300 images of CIFAR-10's test set: PyTorch's logits, its accuracy, and the same from JPEG files", async () => {
     const bytes = readFileSync(new URL("golden.safetensors", images));
     const { entries } = await readHeader(bytesSource("golden.safetensors", bytes));
-    const tensor = (name: string): Uint8Array<ArrayBuffer> => Uint8Array.from(bytes.subarray(entries.get(name)!.begin, entries.get(name)!.end));
-    const pixels = tensor("pixels"), labels = new Int32Array(tensor("labels").buffer), logits = new Float32Array(tensor("logits").buffer);
+    const tensor = (name: string): Uint8Array<ArrayBuffer> =>
+      Uint8Array.from(bytes.subarray(entries.get(name)!.begin, entries.get(name)!.end));
+    const pixels = tensor("pixels");
+    const labels = new Int32Array(tensor("labels").buffer);
+    const logits = new Float32Array(tensor("logits").buffer);
     const perImage = 32 * 32 * 3, count = labels.length;
     assert.is(count, 300);
     await withModel({}, async (model) => {
       const { preprocessing, labels: names } = (model.config as ImageModelConfig).image;
       const batch = new Float32Array(count * perImage);
-      for (let i = 0; i < count; i++) batch.set(preprocess({ data: pixels.subarray(i * perImage, (i + 1) * perImage), width: 32, height: 32 }, preprocessing), i * perImage);
+      for (let i = 0; i < count; i++)
+        batch.set(
+          preprocess({ data: pixels.subarray(i * perImage, (i + 1) * perImage), width: 32, height: 32 }, preprocessing),
+          i * perImage,
+        );
       const got = await model.forward(batch);
       let right = 0, sameFromJpeg = 0;
       const within = new Map<number, number>();
@@ -94,7 +114,9 @@ if (existsSync(images)) {
     });
   });
 } else {
-  console.log("skipped: the 300 CIFAR-10 images are not part of the project, and ../shared/data/cifar10-test-300 is not there");
+  console.log(
+    "skipped: the 300 CIFAR-10 images are not part of the project, and ../shared/data/cifar10-test-300 is not there",
+  );
 }
 
 test.run();

@@ -10,9 +10,10 @@ import type { runs } from "./builds.ts";
 
 /** Records a plan over an input [rows, columns], runs it on `x` and returns what it gives. */
 export async function evaluate(
-  { build, threads }: (typeof runs)[number], [rows, columns]: readonly [number, number], x: Float32Array, record: (plan: Plan, input: Tensor) => Tensor,
+  { build, threads }: (typeof runs)[number], [rows, columns]: readonly [number, number], x: Float32Array,
+  record: (plan: Plan, input: Tensor) => Tensor,
 ): Promise<Float32Array> {
-  const caps = chooseBuild(platform, { build, threads });
+  const caps = chooseBuild(platform, { build, threads })!;
   const plan = new Plan();
   const input = plan.rows("x", rows, columns, columns, "input");
   plan.inputs.push(input);
@@ -31,5 +32,9 @@ export async function evaluate(
 export function close(what: string, got: Float32Array, expected: readonly number[]): void {
   assert.is(got.length, expected.length);
   const tolerance = 1e-6 * Math.max(...expected.map(Math.abs));
-  expected.forEach((value, i) => assert.ok(Math.abs(got[i]! - value) <= tolerance, `${what}[${i}] is ${got[i]}, expected ${value} within ${tolerance}`));
+  expected.forEach((value, i) =>
+    assert.ok(
+      Math.abs(got[i]! - value) <= tolerance, `${what}[${i}] is ${got[i]}, expected ${value} within ${tolerance}`,
+    ),
+  );
 }

@@ -27,12 +27,13 @@ const LIMITS = {
 const QUANTISED = ["int8", "int4"] as const;
 
 /**
- * How far prompts and single tokens may be apart, of max|logit|. Their float32 sums differ in the last bit, which now and then rounds an
- * activation to the next step, and the state carries that on. In int8 a step is 1/2047 of the largest activation in plain builds, 1/127 of
- * the range in relaxed ones: there, two ways to round are in the end as far apart as each is from f32. int4 rounds the activations of
- * single tokens only.
+ * How far prompts and single tokens may be apart, of max|logit|. Their float32 sums differ in the last bit, which now
+ * and then rounds an activation to the next step, and the state carries that on. In int8 a step is 1/2047 of the
+ * largest activation in plain builds, 1/127 of the range in relaxed ones: there, two ways to round are in the end as
+ * far apart as each is from f32. int4 rounds the activations of single tokens only.
  */
-const pathLimit = (dtype: "int8" | "int4", build: string): number => (dtype === "int4" ? 0.04 : build.startsWith("relaxed") ? 0.08 : 0.01);
+const pathLimit = (dtype: "int8" | "int4", build: string): number =>
+  dtype === "int4" ? 0.04 : build.startsWith("relaxed") ? 0.08 : 0.01;
 
 const argmax = (values: ArrayLike<number>): number => Array.from(values).indexOf(Math.max(...Array.from(values)));
 
@@ -63,7 +64,8 @@ const files = ["cat.png", "bird.jpg", "deer.jpg", "horse.webp", "owl.webp"];
 const inputs = new Float32Array((files.length + 1) * PIXELS);
 const f32 = await withModel(cifar, { deterministic: true, threads: 1 }, async (model) => {
   const { preprocessing } = (model.config as ImageModelConfig).image;
-  for (const [i, file] of files.entries()) inputs.set(preprocess(await decodeImage(readFileSync(new URL(file, samples))), preprocessing), i * PIXELS);
+  for (const [i, file] of files.entries())
+    inputs.set(preprocess(await decodeImage(readFileSync(new URL(file, samples))), preprocessing), i * PIXELS);
   inputs.set(syntheticInput("quantised", PIXELS), files.length * PIXELS);
   return { logits: await model.forward(inputs), weights: model.memory().weights };
 });
@@ -76,7 +78,9 @@ for (const dtype of QUANTISED) for (const { build, threads } of runs) {
     withModel(cifar, { build, threads, dtype }, async (model) => {
       const logits = await model.forward(inputs), limits = LIMITS[dtype];
       for (let i = 0; i <= files.length; i++) {
-        const got = logits.subarray(i * 10, (i + 1) * 10), expected = f32.logits.subarray(i * 10, (i + 1) * 10), what = files[i] ?? "synthetic";
+        const got = logits.subarray(i * 10, (i + 1) * 10);
+        const expected = f32.logits.subarray(i * 10, (i + 1) * 10);
+        const what = files[i] ?? "synthetic";
         assertWithin(what, got, expected, limits.logits);
         if (files[i]) assert.is(argmax(got), argmax(expected), what);
       }
@@ -91,16 +95,22 @@ for (const dtype of QUANTISED) for (const { build, threads } of runs) {
 
 if (existsSync(images)) {
   test("int8 has the labels of PyTorch's f32 on 300 images of the CIFAR-10 test set", async () => {
-    const source = bytesSource("golden.safetensors", readFileSync(new URL("golden.safetensors", images))), { entries } = await readHeader(source);
-    const read = async (name: string): Promise<Uint8Array<ArrayBuffer>> => Uint8Array.from(await readExactly(source, entries.get(name)!.begin, entries.get(name)!.end));
-    const pixels = await read("pixels"), expected = new Float32Array((await read("logits")).buffer), count = pixels.length / PIXELS;
+    const source = bytesSource("golden.safetensors", readFileSync(new URL("golden.safetensors", images)));
+    const { entries } = await readHeader(source);
+    const read = async (name: string): Promise<Uint8Array<ArrayBuffer>> =>
+      Uint8Array.from(await readExactly(source, entries.get(name)!.begin, entries.get(name)!.end));
+    const pixels = await read("pixels");
+    const expected = new Float32Array((await read("logits")).buffer);
+    const count = pixels.length / PIXELS;
     assert.is(count, 300);
     await withModel(cifar, { dtype: "int8" }, async (model) => {
       const { preprocessing } = (model.config as ImageModelConfig).image;
       const got = new Float32Array(10 * count);
       let same = 0;
       for (let i = 0; i < count; i++) {
-        const ours = await model.forward(preprocess({ data: pixels.subarray(i * PIXELS, (i + 1) * PIXELS), width: 32, height: 32 }, preprocessing));
+        const ours = await model.forward(
+          preprocess({ data: pixels.subarray(i * PIXELS, (i + 1) * PIXELS), width: 32, height: 32 }, preprocessing),
+        );
         got.set(ours, 10 * i);
         if (argmax(ours) === argmax(expected.subarray(10 * i, 10 * i + 10))) same++;
       }
@@ -109,14 +119,17 @@ if (existsSync(images)) {
     });
   });
 } else {
-  console.log("skipped: the 300 CIFAR-10 images are not part of the project, and ../shared/data/cifar10-test-300 is not there");
+  console.log(
+    "skipped: the 300 CIFAR-10 images are not part of the project, and ../shared/data/cifar10-test-300 is not there",
+  );
 }
 
 // text
 
 /** The first 256 ids of the trained model's probe. */
 async function readIds(): Promise<Int32Array> {
-  const source = bytesSource("probe.safetensors", readFileSync(`${books}/probe.safetensors`)), { entries } = await readHeader(source);
+  const source = bytesSource("probe.safetensors", readFileSync(`${books}/probe.safetensors`));
+  const { entries } = await readHeader(source);
   const { begin, end } = entries.get("ids")!;
   return new Int32Array(Uint8Array.from(await readExactly(source, begin, end)).buffer).subarray(0, 256);
 }
@@ -146,25 +159,33 @@ const textBits = new Map<string, { read: Float32Array; single: Float32Array }>()
 const SOME = 72;
 
 for (const dtype of QUANTISED) for (const { build, threads } of runs) {
-  test(`slab-lm-books in ${dtype} has the perplexity of f32, from prompts and token by token: ${build}, threads=${threads}`, () =>
-    withModel(books, { build, threads, dtype, sessions: 2 }, async (model) => {
-      const limits = LIMITS[dtype], key = `${dtype} ${build.split("-")[0]}`, before = textBits.get(key);
-      const near = (what: string, got: number): void =>
-        assert.ok(Math.abs(got / words.perplexity - 1) <= limits.perplexity, `${what}: perplexity ${got}, ${words.perplexity} with f32`);
-      const some = { read: await model.session().logits(ids.subarray(0, SOME)), single: await decoded(model, SOME) };
-      if (before) {
-        assert.ok(sameBits(some.read, before.read), "a prompt's bits are those of one thread");
-        assert.ok(sameBits(some.single, before.single), "single tokens' bits are those of one thread");
-        return;
-      }
-      textBits.set(key, some);
-      const read = await model.session().logits(ids), single = await decoded(model, ids.length);
-      near("prompt", perplexity(read));
-      near("token by token", perplexity(single));
-      for (let t = 0; t < ids.length; t++) assertWithin(`token ${t}`, rowOf(single, t), rowOf(read, t), pathLimit(dtype, build));
-      const { weights } = model.memory();
-      assert.ok(weights < limits.weights * words.weights, `${weights} bytes of weights, ${words.weights} in f32`);
-    }));
+  test(
+    `slab-lm-books in ${dtype} has the perplexity of f32, from prompts and token by token: ${build}, `
+      + `threads=${threads}`,
+    () =>
+      withModel(books, { build, threads, dtype, sessions: 2 }, async (model) => {
+        const limits = LIMITS[dtype], key = `${dtype} ${build.split("-")[0]}`, before = textBits.get(key);
+        const near = (what: string, got: number): void =>
+          assert.ok(
+            Math.abs(got / words.perplexity - 1) <= limits.perplexity,
+            `${what}: perplexity ${got}, ${words.perplexity} with f32`,
+          );
+        const some = { read: await model.session().logits(ids.subarray(0, SOME)), single: await decoded(model, SOME) };
+        if (before) {
+          assert.ok(sameBits(some.read, before.read), "a prompt's bits are those of one thread");
+          assert.ok(sameBits(some.single, before.single), "single tokens' bits are those of one thread");
+          return;
+        }
+        textBits.set(key, some);
+        const read = await model.session().logits(ids), single = await decoded(model, ids.length);
+        near("prompt", perplexity(read));
+        near("token by token", perplexity(single));
+        for (let t = 0; t < ids.length; t++)
+          assertWithin(`token ${t}`, rowOf(single, t), rowOf(read, t), pathLimit(dtype, build));
+        const { weights } = model.memory();
+        assert.ok(weights < limits.weights * words.weights, `${weights} bytes of weights, ${words.weights} in f32`);
+      }),
+  );
 
   if (threads !== 2 && build !== "simd") continue;
   test(`decodeBatch in ${dtype} gives what single tokens give: ${build}, threads=${threads}`, () =>
@@ -192,7 +213,8 @@ for (const dtype of QUANTISED) {
       const session = model.session();
       await session.prefill(ids.subarray(0, 70));
       await session.decode(ids[70]!);
-      const bytes = session.save(), [next, again] = [await session.decode(ids[71]!), await model.session(bytes).decode(ids[71]!)];
+      const bytes = session.save();
+      const [next, again] = [await session.decode(ids[71]!), await model.session(bytes).decode(ids[71]!)];
       assert.equal(again, next, "in the same model");
       return { bytes, next, prompt: await session.prefill(ids.subarray(72, 140)) };
     });
@@ -204,18 +226,25 @@ for (const dtype of QUANTISED) {
     });
     if (!runs.some(({ build }) => build === "relaxed")) return;
     await withModel(books, { build: "relaxed", threads: 1, dtype, sessions: 1 }, async (model) =>
-      assertWithin("in another build", await model.session(ended.bytes).decode(ids[71]!), ended.next, pathLimit(dtype, "relaxed")));
+      assertWithin(
+        "in another build", await model.session(ended.bytes).decode(ids[71]!), ended.next, pathLimit(dtype, "relaxed"),
+      ),
+    );
   });
 }
 
 test("the plan says how weights are kept, and f32 is the default", async () => {
   for (const dtype of [undefined, "f32", "int8", "int4"] as const) {
-    await withModel(cifar, dtype === undefined ? { threads: 1 } : { threads: 1, dtype }, async (model) => assert.is(model.plan.type, dtype ?? "f32"));
+    await withModel(cifar, dtype === undefined ? { threads: 1 } : { threads: 1, dtype }, async (model) =>
+      assert.is(model.plan.type, dtype ?? "f32"),
+    );
   }
 });
 
 test("a dtype that is none is refused before anything is read", async () => {
-  for (const [dtype, said] of [["fp16", '"fp16"'], ["INT8", '"INT8"'], ["", '""'], [8, "number 8"], [null, "null"]] as const) {
+  for (const [dtype, said] of [
+    ["fp16", '"fp16"'], ["INT8", '"INT8"'], ["", '""'], [8, "number 8"], [null, "null"],
+  ] as const) {
     let error: unknown;
     try {
       await load("no-such-folder", { dtype } as unknown as LoadOptions);

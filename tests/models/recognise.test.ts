@@ -10,47 +10,85 @@ import { rejects } from "../bindings/checkpoint/fixtures.ts";
 import { cswinShapes, deitShapes, headerOf, llamaShapes, pvtShapes, swinShapes } from "./state-dicts.ts";
 import type { Shapes } from "./state-dicts.ts";
 
-const TINY = [2, 2, 2, 2], SMALL = [3, 4, 6, 3], MEDIUM = [3, 4, 18, 3], PVT = [64, 128, 320, 512], heads = [1, 2, 5, 8], swinHeads = [3, 6, 12, 24];
+const TINY = [2, 2, 2, 2];
+const SMALL = [3, 4, 6, 3];
+const MEDIUM = [3, 4, 18, 3];
+const PVT = [64, 128, 320, 512];
+const heads = [1, 2, 5, 8];
+const swinHeads = [3, 6, 12, 24];
 const image = { image_size: 224, num_labels: 1000 };
-const deit = (type: string, dim: number) => ({ model_type: type, ...image, patch_size: 16, hidden_size: dim, num_hidden_layers: 12, num_attention_heads: dim / 64, mlp_ratio: 4 });
-const pvt = (type: string, depths: number[], sr = [1, 1, 1, 1], dims = PVT, ratios = [8, 8, 4, 4]) =>
-  ({ model_type: type, ...image, hidden_sizes: dims, depths, num_attention_heads: heads, mlp_ratios: ratios, sr_ratios: sr });
-const swin = (type: string, depths: number[], dim = 96, h = swinHeads) => ({ model_type: type, ...image, patch_size: 4, hidden_size: dim, depths, num_attention_heads: h, window_size: 7, mlp_ratio: 4 });
-const cswin = (depths: number[]) => ({ model_type: "slab_cswin", ...image, hidden_size: 64, depths, num_attention_heads: [2, 4, 8, 16], mlp_ratio: 4 });
+const deit = (type: string, dim: number) => ({
+  model_type: type, ...image, patch_size: 16, hidden_size: dim, num_hidden_layers: 12, num_attention_heads: dim / 64,
+  mlp_ratio: 4,
+});
+const pvt = (type: string, depths: number[], sr = [1, 1, 1, 1], dims = PVT, ratios = [8, 8, 4, 4]) => ({
+  model_type: type, ...image, hidden_sizes: dims, depths, num_attention_heads: heads, mlp_ratios: ratios, sr_ratios: sr,
+});
+const swin = (type: string, depths: number[], dim = 96, h = swinHeads) => ({
+  model_type: type, ...image, patch_size: 4, hidden_size: dim, depths, num_attention_heads: h, window_size: 7,
+  mlp_ratio: 4,
+});
+const cswin = (depths: number[]) => ({
+  model_type: "slab_cswin", ...image, hidden_size: 64, depths, num_attention_heads: [2, 4, 8, 16], mlp_ratio: 4,
+});
 
 // entries: how many the official state dicts have
-const networks: readonly [name: string, entries: number, shapes: Shapes, config: Readonly<Record<string, unknown>>][] = [
-  ["deit_t_prepbn", 252, deitShapes({ dim: 192, linear: false, layout: "BARE" }), deit("deit_prepbn", 192)],
-  ["deit_s_prepbn", 377, deitShapes({ dim: 384, linear: false }), deit("deit_prepbn", 384)],
-  ["slab_deit_t", 413, deitShapes({ dim: 192, linear: true }), deit("slab_deit", 192)],
-  ["slab_deit_s", 413, deitShapes({ dim: 384, linear: true }), deit("slab_deit", 384)],
-  ["pvt_t_prepbn", 392, pvtShapes({ depths: TINY, kind: "softmax" }), pvt("pvt_prepbn", TINY, [8, 4, 2, 1])],
-  ["pvt_s_prepbn", 739, pvtShapes({ depths: SMALL, kind: "softmax" }), pvt("pvt_prepbn", SMALL, [8, 4, 2, 1])],
-  ["pvt_m_prepbn", 1279, pvtShapes({ depths: MEDIUM, kind: "softmax" }), pvt("pvt_prepbn", MEDIUM, [8, 4, 2, 1])],
-  ["slab_pvt_t", 338, pvtShapes({ depths: TINY, kind: "linear" }), pvt("slab_pvt", TINY)],
-  ["slab_pvt_s", 618, pvtShapes({ depths: SMALL, kind: "linear" }), pvt("slab_pvt", SMALL)],
-  ["slab_pvt_m", 1038, pvtShapes({ depths: MEDIUM, kind: "linear" }), pvt("slab_pvt", MEDIUM)],
-  ["slab_pvt_v2_b0", 394, pvtShapes({ depths: TINY, kind: "v2", dims: [32, 64, 160, 256] }), pvt("slab_pvt_v2", TINY, undefined, [32, 64, 160, 256])],
-  ["slab_pvt_v2_b1", 394, pvtShapes({ depths: TINY, kind: "v2" }), pvt("slab_pvt_v2", TINY)],
-  ["slab_pvt_v2_b2", 690, pvtShapes({ depths: SMALL, kind: "v2" }), pvt("slab_pvt_v2", SMALL)],
-  ["slab_pvt_v2_b3", 1134, pvtShapes({ depths: MEDIUM, kind: "v2" }), pvt("slab_pvt_v2", MEDIUM)],
-  ["slab_pvt_v2_b4", 1615, pvtShapes({ depths: [3, 8, 27, 3], kind: "v2" }), pvt("slab_pvt_v2", [3, 8, 27, 3])],
-  ["slab_pvt_v2_b5", 2022, pvtShapes({ depths: [3, 6, 40, 3], kind: "v2", ratios: [4, 4, 4, 4] }), pvt("slab_pvt_v2", [3, 6, 40, 3], undefined, PVT, [4, 4, 4, 4])],
-  ["swin_t_prepbn", 306, swinShapes({ depths: [2, 2, 6, 2], linear: false }), swin("swin_prepbn", [2, 2, 6, 2])],
-  ["slab_swin_t", 453, swinShapes({ depths: [2, 2, 6, 2], linear: true }), swin("slab_swin", [2, 2, 6, 2])],
-  ["slab_swin_s", 843, swinShapes({ depths: [2, 2, 18, 2], linear: true }), swin("slab_swin", [2, 2, 18, 2])],
-  ["slab_swin_b", 843, swinShapes({ depths: [2, 2, 18, 2], linear: true, dim: 128 }), swin("slab_swin", [2, 2, 18, 2], 128, [4, 8, 16, 32])],
-  ["slab_cswin_t", 925, cswinShapes({ depths: [2, 4, 18, 1] }), cswin([2, 4, 18, 1])],
-  ["slab_cswin_s", 1433, cswinShapes({ depths: [2, 4, 32, 2] }), cswin([2, 4, 32, 2])],
-  ["slab_llama_350m", 553, llamaShapes(), {
-    model_type: "slab_llama", vocab_size: 32000, hidden_size: 1024, num_hidden_layers: 18, num_attention_heads: 8, intermediate_size: 4096, tie_word_embeddings: false, bos_token_id: 1, eos_token_id: 2,
-  }],
-];
+const networks: readonly [name: string, entries: number, shapes: Shapes, config: Readonly<Record<string, unknown>>][] =
+  [
+    ["deit_t_prepbn", 252, deitShapes({ dim: 192, linear: false, layout: "BARE" }), deit("deit_prepbn", 192)],
+    ["deit_s_prepbn", 377, deitShapes({ dim: 384, linear: false }), deit("deit_prepbn", 384)],
+    ["slab_deit_t", 413, deitShapes({ dim: 192, linear: true }), deit("slab_deit", 192)],
+    ["slab_deit_s", 413, deitShapes({ dim: 384, linear: true }), deit("slab_deit", 384)],
+    ["pvt_t_prepbn", 392, pvtShapes({ depths: TINY, kind: "softmax" }), pvt("pvt_prepbn", TINY, [8, 4, 2, 1])],
+    ["pvt_s_prepbn", 739, pvtShapes({ depths: SMALL, kind: "softmax" }), pvt("pvt_prepbn", SMALL, [8, 4, 2, 1])],
+    ["pvt_m_prepbn", 1279, pvtShapes({ depths: MEDIUM, kind: "softmax" }), pvt("pvt_prepbn", MEDIUM, [8, 4, 2, 1])],
+    ["slab_pvt_t", 338, pvtShapes({ depths: TINY, kind: "linear" }), pvt("slab_pvt", TINY)],
+    ["slab_pvt_s", 618, pvtShapes({ depths: SMALL, kind: "linear" }), pvt("slab_pvt", SMALL)],
+    ["slab_pvt_m", 1038, pvtShapes({ depths: MEDIUM, kind: "linear" }), pvt("slab_pvt", MEDIUM)],
+    [
+      "slab_pvt_v2_b0", 394, pvtShapes({ depths: TINY, kind: "v2", dims: [32, 64, 160, 256] }),
+      pvt("slab_pvt_v2", TINY, undefined, [32, 64, 160, 256]),
+    ],
+    ["slab_pvt_v2_b1", 394, pvtShapes({ depths: TINY, kind: "v2" }), pvt("slab_pvt_v2", TINY)],
+    ["slab_pvt_v2_b2", 690, pvtShapes({ depths: SMALL, kind: "v2" }), pvt("slab_pvt_v2", SMALL)],
+    ["slab_pvt_v2_b3", 1134, pvtShapes({ depths: MEDIUM, kind: "v2" }), pvt("slab_pvt_v2", MEDIUM)],
+    ["slab_pvt_v2_b4", 1615, pvtShapes({ depths: [3, 8, 27, 3], kind: "v2" }), pvt("slab_pvt_v2", [3, 8, 27, 3])],
+    [
+      "slab_pvt_v2_b5", 2022, pvtShapes({ depths: [3, 6, 40, 3], kind: "v2", ratios: [4, 4, 4, 4] }),
+      pvt("slab_pvt_v2", [3, 6, 40, 3], undefined, PVT, [4, 4, 4, 4]),
+    ],
+    ["swin_t_prepbn", 306, swinShapes({ depths: [2, 2, 6, 2], linear: false }), swin("swin_prepbn", [2, 2, 6, 2])],
+    ["slab_swin_t", 453, swinShapes({ depths: [2, 2, 6, 2], linear: true }), swin("slab_swin", [2, 2, 6, 2])],
+    ["slab_swin_s", 843, swinShapes({ depths: [2, 2, 18, 2], linear: true }), swin("slab_swin", [2, 2, 18, 2])],
+    [
+      "slab_swin_b", 843, swinShapes({ depths: [2, 2, 18, 2], linear: true, dim: 128 }),
+      swin("slab_swin", [2, 2, 18, 2], 128, [4, 8, 16, 32]),
+    ],
+    ["slab_cswin_t", 925, cswinShapes({ depths: [2, 4, 18, 1] }), cswin([2, 4, 18, 1])],
+    ["slab_cswin_s", 1433, cswinShapes({ depths: [2, 4, 32, 2] }), cswin([2, 4, 32, 2])],
+    [
+      "slab_llama_350m",
+      553,
+      llamaShapes(),
+      {
+        model_type: "slab_llama", vocab_size: 32000, hidden_size: 1024, num_hidden_layers: 18, num_attention_heads: 8,
+        intermediate_size: 4096, tie_word_embeddings: false, bos_token_id: 1, eos_token_id: 2,
+      },
+    ],
+  ];
 
 /** The tensors that a network asks for, each with the shape that it has. */
 function askedFor(shapes: Shapes, config: unknown): string[] {
   const asked: string[] = [];
-  const stored = new Map([...shapes].map(([name, shape]) => [name, { name, dtype: "F32", shape, byteLength: 0, file: "x.pth", read: () => Promise.reject(new Error("nothing is read")) }]));
+  const stored = new Map(
+    [...shapes].map(([name, shape]) => [
+      name,
+      {
+        name, dtype: "F32", shape, byteLength: 0, file: "x.pth",
+        read: () => Promise.reject(new Error("nothing is read")),
+      },
+    ]),
+  );
   const tensors: Tensors = {
     prefix: "", has: (name) => stored.has(name), scope: (prefix) => scopeOf(tensors, prefix),
     tensor(name, shape) {
@@ -106,7 +144,8 @@ test("a golden folder's config is the one recognised", () => {
 });
 
 test("detection backbones are told apart from classifiers", async () => {
-  const slab = swinShapes({ depths: [2, 2, 6, 2], linear: true, detection: true }), plain = swinShapes({ depths: [2, 2, 6, 2], linear: false, detection: true });
+  const slab = swinShapes({ depths: [2, 2, 6, 2], linear: true, detection: true });
+  const plain = swinShapes({ depths: [2, 2, 6, 2], linear: false, detection: true });
   assert.equal([slab.size, plain.size], [417, 413]);
   for (const [shapes, preset] of [[slab, "slab_swin_t_backbone"], [plain, "swin_t_prepbn_backbone"]] as const) {
     const found = await recognise(headerOf(shapes), KNOWN);
@@ -120,13 +159,22 @@ test("other sizes than the paper's, and what was assumed", async () => {
   assert.equal([found.config.num_labels, found.config.num_attention_heads, found.preset], [10, 4, undefined]);
   assert.equal(found.assumed, ["heads of 64 channels"]);
   assert.equal((await recognise(headerOf(deitShapes({ dim: 192, linear: true })), KNOWN)).assumed, []);
-  assert.equal((await recognise(headerOf(llamaShapes({ frequencies: false })), KNOWN)).assumed, ["heads of 128 channels"]);
+  assert.equal((await recognise(headerOf(llamaShapes({ frequencies: false })), KNOWN)).assumed, [
+    "heads of 128 channels",
+  ]);
 });
 
 test("nothing is left over of the official networks but what is read", () => {
   for (const [name, , shapes] of networks) {
     const left = leftOver([...shapes.keys()]);
-    assert.not(left.some((tensor) => /iter|total_step|num_batches|relative_position_index|attn_mask|inv_freq|\.scale|\.norm1\.weight$|cls_token/.test(tensor)), name);
+    assert.not(
+      left.some((tensor) =>
+        /iter|total_step|num_batches|relative_position_index|attn_mask|inv_freq|\.scale|\.norm1\.weight$|cls_token/.test(
+          tensor,
+        ),
+      ),
+      name,
+    );
     assert.ok(left.includes(name.includes("llama") ? "lm_head.weight" : "head.weight"));
   }
   // a block's own norm1 is no dead layer norm
@@ -138,24 +186,72 @@ const changed = (shapes: Shapes, change: (shapes: Shapes) => void): Shapes => {
   return shapes;
 };
 for (const [what, shapes, message] of [
-  ["no network", new Map([["conv1.weight", [64, 3, 7, 7]], ["fc.weight", [1000, 512]]]), /^x\.pth has 2 tensors, such as "conv1\.weight", "fc\.weight": of no network known here/],
+  [
+    "no network",
+    new Map([
+      ["conv1.weight", [64, 3, 7, 7]], ["fc.weight", [1000, 512]],
+    ]),
+    /^x\.pth has 2 tensors, such as "conv1\.weight", "fc\.weight": of no network known here/,
+  ],
   ["no tensors", new Map(), /^x\.pth has 0 tensors: of no network/],
-  ["layer norms", changed(deitShapes({ dim: 192, linear: false }), (s) => {
-    for (const name of [...s.keys()]) if (/^blocks\.\d+\.norm/.test(name)) s.delete(name);
-    s.set("blocks.0.norm1.weight", [192]).set("blocks.0.norm1.bias", [192]);
-  }), /has a layer norm for "blocks\.0\.norm1", expected PRepBN/],
-  ["a distilled DeiT", changed(deitShapes({ dim: 192, linear: false }), (s) => void s.set("dist_token", [1, 1, 192])), /has "dist_token": it is a distilled DeiT/],
-  ["a hole", changed(deitShapes({ dim: 192, linear: true }), (s) => {
-    for (const name of [...s.keys()]) if (name.startsWith("blocks.3.")) s.delete(name);
-  }), /has 11 of "blocks\." but not number 3/],
-  ["no head", changed(deitShapes({ dim: 192, linear: true }), (s) => void s.delete("head.weight")), /has no "head\.weight", which its other tensors call for/],
-  ["a flat patch embedding", changed(deitShapes({ dim: 192, linear: true }), (s) => void s.set("patch_embed.proj.weight", [192, 768])), /"patch_embed\.proj\.weight" of shape \[192, 768\], expected 4 dimensions/],
-  ["no square", changed(deitShapes({ dim: 192, linear: true }), (s) => void s.set("pos_embed", [1, 195, 192])), /"pos_embed" for 195 tokens, which are no square map/],
-  ["blocks of both kinds", changed(pvtShapes({ depths: TINY, kind: "linear" }), (s) => void s.delete("block3.1.attn.dwc.weight")), /mixes linear and softmax attention in the blocks of "block3\."/],
-  ["a stage of the other kind", changed(pvtShapes({ depths: [1, 1, 1, 1], kind: "linear" }), (s) => void s.delete("block3.0.attn.dwc.weight")), /attention of the kinds LLSL in its stages .*, expected LLLL or SSSS/],
-  ["heads of none", changed(deitShapes({ dim: 192, linear: true }), (s) => void [...Array(12).keys()].forEach((i) => s.set(`blocks.${i}.attn.dwc.weight`, [0, 1, 5, 5]))), /has channels of 192, which is no multiple of 0/],
-  ["packed weights", new Map([["slab.weights", [100]]]), /is packed by slab convert: give its folder, where its config\.json is/],
-  ["a SLAB-LM", new Map([["layers.0.self_attn.dwc.weight", [64, 1, 4]]]), /is a SLAB-LM, whose decay is in no tensor: give its config\.json/],
+  [
+    "layer norms",
+    changed(deitShapes({ dim: 192, linear: false }), (s) => {
+      for (const name of [...s.keys()]) if (/^blocks\.\d+\.norm/.test(name)) s.delete(name);
+      s.set("blocks.0.norm1.weight", [192]).set("blocks.0.norm1.bias", [192]);
+    }),
+    /has a layer norm for "blocks\.0\.norm1", expected PRepBN/,
+  ],
+  [
+    "a distilled DeiT", changed(deitShapes({ dim: 192, linear: false }), (s) => void s.set("dist_token", [1, 1, 192])),
+    /has "dist_token": it is a distilled DeiT/,
+  ],
+  [
+    "a hole",
+    changed(deitShapes({ dim: 192, linear: true }), (s) => {
+      for (const name of [...s.keys()]) if (name.startsWith("blocks.3.")) s.delete(name);
+    }),
+    /has 11 of "blocks\." but not number 3/,
+  ],
+  [
+    "no head", changed(deitShapes({ dim: 192, linear: true }), (s) => void s.delete("head.weight")),
+    /has no "head\.weight", which its other tensors call for/,
+  ],
+  [
+    "a flat patch embedding",
+    changed(deitShapes({ dim: 192, linear: true }), (s) => void s.set("patch_embed.proj.weight", [192, 768])),
+    /"patch_embed\.proj\.weight" of shape \[192, 768\], expected 4 dimensions/,
+  ],
+  [
+    "no square", changed(deitShapes({ dim: 192, linear: true }), (s) => void s.set("pos_embed", [1, 195, 192])),
+    /"pos_embed" for 195 tokens, which are no square map/,
+  ],
+  [
+    "blocks of both kinds",
+    changed(pvtShapes({ depths: TINY, kind: "linear" }), (s) => void s.delete("block3.1.attn.dwc.weight")),
+    /mixes linear and softmax attention in the blocks of "block3\."/,
+  ],
+  [
+    "a stage of the other kind",
+    changed(pvtShapes({ depths: [1, 1, 1, 1], kind: "linear" }), (s) => void s.delete("block3.0.attn.dwc.weight")),
+    /attention of the kinds LLSL in its stages .*, expected LLLL or SSSS/,
+  ],
+  [
+    "heads of none",
+    changed(
+      deitShapes({ dim: 192, linear: true }),
+      (s) => void [...Array(12).keys()].forEach((i) => s.set(`blocks.${i}.attn.dwc.weight`, [0, 1, 5, 5])),
+    ),
+    /has channels of 192, which is no multiple of 0/,
+  ],
+  [
+    "packed weights", new Map([["slab.weights", [100]]]),
+    /is packed by slab convert: give its folder, where its config\.json is/,
+  ],
+  [
+    "a SLAB-LM", new Map([["layers.0.self_attn.dwc.weight", [64, 1, 4]]]),
+    /is a SLAB-LM, whose decay is in no tensor: give its config\.json/,
+  ],
 ] as const) {
   test(`refused: ${what}`, () => rejects(() => recognise(headerOf(shapes as Shapes), KNOWN), message, RangeError));
 }

@@ -19,7 +19,9 @@ import { runs } from "./builds.ts";
 const TOLERANCE = 5e-6;
 const VOCAB = tinyLlamaConfig.vocab_size;
 
-async function withModel(use: (model: Model) => unknown, options: LoadOptions = {}, changes: Partial<TinyLlamaConfig> = {}): Promise<void> {
+async function withModel(
+  use: (model: Model) => unknown, options: LoadOptions = {}, changes: Partial<TinyLlamaConfig> = {},
+): Promise<void> {
   const model = await load(tinyLlama(changes), { threads: 1, ...options });
   try {
     await use(model);
@@ -33,18 +35,22 @@ function assertLogits(what: string, got: ArrayLike<number>, want: ArrayLike<numb
   let largest = 0;
   for (let i = 0; i < want.length; i++) largest = Math.max(largest, Math.abs(want[i]!));
   for (let i = 0; i < got.length; i++) {
-    if (!(Math.abs(got[i]! - want[i]!) <= relative * largest)) assert.unreachable(`${what}: logit ${i} is ${got[i]}, expected ${want[i]} within ${relative * largest}`);
+    if (!(Math.abs(got[i]! - want[i]!) <= relative * largest))
+      assert.unreachable(`${what}: logit ${i} is ${got[i]}, expected ${want[i]} within ${relative * largest}`);
   }
 }
 
-const idsOf = (seed: number, count: number, vocab = VOCAB): number[] => Array.from({ length: count }, (_, i) => (i * i * 7 + seed * 31 + i) % vocab);
+const idsOf = (seed: number, count: number, vocab = VOCAB): number[] =>
+  Array.from({ length: count }, (_, i) => (i * i * 7 + seed * 31 + i) % vocab);
 const networkOf = (model: Model): SlabLlamaConfig => model.config.network as SlabLlamaConfig;
-const rowOf = <A extends Float32Array | Float64Array>(logits: A, t: number, vocab = VOCAB): A => logits.subarray(t * vocab, (t + 1) * vocab) as A;
+const rowOf = <A extends Float32Array | Float64Array>(logits: A, t: number, vocab = VOCAB): A =>
+  logits.subarray(t * vocab, (t + 1) * vocab) as A;
 
 const shapes: Record<string, Partial<TinyLlamaConfig>> = {
   "as published": {}, "one head": { num_attention_heads: 1 }, "heads of 8": { num_attention_heads: 8 },
   "heads of 24": { hidden_size: 72, num_attention_heads: 3 },
-  "heads of 128": { hidden_size: 256, num_hidden_layers: 1 }, "tied": { tie_word_embeddings: true }, "another base and epsilon": { rope_theta: 500, rms_norm_eps: 0.1 },
+  "heads of 128": { hidden_size: 256, num_hidden_layers: 1 }, "tied": { tie_word_embeddings: true },
+  "another base and epsilon": { rope_theta: 500, rms_norm_eps: 0.1 },
   "an odd number of everything": { vocab_size: 13, intermediate_size: 7, num_hidden_layers: 3 },
 };
 /** Parts of 150 tokens: alone, up to a page and over one, in pages. */
@@ -59,13 +65,17 @@ for (const [shape, changes] of Object.entries(shapes)) {
         want ??= await naiveLlama(parts.weights, networkOf(model), ids);
         const logits = await model.session().logits(ids), single = model.session();
         assertLogits(build, logits, want);
-        for (const [t, id] of ids.entries()) assertLogits(`${build}: decoded token ${t}`, await single.decode(id), rowOf(want, t, vocab));
+        for (const [t, id] of ids.entries())
+          assertLogits(`${build}: decoded token ${t}`, await single.decode(id), rowOf(want, t, vocab));
         for (const split of SPLITS) {
           const chunked = model.session();
           for (const count of split) {
             const end = chunked.position + count;
             // pages begin at the same tokens however the text comes: the same bits
-            assert.equal(await chunked.prefill(ids.slice(chunked.position, end)), rowOf(logits, end - 1, vocab).slice(), `${build}: parts to ${end}`);
+            assert.equal(
+              await chunked.prefill(ids.slice(chunked.position, end)), rowOf(logits, end - 1, vocab).slice(),
+              `${build}: parts to ${end}`,
+            );
           }
         }
       }, { build, threads, sessions: 2 }, changes);
@@ -126,7 +136,11 @@ test("a snapshot holds what was read, and goes on with the same bits in a model 
       }
       const long = model.session();
       await long.prefill(idsOf(5, 129));
-      await rejects(() => other.session(long.save()), /^the snapshot has read 129 tokens, the model has room for 128: load it with the option context of at least 129$/, RangeError);
+      await rejects(
+        () => other.session(long.save()),
+        /^the snapshot has read 129 tokens, the model has room for 128: load it with the option context of at least 129$/,
+        RangeError,
+      );
     }, { context: 128 })));
 
 test("what others left in a slot does not show", () =>
@@ -153,8 +167,12 @@ test("beyond the context is one clear error, before anything is read", () =>
     const session = model.session();
     assert.is(session.context, 40);
     await session.prefill(idsOf(1, 38));
-    const beyond = /^3 more tokens after 38 are beyond the context of 40: read fewer, reset\(\) the session, or load the model with a larger context$/;
-    for (const use of [() => session.prefill([1, 2, 3]), () => session.logits([1, 2, 3]), () => session.generate([1, 2]).next()]) await rejects(use, beyond, RangeError);
+    const beyond =
+      /^3 more tokens after 38 are beyond the context of 40: read fewer, reset\(\) the session, or load the model with a larger context$/;
+    for (const use of [
+      () => session.prefill([1, 2, 3]), () => session.logits([1, 2, 3]), () => session.generate([1, 2]).next(),
+    ])
+      await rejects(use, beyond, RangeError);
     assert.is(session.position, 38);
     const next = await session.fork().decode(5);
     assert.equal(await session.decode(5), next);
@@ -169,7 +187,9 @@ test("beyond the context is one clear error, before anything is read", () =>
 
 test("generate ends where the context does", () =>
   withModel(async (model) => {
-    const session = model.session(), ids: number[] = [], run = session.generate(idsOf(1, 30), { maxTokens: 100, seed: 1 });
+    const session = model.session();
+    const ids: number[] = [];
+    const run = session.generate(idsOf(1, 30), { maxTokens: 100, seed: 1 });
     for (;;) {
       const { done, value } = await run.next();
       if (done) {
@@ -186,7 +206,11 @@ test("generate ends where the context does", () =>
   }, { context: 40 }));
 
 test("context is checked, and what memory holds of it is reported", async () => {
-  for (const context of [0, -1, 1.5, 513, NaN]) await rejects(() => load(tinyLlama(), { context }), /^context is .*, expected a whole number from 1 to 512, the config's max_position_embeddings$/, RangeError);
+  for (const context of [0, -1, 1.5, 513, NaN])
+    await rejects(
+      () => load(tinyLlama(), { context }),
+      /^context is .*, expected a whole number from 1 to 512, the config's max_position_embeddings$/, RangeError,
+    );
   await withModel((model) => {
     assert.is(model.session().context, 512);
     assert.is(model.memory().state, 3 * model.session().stateBytes);
@@ -202,10 +226,15 @@ test("a packed checkpoint does not depend on the context", () =>
   }));
 
 test("a model in a worker knows its context", async () => {
-  const model = await loadInWorker({ config: tinyLlamaConfig, weights: safetensorsBytes(writeEntries(llamaEntries(tinyLlamaConfig))) }, { threads: 1, context: 40 });
+  const model = await loadInWorker(
+    { config: tinyLlamaConfig, weights: safetensorsBytes(writeEntries(llamaEntries(tinyLlamaConfig))) },
+    { threads: 1, context: 40 },
+  );
   const session = await model.session();
   assert.is(session.context, 40);
-  await rejects(() => session.prefill(idsOf(1, 41)), /^41 more tokens after 0 are beyond the context of 40/, RangeError);
+  await rejects(
+    () => session.prefill(idsOf(1, 41)), /^41 more tokens after 0 are beyond the context of 40/, RangeError,
+  );
   assert.is((await session.prefill(idsOf(1, 40))).length, VOCAB);
   model.dispose();
 });
@@ -224,13 +253,28 @@ test("a profile has the cache's ops, at half of the context", () =>
   }));
 
 test("config: what other LLaMAs have is refused", () => {
-  assert.is(parseConfig({ ...tinyLlamaConfig, model_type: "llama", num_key_value_heads: 2, head_dim: 32, rope_scaling: null, attention_bias: false }).architecture, "slab_llama");
+  assert.is(
+    parseConfig({
+      ...tinyLlamaConfig, model_type: "llama", num_key_value_heads: 2, head_dim: 32, rope_scaling: null,
+      attention_bias: false,
+    }).architecture,
+    "slab_llama",
+  );
   for (const [changes, message] of [
-    [{ num_key_value_heads: 1 }, /"num_key_value_heads" is 1, expected 2: other LLaMAs are not supported$/], [{ head_dim: 16 }, /"head_dim" is 16, expected 32/],
-    [{ rope_scaling: { type: "linear", factor: 2 } }, /"rope_scaling" is \{"type":"linear","factor":2\}, expected null/], [{ attention_bias: true }, /"attention_bias" is true, expected false/],
-    [{ hidden_size: 40 }, /heads of 20 channels, expected a multiple of 8/], [{ hidden_act: "gelu" }, /"hidden_act" is "gelu", expected "silu"/], [{ rope_theta: 0 }, /"rope_theta" is 0/],
-    [{ max_position_embeddings: 0 }, /"max_position_embeddings" is 0/], [{ rms_norm_eps: -1 }, /"rms_norm_eps" is -1/],
-  ] as const) assert.throws(() => parseConfig({ ...tinyLlamaConfig, ...changes }), message);
+    [{ num_key_value_heads: 1 }, /"num_key_value_heads" is 1, expected 2: other LLaMAs are not supported$/],
+    [{ head_dim: 16 }, /"head_dim" is 16, expected 32/],
+    [
+      { rope_scaling: { type: "linear", factor: 2 } },
+      /"rope_scaling" is \{"type":"linear","factor":2\}, expected null/,
+    ],
+    [{ attention_bias: true }, /"attention_bias" is true, expected false/],
+    [{ hidden_size: 40 }, /heads of 20 channels, expected a multiple of 8/],
+    [{ hidden_act: "gelu" }, /"hidden_act" is "gelu", expected "silu"/],
+    [{ rope_theta: 0 }, /"rope_theta" is 0/],
+    [{ max_position_embeddings: 0 }, /"max_position_embeddings" is 0/],
+    [{ rms_norm_eps: -1 }, /"rms_norm_eps" is -1/],
+  ] as const)
+    assert.throws(() => parseConfig({ ...tinyLlamaConfig, ...changes }), message);
 });
 
 test.run();

@@ -1,4 +1,5 @@
-// The trained language model against PyTorch's logits and against float64; small random ones of other shapes against float64.
+// The trained language model against PyTorch's logits and against float64; small random ones of other shapes against
+// float64.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
@@ -19,16 +20,24 @@ const VOCAB = 4096;
 
 /** The trained model's probe: 1,024 ids, and PyTorch's logits after every 64th. */
 async function readProbe(): Promise<{ ids: Int32Array; logits: Float32Array }> {
-  const source = bytesSource("probe.safetensors", readFileSync(`${folder}/probe.safetensors`)), { entries } = await readHeader(source);
-  const read = async (name: string): Promise<ArrayBuffer> => Uint8Array.from(await readExactly(source, entries.get(name)!.begin, entries.get(name)!.end)).buffer;
+  const source = bytesSource("probe.safetensors", readFileSync(`${folder}/probe.safetensors`));
+  const { entries } = await readHeader(source);
+  const read = async (name: string): Promise<ArrayBuffer> =>
+    Uint8Array.from(await readExactly(source, entries.get(name)!.begin, entries.get(name)!.end)).buffer;
   return { ids: new Int32Array(await read("ids")), logits: new Float32Array(await read("logits")) };
 }
 const probe = await readProbe();
-const golden = JSON.parse(readFileSync(new URL("../golden/slab-lm-books.json", import.meta.url), "utf8")) as { tokens: number; nll: number; perplexity: number };
+const golden = JSON.parse(readFileSync(new URL("../golden/slab-lm-books.json", import.meta.url), "utf8")) as {
+  tokens: number;
+  nll: number;
+  perplexity: number;
+};
 /** The probe over and over. */
 const text = Int32Array.from({ length: golden.tokens }, (_, t) => probe.ids[t % probe.ids.length]!);
 
-async function withModel(source: string | ModelParts, options: LoadOptions, use: (model: Model) => Promise<void>): Promise<void> {
+async function withModel(
+  source: string | ModelParts, options: LoadOptions, use: (model: Model) => Promise<void>,
+): Promise<void> {
   const model = await load(source, options);
   try {
     await use(model);
@@ -42,11 +51,13 @@ function assertLogits(what: string, got: ArrayLike<number>, expected: ArrayLike<
   let largest = 0;
   for (let i = 0; i < expected.length; i++) largest = Math.max(largest, Math.abs(expected[i]!));
   for (let i = 0; i < got.length; i++) {
-    if (!(Math.abs(got[i]! - expected[i]!) <= relative * largest)) assert.unreachable(`${what}: logit ${i} is ${got[i]}, expected ${expected[i]} within ${relative * largest}`);
+    if (!(Math.abs(got[i]! - expected[i]!) <= relative * largest))
+      assert.unreachable(`${what}: logit ${i} is ${got[i]}, expected ${expected[i]} within ${relative * largest}`);
   }
 }
 
-const rowOf = (logits: Float32Array, t: number, vocab = VOCAB): Float32Array => logits.subarray(t * vocab, (t + 1) * vocab);
+const rowOf = (logits: Float32Array, t: number, vocab = VOCAB): Float32Array =>
+  logits.subarray(t * vocab, (t + 1) * vocab);
 /** By number of threads, of the build with the same arithmetic. */
 const seen = new Map<string, { logits: Float32Array; last: Float32Array; decoded: Float32Array }>();
 const SPLITS = [[1, 3, 63, 64, 65, 200, 255, 256], [257, 127, 2, 126]];
@@ -90,7 +101,11 @@ for (const { build, threads } of runs) {
 
       const arithmetic = build.split("-")[0]!, before = seen.get(arithmetic);
       seen.set(arithmetic, before ?? { logits, last, decoded });
-      if (before) assert.equal([logits, last, decoded], [before.logits, before.last, before.decoded], `${build} with ${threads} threads has the bits of one`);
+      if (before)
+        assert.equal(
+          [logits, last, decoded], [before.logits, before.last, before.decoded],
+          `${build} with ${threads} threads has the bits of one`,
+        );
     }));
 }
 
@@ -106,14 +121,21 @@ async function nllOf(model: Model, ids: Int32Array): Promise<number> {
 }
 
 async function naiveNll(model: Model, ids: Int32Array): Promise<number> {
-  const checkpoint = await Checkpoint.open(bytesSource("model.safetensors", readFileSync(`${folder}/model.safetensors`)));
+  const checkpoint = await Checkpoint.open(
+    bytesSource("model.safetensors", readFileSync(`${folder}/model.safetensors`)),
+  );
   let nll = 0;
-  await naiveSlabLm(checkpoint, model.config.network as SlabLmConfig, ids.subarray(0, -1), (t, logits) => { nll += surprise(logits, ids[t + 1]!); });
+  await naiveSlabLm(checkpoint, model.config.network as SlabLmConfig, ids.subarray(0, -1), (t, logits) => {
+    nll += surprise(logits, ids[t + 1]!);
+  });
   return nll;
 }
 
 function assertPerplexity(what: string, got: number, expected: number, tolerance: number): void {
-  assert.ok(Math.abs(got / expected - 1) <= tolerance, `${what}: perplexity ${got}, expected ${expected} within ${tolerance} of it`);
+  assert.ok(
+    Math.abs(got / expected - 1) <= tolerance,
+    `${what}: perplexity ${got}, expected ${expected} within ${tolerance} of it`,
+  );
 }
 
 test(`perplexity over ${golden.tokens} tokens is that of float64, however long the memory`, () =>
@@ -134,17 +156,26 @@ if (process.env.SLAB_SLOW) test("the golden perplexity is what the paper's formu
   }));
 
 const shapes = {
-  "as trained": {}, "one tap": { conv_kernel: 1 }, "two taps": { conv_kernel: 2 }, "seven taps": { conv_kernel: 7 }, "no decay": { decay: [1, 1, 1] },
-  "a head of its own": { tie_word_embeddings: false }, "one head, one layer": { num_attention_heads: 1, decay: [0.875], num_hidden_layers: 1 },
-  "another norm_eps": { norm_eps: 0.1 }, "an odd number of everything": { vocab_size: 13, intermediate_size: 7, num_hidden_layers: 3 }, "a vocabulary of one": { vocab_size: 1 },
+  "as trained": {}, "one tap": { conv_kernel: 1 }, "two taps": { conv_kernel: 2 }, "seven taps": { conv_kernel: 7 },
+  "no decay": { decay: [1, 1, 1] }, "a head of its own": { tie_word_embeddings: false },
+  "one head, one layer": { num_attention_heads: 1, decay: [0.875], num_hidden_layers: 1 },
+  "another norm_eps": { norm_eps: 0.1 },
+  "an odd number of everything": { vocab_size: 13, intermediate_size: 7, num_hidden_layers: 3 },
+  "a vocabulary of one": { vocab_size: 1 },
 };
 
 for (const [shape, changes] of Object.entries(shapes)) {
   test(`a tiny network matches float64: ${shape}`, async () => {
-    const parts = tinyLm(changes), vocab = parts.config.vocab_size, ids = Int32Array.from({ length: 150 }, (_, t) => (t * t + 7 * t) % vocab), want: Float64Array[] = [];
+    const parts = tinyLm(changes);
+    const vocab = parts.config.vocab_size;
+    const ids = Int32Array.from({ length: 150 }, (_, t) => (t * t + 7 * t) % vocab);
+    const want: Float64Array[] = [];
     for (const { build, threads } of runs.filter((run) => run.threads < 3)) {
       await withModel(parts, { build, threads }, async (model) => {
-        if (want.length === 0) await naiveSlabLm(parts.weights, model.config.network as SlabLmConfig, ids, (_, logits) => want.push(logits.slice()));
+        if (want.length === 0)
+          await naiveSlabLm(parts.weights, model.config.network as SlabLmConfig, ids, (_, logits) =>
+            want.push(logits.slice()),
+          );
         const logits = await model.session().logits(ids), single = model.session();
         for (const [t, row] of want.entries()) {
           assertLogits(`${build}: token ${t}`, rowOf(logits, t, vocab), row);
@@ -158,10 +189,14 @@ for (const [shape, changes] of Object.entries(shapes)) {
 test("a profile counts what a step moves of the states", () =>
   withModel(folder, {}, async (model) => {
     const { ops } = await model.profile({ program: "decode", rounds: 1 });
-    const moved = ops.filter(({ op }) => op === "recurrentStep").map(({ gigabytesPerSecond, timeMs }) => gigabytesPerSecond * timeMs * 1e6);
+    const moved = ops
+      .filter(({ op }) => op === "recurrentStep")
+      .map(({ gigabytesPerSecond, timeMs }) => gigabytesPerSecond * timeMs * 1e6);
     // read and written; what else is in a state are the causal convolution's few tokens
     const states = 2 * model.session().stateBytes, total = moved.reduce((a, b) => a + b, 0);
-    assert.ok(moved.length > 0 && total > 0.9 * states && total < 1.3 * states, `${total} bytes, expected about ${states}`);
+    assert.ok(
+      moved.length > 0 && total > 0.9 * states && total < 1.3 * states, `${total} bytes, expected about ${states}`,
+    );
   }));
 
 test.run();

@@ -29,12 +29,17 @@ for (const run of runs) {
 
 test("configs that no PVT can have are refused", () => {
   const refused = (fields: object, message: RegExp): void => {
-    assert.throws(() => parseConfig({ model_type: "slab_pvt", ...fields }), (error: Error) => message.test(error.message));
+    assert.throws(
+      () => parseConfig({ model_type: "slab_pvt", ...fields }), (error: Error) => message.test(error.message),
+    );
   };
   refused({ hidden_sizes: [64, 128] }, /"hidden_sizes" is \[64,128\], expected 4 numbers, one for each stage/);
   refused({ hidden_sizes: "wide" }, /"hidden_sizes" is "wide", expected 4 numbers/);
   refused({ depths: [2, 2, 0, 2] }, /"depths", stage 3 is 0, expected a whole number from 1/);
-  refused({ num_attention_heads: [1, 3, 5, 8] }, /"hidden_sizes" 128 of stage 2 is not a multiple of its "num_attention_heads" 3/);
+  refused(
+    { num_attention_heads: [1, 3, 5, 8] },
+    /"hidden_sizes" 128 of stage 2 is not a multiple of its "num_attention_heads" 3/,
+  );
   refused({ image_size: 230 }, /"image_size" is 230, expected a multiple of 32/);
   refused({ sr_ratios: [1, 3, 1, 1] }, /"sr_ratios" 3 of stage 2 does not divide its map of 28×28/);
   refused({ model_type: "slab_pvt_v2", sr_ratios: [2, 1, 1, 1] }, /"sr_ratios" 2 of stage 1, expected 1/);

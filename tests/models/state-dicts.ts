@@ -20,7 +20,11 @@ class Dict {
     this.add(`${name}.bias`, outDim);
   }
   norm(prefix: string, dim: number): void {
-    const { layout } = this, counters = { FULL: ["warm", "iter", "total_step"], DET: ["iter", "total_step"], LM: ["num_step", "warm", "iter", "total_step"], BARE: [] }[layout];
+    const { layout } = this;
+    const counters = {
+      FULL: ["warm", "iter", "total_step"], DET: ["iter", "total_step"], LM: ["num_step", "warm", "iter", "total_step"],
+      BARE: [],
+    }[layout];
     for (const counter of counters) this.add(`${prefix}.${counter}`);
     if (layout !== "BARE") this.add(`${prefix}.norm1.weight`, dim);
     if (layout === "FULL" || layout === "DET") this.add(`${prefix}.norm1.bias`, dim);
@@ -39,7 +43,14 @@ class Dict {
   }
 }
 
-export function deitShapes({ dim, linear, layout = "FULL", classes = 1000 }: { dim: number; linear: boolean; layout?: Layout; classes?: number }): Shapes {
+export function deitShapes({
+  dim, linear, layout = "FULL", classes = 1000,
+}: {
+  dim: number;
+  linear: boolean;
+  layout?: Layout;
+  classes?: number;
+}): Shapes {
   const dict = new Dict(layout);
   dict.add("cls_token", 1, 1, dim);
   dict.add("pos_embed", 1, linear ? 196 : 197, dim);
@@ -57,10 +68,15 @@ export function deitShapes({ dim, linear, layout = "FULL", classes = 1000 }: { d
   return dict.shapes;
 }
 
-export function pvtShapes(
-  { dims = [64, 128, 320, 512], depths, kind, heads = [1, 2, 5, 8], ratios = [8, 8, 4, 4] }:
-  { dims?: readonly number[]; depths: readonly number[]; kind: "linear" | "softmax" | "v2"; heads?: readonly number[]; ratios?: readonly number[] },
-): Shapes {
+export function pvtShapes({
+  dims = [64, 128, 320, 512], depths, kind, heads = [1, 2, 5, 8], ratios = [8, 8, 4, 4],
+}: {
+  dims?: readonly number[];
+  depths: readonly number[];
+  kind: "linear" | "softmax" | "v2";
+  heads?: readonly number[];
+  ratios?: readonly number[];
+}): Shapes {
   const dict = new Dict("FULL"), reduce = [8, 4, 2, 1];
   dims.forEach((dim, s) => {
     const tokens = (56 / 2 ** s) ** 2, kernel = kind === "v2" ? (s === 0 ? 7 : 3) : s === 0 ? 4 : 2, sr = reduce[s]!;
@@ -88,7 +104,14 @@ export function pvtShapes(
   return dict.shapes;
 }
 
-export function swinShapes({ dim = 96, depths, linear, detection = false }: { dim?: number; depths: readonly number[]; linear: boolean; detection?: boolean }): Shapes {
+export function swinShapes({
+  dim = 96, depths, linear, detection = false,
+}: {
+  dim?: number;
+  depths: readonly number[];
+  linear: boolean;
+  detection?: boolean;
+}): Shapes {
   const dict = new Dict(detection ? "DET" : linear ? "FULL" : "BARE");
   dict.layer("patch_embed.proj", dim, 3, 4, 4);
   dict.norm("patch_embed.norm", dim);

@@ -67,6 +67,52 @@ for (const type of ["slab_lm", "slab_llama"]) {
     }));
 }
 
+trainTest("a text is trained on for as long as was asked, even where that is less than a step", () => {
+  const folder = mkdtempSync(join(tmpdir(), "slab-train-")), script = ["models/train/train_language.py", "README.md"];
+  const size = ["--dim", "24", "--depth", "2", "--heads", "3", "--hidden", "40", "--vocab", "300", "--device", "cpu"];
+  try {
+    // a step of 50,000 texts takes minutes, a piece of two of them much less than a second
+    const short = run([...script, join(folder, "none"), ...size, "--batch", "50000", "--minutes", "0.05"]);
+    assert.is(short.code, 1, short.text);
+    assert.match(short.text, /\nno step was done in --minutes 0\.05: give more, or a smaller --batch or --length$/);
+    assert.equal(readdirSync(join(folder, "none")), []);
+    // by itself it takes what suits the CPU
+    const fitting = run([...script, join(folder, "some"), ...size, "--minutes", "0.1"]);
+    assert.is(fitting.code, 0, fitting.text);
+    assert.match(fitting.text, /; cpu: 8 texts of 256 tokens a step\n/);
+    const { steps, seconds } = JSON.parse(readFileSync(join(folder, "some", "training.json"), "utf8"));
+    assert.ok(steps > 0 && seconds >= 6 && seconds < 30, `${steps} steps in ${seconds} s`);
+    const wild = run([...script, join(folder, "wild"), ...size, "--length", "40", "--steps", "60", "--rate", "1e9"]);
+    assert.is(wild.code, 1, wild.text);
+    assert.match(wild.text, /\nthe loss is nan after \d+ steps: give a smaller --rate, or more --steps$/);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+trainTest("what is wrong with an argument is one line", () => {
+  const folder = mkdtempSync(join(tmpdir(), "slab-train-")), out = join(folder, "out");
+  const text = "train_language.py", vision = "train_vision.py";
+  try {
+    for (const [script, args, line] of [
+      [text, ["nowhere.txt", out], /^cannot read nowhere\.txt \(No such file or directory\): give a text file$/],
+      [text, ["models", out], /^cannot read models \(Is a directory\): give a text file$/],
+      [text, ["models/samples/cat.png", out], /^models\/samples\/cat\.png is no UTF-8 text: convert it$/],
+      [text, ["README.md", "LICENSE"], /^cannot make the folder LICENSE \(File exists\): give another$/],
+      [text, ["README.md", out, "--heads", "7"], /^320 channels in 7 heads, expected .*: change --dim or --heads$/],
+      [text, ["README.md", out, "--device", "abacus"], /^there is no device abacus here: use .*cpu$/],
+      [vision, ["nowhere", out], /^there is no folder nowhere: expected one with a folder of pictures for /],
+    ] as const) {
+      const { code, text: said } = run([`models/train/${script}`, ...args]);
+      assert.equal([code, said.split("\n").length], [1, 1], said);
+      assert.match(said, line);
+    }
+    assert.not(existsSync(out));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
 trainTest("parity: a difference beyond the tolerance, and a folder without a model, are failures", () => {
   const { code, text } = run(["models/train/check_parity.py", "models/pretrained/slab-deit-cifar10", "--tolerance", "1e-12"]);
   assert.is(code, 1, text);

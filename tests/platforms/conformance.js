@@ -5,8 +5,10 @@
  * @typedef {object} Host
  * @property {typeof import("slab-wasm").load} load
  * @property {typeof import("slab-wasm/worker").load} [loadInWorker]  where workers are to be had
- * @property {(source: any, pixels: Float32Array) => Promise<{ caps: any, logits: Float32Array }>} [ownWorker]  a deterministic load() and forward() in a worker of the app's own
- * @property {() => any} vision    a source for load(): slab-deit-cifar10; called anew for every load, as streams are read once
+ * @property {(source: any, pixels: Float32Array) => Promise<{ caps: any, logits: Float32Array }>} [ownWorker]  a
+ *           deterministic load() and forward() in a worker of the app's own
+ * @property {() => any} vision    a source for load(): slab-deit-cifar10; called anew for every load, as streams are
+ *           read once
  * @property {() => any} language  slab-lm-books
  * @property {(name: string) => any} packaged  a model of slab-wasm-models as load() takes it here
  * @property {() => any} [wasm]    slab-simd.wasm in a form that this host can give
@@ -32,7 +34,9 @@ const PROMPT = "It was a dark and stormy night";
 const PICTURES = { "cat.png": "cat", "horse.webp": "horse", "deer.jpg": "deer" };
 
 /** @param {Host} host */
-export async function conformance({ load, loadInWorker, ownWorker, vision, language, packaged, wasm, picture, fixture, onCheck }) {
+export async function conformance({
+  load, loadInWorker, ownWorker, vision, language, packaged, wasm, picture, fixture, onCheck,
+}) {
   /** @type {{ name: string, error?: string }[]} */
   const checks = [];
   /** @type {(name: string, run: () => Promise<void>) => Promise<void>} */
@@ -53,10 +57,15 @@ export async function conformance({ load, loadInWorker, ownWorker, vision, langu
 
   await check("load, classify: PNG, WebP and JPEG on the best build", async () => {
     let done = 0;
-    const model = await load(vision(), { onProgress: (progress) => { if (progress.stage === "weights") done = progress.done / progress.total; } });
+    const model = await load(vision(), {
+      onProgress: (progress) => {
+        if (progress.stage === "weights") done = progress.done / progress.total;
+      },
+    });
     caps = model.caps;
     equal("progress", done, 1);
-    for (const [file, label] of Object.entries(PICTURES)) equal(file, (await model.classify(await picture(file), { topK: 1 }))[0]?.label, label);
+    for (const [file, label] of Object.entries(PICTURES))
+      equal(file, (await model.classify(await picture(file), { topK: 1 }))[0]?.label, label);
     near("logits", await model.forward(pixels), fixture.logits, 2e-5);
     if (caps.threads < 2) includes("a reason", caps.reasons.join(), "one thread: ");
     model.dispose();
@@ -105,39 +114,58 @@ export async function conformance({ load, loadInWorker, ownWorker, vision, langu
       const saved = session.save();
       outcome.snapshot = toBase64(saved);
       outcome.continued = await ids(session.generate([], { maxTokens: 16, temperature: 0 }));
-      equal("restored", await ids(lm.session(saved).generate([], { maxTokens: 16, temperature: 0 })), outcome.continued);
+      equal(
+        "restored", await ids(lm.session(saved).generate([], { maxTokens: 16, temperature: 0 })), outcome.continued,
+      );
       if (!reference) return;
-      equal("from elsewhere", await ids(lm.session(fromBase64(reference.snapshot)).generate([], { maxTokens: 16, temperature: 0 })), reference.continued);
+      equal(
+        "from elsewhere",
+        await ids(lm.session(fromBase64(reference.snapshot)).generate([], { maxTokens: 16, temperature: 0 })),
+        reference.continued,
+      );
       equal("snapshot", outcome.snapshot, reference.snapshot);
     });
 
     await check("abort", async () => {
       const stop = new AbortController(), reason = new Error("enough"), session = lm.session();
       await fails("generate", async () => {
-        for await (const _ of session.generate(PROMPT, { seed: 1, signal: stop.signal })) if (session.position >= 12) stop.abort(reason);
+        for await (const _ of session.generate(PROMPT, { seed: 1, signal: stop.signal }))
+          if (session.position >= 12) stop.abort(reason);
       }, /^enough$/);
       equal("tokens after it", (await ids(session.generate([], { maxTokens: 3, seed: 1 }))).length, 3);
       await fails("load", () => load(vision(), { signal: AbortSignal.abort(reason) }), /^enough$/);
       const later = new AbortController();
-      await fails("load", () => load(vision(), { signal: later.signal, onProgress: () => later.abort(reason) }), /^enough$/);
+      await fails(
+        "load", () => load(vision(), { signal: later.signal, onProgress: () => later.abort(reason) }), /^enough$/,
+      );
     });
 
     await check("errors", async () => {
       const session = lm.session();
-      await fails("an id", () => session.decode(1e6), /^token id 1000000 at index 0 is not in the vocabulary/, RangeError);
+      await fails(
+        "an id", () => session.decode(1e6), /^token id 1000000 at index 0 is not in the vocabulary/, RangeError,
+      );
       await session.decode(1);
       const saved = session.save();
-      await fails("a short snapshot", async () => lm.session(saved.slice(0, 100)), /^the snapshot has 100 bytes, expected/, RangeError);
+      await fails(
+        "a short snapshot", async () => lm.session(saved.slice(0, 100)), /^the snapshot has 100 bytes, expected/,
+        RangeError,
+      );
       saved[200] = /** @type {number} */ (saved[200]) ^ 1;
       await fails("a damaged snapshot", async () => lm.session(saved), /^the snapshot's state is damaged/, RangeError);
-      await fails("a newer snapshot", async () => lm.session(newer(session.save())), /^the snapshot has version 2, this release reads 1: update slab-wasm$/, RangeError);
+      await fails(
+        "a newer snapshot", async () => lm.session(newer(session.save())),
+        /^the snapshot has version 2, this release reads 1: update slab-wasm$/, RangeError,
+      );
       await fails("a picture", () => lm.classify(new Uint8Array(9)), /is for image models/, TypeError);
       await fails("a config", () => load({ config: {}, weights: new Uint8Array(8) }), /model_type/);
       await fails("threads", () => load(vision(), { threads: 0 }), /^threads is 0, expected/, RangeError);
     });
 
     lm.dispose();
-    await check("dispose", () => fails("a session", async () => lm.session(), /^the model has been disposed: load it again$/));
+    await check("dispose", () =>
+      fails("a session", async () => lm.session(), /^the model has been disposed: load it again$/),
+    );
   }
 
   if (loadInWorker) {
@@ -148,7 +176,12 @@ export async function conformance({ load, loadInWorker, ownWorker, vision, langu
       eyes.dispose();
       const model = await loadInWorker(language(), { deterministic: true });
       const session = await model.session(reference && fromBase64(reference.snapshot));
-      equal("tokens", await ids(session.generate(reference ? [] : PROMPT, { maxTokens: 16, temperature: 0 })), reference?.continued ?? (await ids((await model.session()).generate(PROMPT, { maxTokens: 16, temperature: 0 }))));
+      equal(
+        "tokens",
+        await ids(session.generate(reference ? [] : PROMPT, { maxTokens: 16, temperature: 0 })),
+        reference?.continued
+          ?? (await ids((await model.session()).generate(PROMPT, { maxTokens: 16, temperature: 0 }))),
+      );
       await fails("an id", () => session.decode(-1), /^token id -1 at index 0/, RangeError);
       caps = { ...caps, workerThreads: model.caps.threads, workerReasons: model.caps.reasons };
       model.dispose();
@@ -160,7 +193,8 @@ export async function conformance({ load, loadInWorker, ownWorker, vision, langu
       const own = await ownWorker(vision(), pixels);
       equal("bits", bits(own.logits), outcome.logits);
       // as many threads as slab-wasm/worker has, or a reason
-      if (own.caps.threads !== caps.workerThreads) includes("a reason", own.caps.reasons.join(), "one thread: Firefox can hang");
+      if (own.caps.threads !== caps.workerThreads)
+        includes("a reason", own.caps.reasons.join(), "one thread: Firefox can hang");
     });
   }
 
@@ -189,7 +223,10 @@ async function ids(tokens) {
   return all;
 }
 
-/** The same snapshot as a later release might write it: version 2, its header checksum right. @type {(snapshot: Uint8Array) => Uint8Array} */
+/**
+ * The same snapshot as a later release might write it: version 2, its header checksum right. @type {(snapshot:
+ * Uint8Array) => Uint8Array}
+ */
 function newer(snapshot) {
   const view = new DataView(snapshot.buffer, snapshot.byteOffset);
   view.setUint32(8, 2, true);
@@ -242,5 +279,6 @@ async function fails(what, run, message, Kind = Error) {
     error = thrown;
   }
   if (!(error instanceof Kind)) throw new Error(`${what}: ${error ?? "no error"}, expected a ${Kind.name}`);
-  if (!message.test(/** @type {Error} */ (error).message)) throw new Error(`${what}: "${/** @type {Error} */ (error).message}", expected ${message}`);
+  if (!message.test(/** @type {Error} */ error.message))
+    throw new Error(`${what}: "${/** @type {Error} */ error.message}", expected ${message}`);
 }

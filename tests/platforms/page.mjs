@@ -1,5 +1,6 @@
-// The page of examples/browser, clicked and typed in by a real browser, with and without isolation: node tests/platforms/page.mjs [NAME…]
-// Screenshots are left in tests/platforms/artifacts. The last line is "N passed, N failed, N skipped": one for each browser and mode.
+// The page of examples/browser, clicked and typed in by a real browser, with and without isolation: node
+// tests/platforms/page.mjs [NAME…] Screenshots are left in tests/platforms/artifacts. The last line is "N passed, N
+// failed, N skipped": one for each browser and mode.
 // @ts-check
 import { ok as assert, strictEqual as equal } from "node:assert";
 import { mkdirSync } from "node:fs";
@@ -22,10 +23,15 @@ async function visit(page, url, isolated) {
   // the page's content security policy refuses the drivers' own way of waiting for an expression
   const until = async (/** @type {string} */ expression) => {
     for (const end = performance.now() + 60_000; !(await page.evaluate(expression)); await setTimeout(50)) {
-      assert(performance.now() < end, `a minute has passed without ${expression}; faults: ${faults.join("; ") || "none"}; ${await page.evaluate("document.querySelector('main').innerText")}`);
+      assert(
+        performance.now() < end,
+        `a minute has passed without ${expression}; faults: ${faults.join("; ") || "none"}; `
+          + `${await page.evaluate("document.querySelector('main').innerText")}`,
+      );
     }
   };
-  const text = (/** @type {string} */ selector) => page.$eval(selector, (/** @type {HTMLElement} */ element) => element.textContent);
+  const text = (/** @type {string} */ selector) =>
+    page.$eval(selector, (/** @type {HTMLElement} */ element) => element.textContent);
   await page.goto(url);
   await until("Boolean(document.body.dataset.ready)");
 
@@ -53,8 +59,17 @@ async function visit(page, url, isolated) {
   const written = await text("#text");
   assert(written.startsWith(PROMPT) && written.length > PROMPT.length + 80, written);
   assert(/tokens\/s; state 545 KiB/.test(await text("#write-status")), await text("#write-status"));
-  equal(await page.$eval("#memory", (/** @type {SVGElement} */ svg) => svg.querySelectorAll("path.ours, path.theirs").length), 2);
-  assert((await page.$eval("#time path.ours", (/** @type {SVGElement} */ path) => path.getAttribute("d")?.split("L").length)) > 3, "times are plotted");
+  equal(
+    await page.$eval(
+      "#memory", (/** @type {SVGElement} */ svg) => svg.querySelectorAll("path.ours, path.theirs").length,
+    ),
+    2,
+  );
+  assert(
+    (await page.$eval("#time path.ours", (/** @type {SVGElement} */ path) => path.getAttribute("d")?.split("L").length))
+      > 3,
+    "times are plotted",
+  );
 
   // on from where it stands, and stopped
   await page.$eval("#count", (/** @type {HTMLInputElement} */ input) => (input.value = "100000"));
@@ -65,7 +80,9 @@ async function visit(page, url, isolated) {
   await until("document.querySelector('#go').disabled === false");
   assert((await text("#text")).startsWith(written), "the text went on");
 
-  await (page.setViewportSize ? page.setViewportSize({ width: 390, height: 844 }) : page.setViewport({ width: 390, height: 844 }));
+  await (page.setViewportSize
+    ? page.setViewportSize({ width: 390, height: 844 })
+    : page.setViewport({ width: 390, height: 844 }));
   assert(await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than a phone");
   equal(faults.join("; "), "");
 }
@@ -92,7 +109,11 @@ for (const { name, missing, launch } of BROWSERS) {
       failed++;
       console.log(`${title.padEnd(28)} FAIL ${error instanceof Error ? error.stack : error}`);
     } finally {
-      await page.screenshot({ path: join(artifacts, `page-${name.toLowerCase()}${isolated ? "-isolated" : ""}.png`), fullPage: true }).catch(() => {});
+      await page
+        .screenshot({
+          path: join(artifacts, `page-${name.toLowerCase()}${isolated ? "-isolated" : ""}.png`), fullPage: true,
+        })
+        .catch(() => {});
       await browser.close();
       server.close();
     }

@@ -9,7 +9,9 @@ import { pack, packModels } from "../../scripts/pack.mjs";
 export function install() {
   const project = mkdtempSync(join(tmpdir(), "slab-platforms-"));
   const npm = (/** @type {string[]} */ ...args) => {
-    const { status, stdout, stderr } = spawnSync("npm", args, { cwd: project, encoding: "utf8", env: { ...process.env, npm_config_update_notifier: "false" } });
+    const { status, stdout, stderr } = spawnSync("npm", args, {
+      cwd: project, encoding: "utf8", env: { ...process.env, npm_config_update_notifier: "false" },
+    });
     if (status !== 0) throw new Error(`npm ${args[0]} failed: ${stderr}`);
     return stdout;
   };

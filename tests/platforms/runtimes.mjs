@@ -31,13 +31,20 @@ const require = createRequire(join(here, "package.json"));
 
 const HUNG_MS = 120_000;
 
-/** Runs a command; its exit code and the end of what it printed. @param {string[]} command @param {{ cwd?: string, env?: Record<string, string> }} [options] */
+/**
+ * Runs a command; its exit code and the end of what it printed. @param {string[]} command @param {{ cwd?: string, env?:
+ * Record<string, string> }} [options]
+ */
 export async function execute(command, { cwd, env } = {}) {
   const [file = "", ...args] = command;
-  const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1", ...env }, ...(cwd ? { cwd } : {}) });
+  const child = spawn(file, args, {
+    stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1", ...env },
+    ...(cwd ? { cwd } : {}),
+  });
   const timer = setTimeout(() => child.kill("SIGKILL"), HUNG_MS);
   let text = "";
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (text = (text + chunk).slice(-20_000)));
+  for (const stream of [child.stdout, child.stderr])
+    stream.on("data", (chunk) => (text = (text + chunk).slice(-20_000)));
   const code = await new Promise((resolve) => {
     child.on("error", (error) => (text += error.message));
     child.on("close", resolve);
@@ -52,13 +59,18 @@ const script = (name, command, binary) => ({
   missing: () => (existsSync(binary) ? undefined : `${binary} is not installed`),
   async run({ project, fixture, models }) {
     const result = join(project, `${name.replace(/\W/g, "-")}.json`);
-    const { code, text } = await execute([...command, join(project, "hosts/script.mjs"), fixture, models, result], { cwd: project });
+    const { code, text } = await execute([...command, join(project, "hosts/script.mjs"), fixture, models, result], {
+      cwd: project,
+    });
     if (code !== 0 || !existsSync(result)) return { checks: [{ name: "start", error: `exit code ${code}: ${text}` }] };
     const { checks, ...rest } = JSON.parse(readFileSync(result, "utf8"));
     const slab = join(project, "node_modules/slab-wasm/dist/js/node/slab.js");
     // the command line with the model that is installed, and the README's program
     const runs = [
-      { name: "slab classify", args: [slab, "classify", `${models}/samples/cat.png`, "--json"], good: /"label": "cat"/ },
+      {
+        name: "slab classify", args: [slab, "classify", `${models}/samples/cat.png`, "--top", "1", "--json"],
+        good: /"label": "cat"/,
+      },
       { name: "the README's program", args: ["ten.mjs"], good: /^cat \d[^]{100,} with \d threads?\s*$/ },
     ];
     for (const { name, args, good } of runs) {
@@ -71,21 +83,32 @@ const script = (name, command, binary) => ({
 
 /** @param {string} version */
 const nodeFromNpm = (version) => join(modules, `node${version}/bin/node`);
-const bun = ["@oven/bun-linux-x64/bin/bun", ".bin/bun"].map((file) => join(modules, file)).find((file) => existsSync(file)) ?? join(modules, ".bin/bun");
+const bun =
+  ["@oven/bun-linux-x64/bin/bun", ".bin/bun"].map((file) => join(modules, file)).find((file) => existsSync(file))
+  ?? join(modules, ".bin/bun");
 
 /** The path of the first of these programs that is there. @param {string[]} names */
 function installed(names) {
-  const { stdout } = spawnSync("sh", ["-c", names.map((name) => `command -v ${name}`).join(" || ")], { encoding: "utf8" });
+  const { stdout } = spawnSync("sh", ["-c", names.map((name) => `command -v ${name}`).join(" || ")], {
+    encoding: "utf8",
+  });
   return stdout.trim() || undefined;
 }
 
 const CHROMIUM = ["chromium", "google-chrome"], FIREFOX = ["firefox-esr", "firefox"];
 
-export const CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+export const CHROMIUM_FLAGS = [
+  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+  "--disable-component-update", "--disable-sync",
+];
 
 /** @param {string} driver @param {string[]} browser */
 const browserMissing = (driver, browser) =>
-  !existsSync(join(modules, driver)) ? `the npm package ${driver} is not installed` : installed(browser) ? undefined : `${browser.join(" or ")} is not installed`;
+  !existsSync(join(modules, driver))
+    ? `the npm package ${driver} is not installed`
+    : installed(browser)
+      ? undefined
+      : `${browser.join(" or ")} is not installed`;
 
 export async function launchChromium() {
   const { chromium } = require("playwright-core");
@@ -94,7 +117,9 @@ export async function launchChromium() {
 
 export async function launchFirefox() {
   const { default: puppeteer } = await import(pathToFileURL(require.resolve("puppeteer-core")).href);
-  return puppeteer.launch({ browser: "firefox", executablePath: installed(FIREFOX), headless: true, timeout: HUNG_MS, protocolTimeout: HUNG_MS });
+  return puppeteer.launch({
+    browser: "firefox", executablePath: installed(FIREFOX), headless: true, timeout: HUNG_MS, protocolTimeout: HUNG_MS,
+  });
 }
 
 export const BROWSERS = [
@@ -102,9 +127,16 @@ export const BROWSERS = [
   { name: "Firefox", missing: () => browserMissing("puppeteer-core", FIREFOX), launch: launchFirefox },
 ];
 
-/** The result of the page, by asking again and again: animation frames, which the drivers wait for by themselves, may not come to a page that nobody sees. @param {any} page */
+/**
+ * The result of the page, by asking again and again: animation frames, which the drivers wait for by themselves, may
+ * not come to a page that nobody sees. @param {any} page
+ */
 async function resultOf(page) {
-  for (const until = performance.now() + HUNG_MS; performance.now() < until; await new Promise((resolve) => setTimeout(resolve, 100))) {
+  for (
+    const until = performance.now() + HUNG_MS;
+    performance.now() < until;
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  ) {
     const result = await page.evaluate("window.result");
     if (result) return result;
   }
@@ -150,15 +182,21 @@ const workerd = {
   async run({ project, origin }) {
     const { Miniflare } = require("miniflare"), dist = join(project, "node_modules/slab-wasm/dist");
     /** @type {(folder: string, type: string) => { type: string, path: string }[]} */
-    const all = (folder, type) => readdirSync(join(dist, folder)).filter((file) => /\.(js|wasm)$/.test(file)).map((file) => ({ type, path: join(dist, folder, file) }));
+    const all = (folder, type) =>
+      readdirSync(join(dist, folder))
+        .filter((file) => /\.(js|wasm)$/.test(file))
+        .map((file) => ({ type, path: join(dist, folder, file) }));
     // without a bundler there are no package names
     const entry = readFileSync(join(project, "hosts/worker.mjs"), "utf8")
-      .replace('"slab-wasm"', '"../node_modules/slab-wasm/dist/js/workerd/index.js"').replace('"slab-wasm/wasm/', '"../node_modules/slab-wasm/dist/wasm/');
+      .replace('"slab-wasm"', '"../node_modules/slab-wasm/dist/js/workerd/index.js"')
+      .replace('"slab-wasm/wasm/', '"../node_modules/slab-wasm/dist/wasm/');
     const worker = new Miniflare({
       cf: false, compatibilityDate: "2026-07-01", modulesRoot: project,
       modules: [
-        { type: "ESModule", path: join(project, "hosts/worker.mjs"), contents: entry }, { type: "ESModule", path: join(project, "hosts/conformance.js") },
-        ...all("js/workerd", "ESModule"), ...all("wasm", "CompiledWasm"),
+        { type: "ESModule", path: join(project, "hosts/worker.mjs"), contents: entry },
+        { type: "ESModule", path: join(project, "hosts/conformance.js") },
+        ...all("js/workerd", "ESModule"),
+        ...all("wasm", "CompiledWasm"),
       ],
     });
     try {
@@ -173,7 +211,8 @@ const workerd = {
 /** @type {Runtime[]} */
 export const RUNTIMES = [
   script(`Node ${process.versions.node.split(".")[0]}`, [process.execPath], process.execPath),
-  ...["22", "24", "26"].filter((version) => version !== process.versions.node.split(".")[0])
+  ...["22", "24", "26"]
+    .filter((version) => version !== process.versions.node.split(".")[0])
     .map((version) => script(`Node ${version}`, [nodeFromNpm(version)], nodeFromNpm(version))),
   script("Deno", [join(modules, ".bin/deno"), "run", "-A"], join(modules, ".bin/deno")),
   script("Bun", [bun], bun),
@@ -183,5 +222,8 @@ export const RUNTIMES = [
   firefox("Firefox", "plain"),
   chromium("Chromium, isolated", "isolated"),
   firefox("Firefox, isolated", "isolated"),
-  { name: "WebKitGTK", missing: webkitMissing, run: ({ origin }) => webkit(`${origin}/plain/page.html`, "window.result", HUNG_MS) },
+  {
+    name: "WebKitGTK", missing: webkitMissing,
+    run: ({ origin }) => webkit(`${origin}/plain/page.html`, "window.result", HUNG_MS),
+  },
 ];

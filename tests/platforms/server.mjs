@@ -1,15 +1,19 @@
-// A file server for the browser tests: ranges, tags, and the headers of isolation below /isolated/. It can be told to misbehave.
+// A file server for the browser tests: ranges, tags, and the headers of isolation below /isolated/. It can be told to
+// misbehave.
 import { createHash } from "node:crypto";
 import { createServer } from "node:http";
 import { readFileSync, statSync } from "node:fs";
 import { join, normalize } from "node:path";
 
-const TYPES = { html: "text/html", js: "text/javascript", mjs: "text/javascript", json: "application/json", wasm: "application/wasm" };
+const TYPES = {
+  html: "text/html", js: "text/javascript", mjs: "text/javascript", json: "application/json", wasm: "application/wasm",
+};
 const ISOLATION = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
 
 /**
  * @param {Record<string, string>} roots  first part of a path, "models", to the folder that it stands for
- * @param {(request: { path: string, range?: string }) => undefined | { status?: number, cutAfter?: number, delayMs?: number, tag?: string }} [trouble]
+ * @param {(request: { path: string, range?: string }) => undefined | { status?: number, cutAfter?: number, delayMs?:
+ *        number, tag?: string }} [trouble]
  */
 export async function serve(roots, trouble = () => undefined) {
   /** @type {{ path: string, range?: string }[]} */
@@ -30,7 +34,9 @@ export async function serve(roots, trouble = () => undefined) {
     }
     const bytes = readFileSync(file), extension = /\.(\w+)$/.exec(file)?.[1] ?? "";
     const tag = odd.tag ?? `"${createHash("sha1").update(bytes).digest("hex").slice(0, 16)}"`;
-    Object.assign(headers, { "content-type": TYPES[extension] ?? "application/octet-stream", "accept-ranges": "bytes", "etag": tag });
+    Object.assign(headers, {
+      "content-type": TYPES[extension] ?? "application/octet-stream", "accept-ranges": "bytes", "etag": tag,
+    });
     const [from, to] = (/^bytes=(\d+)-(\d*)$/.exec(range ?? "") ?? []).slice(1);
     const begin = Number(from ?? 0), end = Math.min(to ? Number(to) + 1 : bytes.length, bytes.length);
     if (range) Object.assign(headers, { "content-range": `bytes ${begin}-${end - 1}/${bytes.length}` });

@@ -70,11 +70,14 @@ once("the tarball of models: under 12 MB, found by name, in every build, also by
     const manifest = JSON.parse(readFileSync(join(models, "package.json"), "utf8"));
     assert.equal(["private", "scripts"].filter((name) => name in manifest), []);
     assert.is(manifest.version, JSON.parse(readFileSync(join(root, "package.json"), "utf8")).version);
-    const index = (await import(pathToFileURL(join(models, "index.js")).href)).default as Record<string, ModelParts>;
+    const { default: index } = (await import(pathToFileURL(join(models, "index.js")).href)) as {
+      default: Record<string, ModelParts>;
+    };
     assert.equal(Object.keys(index), [...PACKAGED]);
     const files = readdirSync(models, { recursive: true }).map(String);
     for (const name of PACKAGED) {
-      for (const file of ["README.md", "config.json", "model.safetensors"]) assert.ok(files.includes(join(name, file)), file);
+      for (const file of ["README.md", "config.json", "model.safetensors"])
+        assert.ok(files.includes(join(name, file)), file);
     }
     assert.equal(files.filter((file) => /probe/.test(file)), []);
 
@@ -84,23 +87,28 @@ once("the tarball of models: under 12 MB, found by name, in every build, also by
       assert.ok(model.tokenizer && model.caps.build === build);
       model.dispose();
     }
-    const node = (program: string) => spawnSync(process.execPath, ["--input-type=module", "-e", program], {
+    const program = `
+      const { load } = await import("slab-wasm"), model = await load("slab-deit-cifar10");
+      const [best] = await model.classify(await require("node:fs/promises").readFile("node_modules/slab-wasm-models/samples/cat.png"));
+      console.log(best.label);`;
+    const ran = spawnSync(process.execPath, ["--input-type=commonjs", "-e", `(async () => {${program}})()`], {
       cwd: folder, encoding: "utf8",
     });
-    const ran = node(`
-      import { readFileSync } from "node:fs";
-      import { load } from "slab-wasm";
-      const model = await load("slab-deit-cifar10");
-      const [best] = await model.classify(readFileSync("node_modules/slab-wasm-models/samples/cat.png"));
-      console.log(best.label);`);
     assert.equal([ran.stderr, ran.stdout], ["", "cat\n"]);
     // what was pulled goes before, and what is here before that
     for (const place of [join("cache", "models", "slab-lm-stories"), "slab-lm-stories"]) {
       mkdirSync(join(folder, place), { recursive: true });
       writeFileSync(join(folder, place, "config.json"), "{");
-      const { stderr, status } = node(`
-        import { load } from "slab-wasm";
-        await load("slab-lm-stories").catch((error) => console.error(error.message));`);
+      const { stderr, status } = spawnSync(
+        process.execPath,
+        [
+          "--input-type=module",
+          "-e",
+          'import { load } from "slab-wasm"; await load("slab-lm-stories").catch((error) => '
+            + "console.error(error.message))",
+        ],
+        { cwd: folder, encoding: "utf8" },
+      );
       assert.is(status, 0);
       assert.ok(stderr.startsWith(place === "slab-lm-stories" ? place : join(folder, place)), stderr);
     }

@@ -2,42 +2,11 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as format from "../../assembly/slab-file.ts";
-import { OP_BYTES } from "../../assembly/opcodes.ts";
-import type { LoadOptions, ModelParts } from "../../bindings/index.ts";
-import { load } from "../../bindings/index.ts";
-import { foldersIn, GOLDEN, readGolden } from "../golden/folders.ts";
-import { tinyLm } from "../golden/tiny-lm.ts";
-import { uniform } from "../harness.ts";
-import { checksum } from "../naive-language.ts";
-import { runInShim } from "./hosts.ts";
+import { seeded } from "../bindings/checkpoint/fixtures.ts";
+import { changesOf, forged, runSlab as run, slabFiles } from "./files.ts";
 import type { Ran } from "./hosts.ts";
 
-async function standalone(source: ModelParts, options: LoadOptions = {}): Promise<Uint8Array> {
-  using model = await load(source, { threads: 1, build: "simd", sessions: 2, ...options });
-  return await model.standalone();
-}
-
-const prompt = Array.from({ length: 36 }, (_, i) => String(i));
-
-/** Sizes at which layers are quantised. */
-const wide = { hidden_size: 72, intermediate_size: 80, num_attention_heads: 3 };
-const files: Record<string, { readonly bytes: Uint8Array; readonly side?: number }> = {
-  "int8 language model": { bytes: await standalone(tinyLm(wide), { dtype: "int8" }) },
-  "int4 language model": { bytes: await standalone(tinyLm(wide), { dtype: "int4" }) },
-};
-// a small network of every architecture, with weights that need no files
-for (const name of foldersIn(GOLDEN)) {
-  const golden = await readGolden(name);
-  if ("absent" in golden || golden.like !== undefined || "features" in golden.task) continue;
-  const source = golden.source(golden.small);
-  if (typeof source === "string") continue;
-  const { image_size: side } = source.config as { image_size?: number };
-  files[name] = { bytes: await standalone(source, side ? {} : { context: 40 }), ...(side ? { side } : {}) };
-}
-
-/** Runs the model on a picture of this side, or on a prompt. */
-const run = (bytes: Uint8Array, side?: number): Ran =>
-  side ? runInShim(["classify", "m.slab"], { "m.slab": bytes }, new Uint8Array(3 * side * side).fill(99)) : runInShim(["generate", "m.slab", ...prompt, "--max", "3"], { "m.slab": bytes });
+const files = await slabFiles();
 
 function assertRefused({ code, stdout, stderr }: Ran, message: RegExp): void {
   assert.equal([code, stdout.toString()], [1, ""], stderr);
@@ -45,18 +14,8 @@ function assertRefused({ code, stdout, stderr }: Ran, message: RegExp): void {
   assert.match(stderr, /^slab-wasi: [^\n]*\n$/);
 }
 
-/** The file with some words changed and its checksum right again. */
-function forged(bytes: Uint8Array, changes: readonly (readonly [number, number])[]): Uint8Array {
-  const copy = bytes.slice(), view = new DataView(copy.buffer);
-  for (const [at, value] of changes) view.setUint32(at, value, true);
-  view.setUint32(format.CHECKSUM, checksum(new Uint32Array(copy.buffer, format.CHECKED_FROM)), true);
-  return copy;
-}
-
 for (const [name, { bytes, side }] of Object.entries(files)) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), field = (offset: number): number => view.getUint32(offset, true);
-  /** Where in the file an address is. */
-  const at = (offset: number): number => field(offset) - format.FILE_BASE;
 
   test(`${name}: as it is, it runs`, () => {
     const { code, stderr } = run(forged(bytes, []), side);
@@ -96,22 +55,10 @@ for (const [name, { bytes, side }] of Object.entries(files)) {
   });
 
   test(`${name}: forged words with a right checksum never trap`, () => {
-    const random = uniform(`forged ${name}`, 1 << 14);
-    let next = 0;
-    const upTo = (n: number): number => Math.floor(((random[next++ % random.length]! + 1) / 2) * n) % n;
-    const plan = at(format.PLAN), planEnd = plan + field(format.OPS) * OP_BYTES;
+    const random = seeded(name.length + bytes.length);
     let refused = 0, ran = 0;
     for (let round = 0; round < 100; round++) {
-      const changes: (readonly [number, number])[] = [];
-      for (let n = 1 + upTo(2); n > 0; n--) {
-        // mostly ops and header, now and then the tables
-        const kind = upTo(8), place = 4 * (kind < 5 ? plan / 4 + upTo((planEnd - plan) / 4) : kind < 7 ? 4 + upTo(format.FILE_HEADER_BYTES / 4 - 4) : 64 + upTo(Math.max(plan / 4 - 64, 1)));
-        if (place === format.FILE_BYTES) continue;
-        const old = field(place), other = field(4 * (plan / 4 + upTo((planEnd - plan) / 4)));
-        const value = [0, 1, old + 1, old - 1, old * 2, old >>> 1, old + 64, old - 64, other, 2 ** 31, 2 ** 32 - 1, 2 ** 24, 1 + upTo(64), field(format.MEMORY_END), field(format.SCRATCH), upTo(2 ** 31)][upTo(16)]! >>> 0;
-        changes.push([place, value]);
-      }
-      const words = changes.map(([place, value]) => `${place}=${value}`).join(" ");
+      const changes = changesOf(bytes, random), words = changes.map(([place, value]) => `${place}=${value}`).join(" ");
       let result: Ran;
       try {
         result = run(forged(bytes, changes), side);

@@ -22,18 +22,30 @@ const pictures = Uint8Array.from({ length: 2 * 3 * PIXELS }, (_, i) => (i * 7919
 const prompt = [5, 17, 99, 4];
 
 /** Writes the model to `model.slab` of a folder, beside two pictures, for as long as `use` takes. */
-async function packed(source: string | ModelParts, options: LoadOptions, use: (folder: string, model: Model) => Promise<void>): Promise<void> {
+async function packed(
+  source: string | ModelParts, options: LoadOptions, use: (folder: string, model: Model) => Promise<void>,
+): Promise<void> {
   using model = await load(source, { threads: 1, build: "simd", ...options });
   await inFolder(async (folder) => {
     writeFileSync(join(folder, "model.slab"), await model.standalone());
-    for (const i of [0, 1]) writeFileSync(join(folder, `${i}.rgb`), pictures.subarray(i * 3 * PIXELS, (i + 1) * 3 * PIXELS));
+    for (const i of [0, 1])
+      writeFileSync(join(folder, `${i}.rgb`), pictures.subarray(i * 3 * PIXELS, (i + 1) * 3 * PIXELS));
     await use(folder, model);
   });
 }
 
 async function logitsOf(model: Model): Promise<Float32Array[]> {
   const { preprocessing } = (model.config as ImageModelConfig).image;
-  return Promise.all([0, 1].map((i) => model.forward(preprocess({ data: pictures.subarray(i * 3 * PIXELS, (i + 1) * 3 * PIXELS), width: 32, height: 32 }, preprocessing))));
+  return Promise.all(
+    [0, 1].map((i) =>
+      model.forward(
+        preprocess(
+          { data: pictures.subarray(i * 3 * PIXELS, (i + 1) * 3 * PIXELS), width: 32, height: 32 },
+          preprocessing,
+        ),
+      ),
+    ),
+  );
 }
 
 const floats = (bytes: Buffer): Float32Array => new Float32Array(Uint8Array.from(bytes).buffer);
@@ -63,7 +75,10 @@ for (const host of hosts) {
       const lines = named.stdout.toString().trimEnd().split("\n");
       assert.is(lines.length, 2);
       for (const i of [0, 1]) {
-        const labels = await model.classify({ data: pictures.subarray(i * 3 * PIXELS, (i + 1) * 3 * PIXELS), width: 32, height: 32 }, { topK: 3 });
+        const labels = await model.classify(
+          { data: pictures.subarray(i * 3 * PIXELS, (i + 1) * 3 * PIXELS), width: 32, height: 32 },
+          { topK: 3 },
+        );
         assert.is(lines[i], labels.map(({ label, score }) => `${label} ${score.toFixed(4)}`).join("\t"));
       }
     }));
@@ -77,18 +92,29 @@ for (const host of hosts) {
       // more tokens than one run reads, from standard input, and every step of the sampler
       const long = Array.from({ length: 300 }, (_, i) => (i * 37 + 11) % 4096);
       const drawn = host.run(
-        ["generate", "model.slab", "-", "--max", "40", "--temperature", "0.85", "--top-k", "50", "--top-p", "0.9", "--repetition-penalty", "1.15", "--seed", "4294967311"],
+        [
+          "generate", "model.slab", "-", "--max", "40", "--temperature", "0.85", "--top-k", "50", "--top-p", "0.9",
+          "--repetition-penalty", "1.15", "--seed", "4294967311",
+        ],
         { folder, stdin: `${long.join(" \n")}\n` },
       );
       assert.equal([drawn.code, drawn.stderr], [0, ""]);
-      assert.equal(numbers(drawn.stdout), await idsOf(model, long, { maxTokens: 40, temperature: 0.85, topK: 50, topP: 0.9, repetitionPenalty: 1.15, seed: 4294967311 }));
+      assert.equal(
+        numbers(drawn.stdout),
+        await idsOf(model, long, {
+          maxTokens: 40, temperature: 0.85, topK: 50, topP: 0.9, repetitionPenalty: 1.15, seed: 4294967311,
+        }),
+      );
     }));
   }
 
   check("info and help", () => packed(tinyLm(), { sessions: 3 }, async (folder) => {
     const info = host.run(["info", "model.slab"], { folder });
     assert.equal([info.code, info.stderr], [0, ""]);
-    assert.match(info.stdout.toString(), /^model +slab_lm, 24 channels, 2 layers, 61 tokens\ntakes +token ids\nvocabulary +61\nweights +f32\n/);
+    assert.match(
+      info.stdout.toString(),
+      /^model +slab_lm, 24 channels, 2 layers, 61 tokens\ntakes +token ids\nvocabulary +61\nweights +f32\n/,
+    );
     const help = host.run(["--help"], { folder });
     assert.is(help.code, 0);
     assert.match(help.stdout.toString(), /slab-wasi classify FILE/);
@@ -96,12 +122,23 @@ for (const host of hosts) {
 
   check("what is wrong is said in one line", () => packed(tinyLm(), {}, async (folder) => {
     for (const [args, message, stdin] of [
-      [[], /which command\?/], [["sing"], /no command sing: see --help/], [["generate"], /which model\?/], [["generate", "gone.slab"], /cannot open gone\.slab: no such file/],
-      [["generate", "0.rgb"], /0\.rgb is no model's file: make one with slab pack/], [["classify", "model.slab"], /this is a language model: use generate/],
-      [["generate", "model.slab", "61"], /a token id is "61", expected a whole number from 0 to 60/], [["generate", "model.slab", "1e3"], /a token id is "1e3"/],
-      [["generate", "model.slab", "1", "--max"], /--max needs a value/], [["generate", "model.slab", "--top-p", "1.5"], /--top-p is "1\.5", expected a number above 0, up to 1/],
-      [["generate", "model.slab", "--temperature", "-1"], /--temperature is "-1"/], [["generate", "model.slab", "--tall", "1"], /no option --tall/],
-      [["generate", "model.slab", "-"], /a token id is "five"/, "1 2 five"], [["generate", "/nowhere/model.slab"], /cannot open \/nowhere\/model\.slab: it is in no folder that the host has opened/],
+      [[], /which command\?/],
+      [["sing"], /no command sing: see --help/],
+      [["generate"], /which model\?/],
+      [["generate", "gone.slab"], /cannot open gone\.slab: no such file/],
+      [["generate", "0.rgb"], /0\.rgb is no model's file: make one with slab pack/],
+      [["classify", "model.slab"], /this is a language model: use generate/],
+      [["generate", "model.slab", "61"], /a token id is "61", expected a whole number from 0 to 60/],
+      [["generate", "model.slab", "1e3"], /a token id is "1e3"/],
+      [["generate", "model.slab", "1", "--max"], /--max needs a value/],
+      [["generate", "model.slab", "--top-p", "1.5"], /--top-p is "1\.5", expected a number above 0, up to 1/],
+      [["generate", "model.slab", "--temperature", "-1"], /--temperature is "-1"/],
+      [["generate", "model.slab", "--tall", "1"], /no option --tall/],
+      [["generate", "model.slab", "-"], /a token id is "five"/, "1 2 five"],
+      [
+        ["generate", "/nowhere/model.slab"],
+        /cannot open \/nowhere\/model\.slab: it is in no folder that the host has opened/,
+      ],
       [["generate", "\u001b[31m\u009b.slab"], /cannot open \?\[31m\?\.slab/],
     ] as const) {
       const { code, stdout, stderr } = host.run(args, { folder, stdin: stdin ?? "" });
@@ -112,11 +149,17 @@ for (const host of hosts) {
   }));
 
   check("a picture of the wrong size", () => packed(cifar, {}, async (folder) => {
-    const cut = host.run(["classify", "model.slab", "--top", "1"], { folder, stdin: pictures.subarray(0, 3 * PIXELS + 7) });
+    const cut = host.run(["classify", "model.slab", "--top", "1"], {
+      folder, stdin: pictures.subarray(0, 3 * PIXELS + 7),
+    });
     assert.is(cut.code, 1);
     assert.is(cut.stdout.toString().split("\n").length, 2);
-    assert.match(cut.stderr, /picture 2 on standard input has 7 bytes, expected 3072: RGB of 32 x 32 pixels, no header/);
-    assert.match(host.run(["classify", "model.slab", "model.slab"], { folder }).stderr, /model\.slab has \d+ bytes, expected 3072/);
+    assert.match(
+      cut.stderr, /picture 2 on standard input has 7 bytes, expected 3072: RGB of 32 x 32 pixels, no header/,
+    );
+    assert.match(
+      host.run(["classify", "model.slab", "model.slab"], { folder }).stderr, /model\.slab has \d+ bytes, expected 3072/,
+    );
     assert.match(host.run(["classify", "model.slab"], { folder }).stderr, /picture 1 on standard input has 0 bytes/);
   }));
 }
@@ -124,7 +167,8 @@ for (const host of hosts) {
 test("a full context ends the text; a prompt without room beside it is refused", async () => {
   using model = await load(tinyLlama(), { threads: 1, build: "simd", context: 40 });
   const file = { "m.slab": await model.standalone() }, ids = Array.from({ length: 38 }, (_, i) => String(i));
-  const ran = runInShim(["generate", "m.slab", ...ids, "--max", "9"], file), given = await idsOf(model, ids.map(Number), { maxTokens: 9, temperature: 0 });
+  const ran = runInShim(["generate", "m.slab", ...ids, "--max", "9"], file);
+  const given = await idsOf(model, ids.map(Number), { maxTokens: 9, temperature: 0 });
   assert.equal([ran.code, numbers(ran.stdout), given.length], [0, given, 2]);
   for (const more of [["1", "2"], ["1", "2", "3"]]) {
     const { code, stdout, stderr } = runInShim(["generate", "m.slab", ...ids, ...more], file);
@@ -133,18 +177,25 @@ test("a full context ends the text; a prompt without room beside it is refused",
   }
 });
 
-test("an empty prompt begins with bos_token_id, an end token ends it, whatever number of sessions the file has room for", async () => {
-  for (const sessions of [1, 4]) {
-    await packed(tinyLm(), { sessions }, async (folder, model) => {
-      const ids = await idsOf(model, [], { maxTokens: 12, temperature: 0 });
-      assert.equal(numbers(node.run(["generate", "model.slab", "--max", "12"], { folder }).stdout), ids);
-      await packed(tinyLm({ eos_token_id: ids[3]! }), { sessions }, async (other) => {
-        assert.equal(numbers(node.run(["generate", "model.slab", "--max", "12"], { folder: other }).stdout), ids.slice(0, ids.indexOf(ids[3]!)));
+test(
+  "an empty prompt begins with bos_token_id, an end token ends it, whatever number of sessions the file has room "
+    + "for",
+  async () => {
+    for (const sessions of [1, 4]) {
+      await packed(tinyLm(), { sessions }, async (folder, model) => {
+        const ids = await idsOf(model, [], { maxTokens: 12, temperature: 0 });
+        assert.equal(numbers(node.run(["generate", "model.slab", "--max", "12"], { folder }).stdout), ids);
+        await packed(tinyLm({ eos_token_id: ids[3]! }), { sessions }, async (other) => {
+          assert.equal(
+            numbers(node.run(["generate", "model.slab", "--max", "12"], { folder: other }).stdout),
+            ids.slice(0, ids.indexOf(ids[3]!)),
+          );
+        });
+        assert.equal(numbers(node.run(["generate", "model.slab", "--max", "0"], { folder }).stdout), []);
       });
-      assert.equal(numbers(node.run(["generate", "model.slab", "--max", "0"], { folder }).stdout), []);
-    });
-  }
-});
+    }
+  },
+);
 
 test("a file taken from a model that has run is the same", async () => {
   using model = await load(tinyLm(), { threads: 2, sessions: 2 });
@@ -169,11 +220,17 @@ test("quantised files and builds of the other kind", async () => {
   if (!builds.includes("relaxed")) return;
   for (const dtype of ["f32", "int8", "int4"] as const) {
     await packed(cifar, { dtype, build: "relaxed" }, async (folder, model) => {
-      const { stdout } = node.run(["classify", "model.slab", "--logits"], { folder, stdin: pictures, module: "slab-wasi-relaxed" });
+      const { stdout } = node.run(["classify", "model.slab", "--logits"], {
+        folder, stdin: pictures, module: "slab-wasi-relaxed",
+      });
       const [first, second] = await logitsOf(model) as [Float32Array, Float32Array];
       assert.equal(floats(stdout), Float32Array.of(...first, ...second));
       if (dtype === "f32") assert.is(node.run(["info", "model.slab"], { folder }).code, 0);
-      else assert.match(node.run(["info", "model.slab"], { folder }).stderr, /is quantised for the relaxed build: run it with slab-wasi-relaxed\.wasm/);
+      else
+        assert.match(
+          node.run(["info", "model.slab"], { folder }).stderr,
+          /is quantised for the relaxed build: run it with slab-wasi-relaxed\.wasm/,
+        );
     });
   }
 });

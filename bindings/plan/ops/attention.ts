@@ -29,27 +29,43 @@ export function keyValueState(plan: Plan, k: Tensor, v: Tensor, heads: number, h
 }
 
 /** φ(q)·state / (φ(q)·Σφ(k) + eps), [tokens, heads·headDim]; of windows one after another, each with its own state. */
-export function linearAttention(plan: Plan, q: Tensor, state: Tensor, heads: number, headDim: number, eps: number, windows = 1): Tensor {
+export function linearAttention(
+  plan: Plan, q: Tensor, state: Tensor, heads: number, headDim: number, eps: number, windows = 1,
+): Tensor {
   const out = attentionOutput(plan, q.rows, heads, headDim), rows = q.rows / windows, width = headWidth(headDim);
   for (let w = 0; w < windows; w++) {
     const stateBytes = heads * (width * width + width) * 4;
-    plan.op(kernels.linearAttention, {
-      out: part(out, w * rows * out.rowBytes), q: part(q, w * rows * q.rowBytes), state: part(state, w * stateBytes), heads, headDim, width, eps,
-    }, { units: rows, flops: 2 * rows * heads * headDim * headDim, grain: rowGrain(rows) });
+    plan.op(
+      kernels.linearAttention,
+      {
+        out: part(out, w * rows * out.rowBytes), q: part(q, w * rows * q.rowBytes), state: part(state, w * stateBytes),
+        heads, headDim, width, eps,
+      },
+      { units: rows, flops: 2 * rows * heads * headDim * headDim, grain: rowGrain(rows) },
+    );
   }
   return out;
 }
 
-/** Attention through scores: q and k are rows, v head panels. softmax: scale folded into q. linear: φ already applied. */
-export function scoreAttention(plan: Plan, q: Tensor, k: Tensor, v: Tensor, heads: number, headDim: number, weigh: "linear" | "softmax", eps: number): Tensor {
+/**
+ * Attention through scores: q and k are rows, v head panels. softmax: scale folded into q. linear: φ already applied.
+ */
+export function scoreAttention(
+  plan: Plan, q: Tensor, k: Tensor, v: Tensor, heads: number, headDim: number, weigh: "linear" | "softmax", eps: number,
+): Tensor {
   const tokens = k.rows, panels = Math.ceil(tokens / PANEL);
   const keys = plan.block("keys", heads * panels * headDim * PANEL * 4);
   plan.op(kernels.transposeKeys, { out: keys, k, tokens, headDim }, { units: heads * panels });
   const out = attentionOutput(plan, q.rows, heads, headDim);
   plan.needScratch(12 * panels * PANEL * 4);
-  plan.op(kernels.scoreAttention, {
-    out, q, k: keys, v, heads, headDim, width: headWidth(headDim), tokens, weigh: weigh === "softmax" ? WEIGH_SOFTMAX : WEIGH_LINEAR, eps,
-  }, { units: q.rows, flops: 4 * q.rows * tokens * heads * headDim, grain: rowGrain(q.rows) });
+  plan.op(
+    kernels.scoreAttention,
+    {
+      out, q, k: keys, v, heads, headDim, width: headWidth(headDim), tokens,
+      weigh: weigh === "softmax" ? WEIGH_SOFTMAX : WEIGH_LINEAR, eps,
+    },
+    { units: q.rows, flops: 4 * q.rows * tokens * heads * headDim, grain: rowGrain(q.rows) },
+  );
   return out;
 }
 
@@ -62,8 +78,14 @@ export function scoreAttention(plan: Plan, q: Tensor, k: Tensor, v: Tensor, head
  * @param out      with firstHead: `heads` heads of a wider tensor, the others being for other windows
  */
 export function windowAttention(
-  plan: Plan, qkv: Tensor, windows: Windows, heads: number, headDim: number,
-  { bias, padding, firstHead = 0, out = plan.rows("attention", qkv.rows, qkv.columns / 3) }: { bias?: Tensor; padding?: Tensor; firstHead?: number; out?: Tensor } = {},
+  plan: Plan,
+  qkv: Tensor,
+  windows: Windows,
+  heads: number,
+  headDim: number,
+  {
+    bias, padding, firstHead = 0, out = plan.rows("attention", qkv.rows, qkv.columns / 3),
+  }: { bias?: Tensor; padding?: Tensor; firstHead?: number; out?: Tensor } = {},
 ): Tensor {
   const { name, groups, size, members, regions } = windows, dim = qkv.columns / 3, padded = alignUp(size, PANEL);
   if (headDim % PANEL) throw new RangeError(`windows of ${headDim} channels a head: expected a multiple of ${PANEL}`);
@@ -71,9 +93,14 @@ export function windowAttention(
   const at = (tensor: Tensor, which: number): Address => part(tensor, 4 * (which * dim + firstHead * headDim));
   // keys, values, and up to 23 queries with their scores and factors
   plan.needScratch(4 * (headDim * (padded + size + 23) + 23 * padded + 92));
-  plan.op(kernels.windowAttention, {
-    out: at(out, 0), q: at(qkv, 0), k: at(qkv, 1), v: at(qkv, 2), row: qkv.rowBytes, padKey: padding && at(padding, 1), padValue: padding && at(padding, 2),
-    members: plan.indices(name, members), regions: regions && plan.indices(`${name}, regions`, regions), bias, tokens: size, heads, headDim,
-  }, { units: groups * heads, flops: 4 * groups * size * size * heads * headDim });
+  plan.op(
+    kernels.windowAttention,
+    {
+      out: at(out, 0), q: at(qkv, 0), k: at(qkv, 1), v: at(qkv, 2), row: qkv.rowBytes,
+      padKey: padding && at(padding, 1), padValue: padding && at(padding, 2), members: plan.indices(name, members),
+      regions: regions && plan.indices(`${name}, regions`, regions), bias, tokens: size, heads, headDim,
+    },
+    { units: groups * heads, flops: 4 * groups * size * size * heads * headDim },
+  );
   return out;
 }

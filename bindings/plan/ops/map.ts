@@ -1,4 +1,5 @@
-// Element-wise formulas: gates, decays, interpolations between rows. They read as in the paper and become one op of a short program.
+// Element-wise formulas: gates, decays, interpolations between rows. They read as in the paper and become one op of a
+// short program.
 //   map(pass.plan, mul(normed, silu(gate)))          map(pass.plan, exp(mul(softplus(neg(x)), -1 / 16)))
 import * as opcodes from "../../../assembly/opcodes.ts";
 import * as kernels from "../op-table.ts";
@@ -80,7 +81,8 @@ export function map(plan: Plan, formula: Term, { out, columns }: { out?: Tensor;
     }
     let [left, right] = term.sides as [Term, Term | undefined];
     // where sides may change places, a leaf is on the right, which takes no block
-    if (right !== undefined && isNode(right) && !isNode(left) && COMMUTE.includes(term.operation)) [left, right] = [right, left];
+    if (right !== undefined && isNode(right) && !isNode(left) && COMMUTE.includes(term.operation))
+      [left, right] = [right, left];
     emit(left);
     if (right === undefined) words.push(term.operation);
     else if (!isNode(right)) word(term.operation, right);
@@ -91,26 +93,39 @@ export function map(plan: Plan, formula: Term, { out, columns }: { out?: Tensor;
     }
   };
   emit(formula);
-  if (leaves.length > opcodes.MAP_INPUTS) throw new RangeError(`a formula of ${leaves.length} tensors, expected at most ${opcodes.MAP_INPUTS}: split it`);
-  if (deepest > opcodes.MAP_DEPTH) throw new RangeError(`a formula nested ${deepest} deep, expected at most ${opcodes.MAP_DEPTH}: split it`);
+  if (leaves.length > opcodes.MAP_INPUTS)
+    throw new RangeError(`a formula of ${leaves.length} tensors, expected at most ${opcodes.MAP_INPUTS}: split it`);
+  if (deepest > opcodes.MAP_DEPTH)
+    throw new RangeError(`a formula nested ${deepest} deep, expected at most ${opcodes.MAP_DEPTH}: split it`);
   const like = leaves.find(({ mode }) => mode === 0)?.tensor, width = columns ?? out?.columns ?? like?.columns;
   const rows = Math.max(...leaves.map(({ tensor }) => tensor.rows));
-  if (width === undefined) throw new RangeError("a formula without a tensor that has a number for every channel: say how many columns");
+  if (width === undefined)
+    throw new RangeError("a formula without a tensor that has a number for every channel: say how many columns");
   for (const { tensor, mode } of leaves) {
-    const fits = mode === 0 ? tensor.columns === width : mode > 0 ? tensor.columns * mode === width : width % tensor.columns === 0;
+    const fits =
+      mode === 0 ? tensor.columns === width : mode > 0 ? tensor.columns * mode === width : width % tensor.columns === 0;
     if (!fits || (tensor.rows !== rows && tensor.rows !== 1)) {
-      throw new RangeError(`${tensor.name} is [${tensor.rows}, ${tensor.columns}] in a formula over [${rows}, ${width}]`);
+      throw new RangeError(
+        `${tensor.name} is [${tensor.rows}, ${tensor.columns}] in a formula over [${rows}, ${width}]`,
+      );
     }
   }
   const target = out ?? plan.rows("map", rows, width);
-  const program = Int32Array.from([...Array.from({ length: opcodes.MAP_INPUTS }, (_, i) => leaves[i]?.mode ?? 0), ...words]);
+  const program = Int32Array.from([
+    ...Array.from({ length: opcodes.MAP_INPUTS }, (_, i) => leaves[i]?.mode ?? 0), ...words,
+  ]);
   const [a, b, c, d, e, f] = leaves.map(({ tensor }) => tensor);
   // one row for all: its next row is itself
   const stride = (tensor: Tensor | undefined): number => (tensor && tensor.rows > 1 ? tensor.rowBytes : 0);
   plan.needScratch(9 * 256);
-  plan.op(kernels.map, {
-    out: target, program: plan.indices(`map ${program.join(" ")}`, program), length: words.length, columns: width, a, aRow: stride(a),
-    b, bRow: stride(b), c, cRow: stride(c), d, dRow: stride(d), e, eRow: stride(e), f, fRow: stride(f),
-  }, { units: plan.liveRows(target), flops: 4 * rows * width * words.length, grain: rowGrain(rows) });
+  plan.op(
+    kernels.map,
+    {
+      out: target, program: plan.indices(`map ${program.join(" ")}`, program), length: words.length, columns: width, a,
+      aRow: stride(a), b, bRow: stride(b), c, cRow: stride(c), d, dRow: stride(d), e, eRow: stride(e), f,
+      fRow: stride(f),
+    },
+    { units: plan.liveRows(target), flops: 4 * rows * width * words.length, grain: rowGrain(rows) },
+  );
   return target;
 }

@@ -1,4 +1,5 @@
-// Attention within a picture from its layers on: in which form keys and values lie between the layers and the sums is decided here.
+// Attention within a picture from its layers on: in which form keys and values lie between the layers and the sums is
+// decided here.
 import type { TensorRef } from "../../checkpoint/index.ts";
 import type { Plan, Tensor } from "../plan.ts";
 import type { Linear } from "../weights.ts";
@@ -27,19 +28,26 @@ export interface Mixed {
 /**
  * q·(kᵀv)/(q·Σk + eps) with q, k = relu(q), relu(k + position).
  * @param position  [1, tokens of the source, dim]
- * @param order     which product first: keys with values where there are more tokens than channels a head, else queries with keys
+ * @param order     which product first: keys with values where there are more tokens than channels a head, else queries
+ *                  with keys
  */
 export function reluLinearAttention(
   plan: Plan, x: Tensor, { heads, q, k, v, source = x, position, eps, order }:
   Projected & { position: TensorRef; eps: number; order?: "keys-values" | "queries-keys" | undefined },
 ): Mixed {
   const dim = q.outDim, tokens = source.rows, headDim = dim / heads;
-  const keysValues = (order ?? (2 * x.rows * tokens >= headDim * (x.rows + tokens) ? "keys-values" : "queries-keys")) === "keys-values";
+  const keysValues =
+    (order ?? (2 * x.rows * tokens >= headDim * (x.rows + tokens) ? "keys-values" : "queries-keys")) === "keys-values";
   const queries = plan.linear(x, q, { act: "relu" });
   const values = plan.linear(source, v, { heads });
   if (keysValues) {
-    const keys = plan.linear(source, k, { act: "relu", heads, add: plan.headTable(position.name, tokens, heads, headDim, position) });
-    return { mixed: linearAttention(plan, queries, keyValueState(plan, keys, values, heads, headDim), heads, headDim, eps), values };
+    const keys = plan.linear(source, k, {
+      act: "relu", heads, add: plan.headTable(position.name, tokens, heads, headDim, position),
+    });
+    return {
+      mixed: linearAttention(plan, queries, keyValueState(plan, keys, values, heads, headDim), heads, headDim, eps),
+      values,
+    };
   }
   const keys = plan.linear(source, k, { act: "relu", add: plan.table(position.name, tokens, dim, position) });
   return { mixed: scoreAttention(plan, queries, keys, values, heads, headDim, "linear", eps), values };
@@ -58,9 +66,16 @@ export function windowedReluLinearAttention(
   const dim = projected.columns / 3, headDim = dim / heads, { groups, size } = windows;
   const table = plan.table(position.name, size, dim, position);
   const queries = gatherRows(plan, projected, windows, { padding, columns: dim, act: "relu" });
-  const keys = gatherRows(plan, projected, windows, { padding, first: dim, columns: dim, act: "relu", table, panels: true });
+  const keys = gatherRows(plan, projected, windows, {
+    padding, first: dim, columns: dim, act: "relu", table, panels: true,
+  });
   const values = gatherRows(plan, projected, windows, { padding, first: 2 * dim, columns: dim, panels: true });
-  return { mixed: linearAttention(plan, queries, keyValueState(plan, keys, values, groups * heads, headDim), heads, headDim, eps, groups), values };
+  return {
+    mixed: linearAttention(
+      plan, queries, keyValueState(plan, keys, values, groups * heads, headDim), heads, headDim, eps, groups,
+    ),
+    values,
+  };
 }
 
 /** softmax(q kᵀ) v; the scale is folded into q. */
@@ -69,7 +84,10 @@ export function softmaxAttention(plan: Plan, x: Tensor, { heads, q, k, v, source
   return scoreAttention(plan, queries, keys, values, heads, q.outDim / heads, "softmax", 0);
 }
 
-/** mixed + depthwise 5×5 of the values over their map, taps [headDim, 1, 5, 5] shared by the heads; values of fewer tokens are stretched. */
+/**
+ * mixed + depthwise 5×5 of the values over their map, taps [headDim, 1, 5, 5] shared by the heads; values of fewer
+ * tokens are stretched.
+ */
 export function addLocalBranch(
   plan: Plan, { mixed, values }: Mixed, taps: Taps,
   { heads, height, side, windows = 1 }: { heads: number; height: number; side: number; windows?: number },

@@ -9,7 +9,10 @@ interface Level {
 }
 
 export class Allowance extends DurableObject<Env> {
-  /** Takes tokens and returns 0, or takes none and returns after how many seconds they are there. The level is whole again after a minute. */
+  /**
+   * Takes tokens and returns 0, or takes none and returns after how many seconds they are there. The level is
+   * whole again after a minute.
+   */
   async take(tokens: number): Promise<number> {
     const most = Number(this.env.TOKENS_PER_MINUTE), now = Date.now(), perMs = most / 60_000;
     const { tokens: left, at } = (await this.ctx.storage.get<Level>("level")) ?? { tokens: most, at: now };
@@ -29,5 +32,9 @@ export class Allowance extends DurableObject<Env> {
 /** Takes tokens from a client's allowance. */
 export async function charge(env: Env, client: string, tokens: number): Promise<void> {
   const seconds = await env.ALLOWANCES.getByName(client).take(tokens);
-  if (seconds > 0) throw retryLater(429, "rate_limit_exceeded", `this needs ${tokens} tokens of at most ${env.TOKENS_PER_MINUTE} a minute`, seconds);
+  if (seconds > 0) {
+    throw retryLater(
+      429, "rate_limit_exceeded", `this needs ${tokens} tokens of at most ${env.TOKENS_PER_MINUTE} a minute`, seconds,
+    );
+  }
 }

@@ -1,6 +1,7 @@
-// One conversation, a Durable Object: its whole state is one row of its own SQLite. Whatever machine it wakes up on continues from there,
-// without reading the text again. A request counts as a whole or not at all: the row changes once, when the last token is there and before
-// the client has it, so a machine that dies or a client that goes away in between leaves the conversation as it was.
+// One conversation, a Durable Object: its whole state is one row of its own SQLite. Whatever machine it wakes up on
+// continues from there, without reading the text again. A request counts as a whole or not at all: the row changes
+// once, when the last token is there and before the client has it, so a machine that dies or a client that goes away in
+// between leaves the conversation as it was.
 import { DurableObject } from "cloudflare:workers";
 import type { Session } from "slab-wasm";
 import type { Order, Reply } from "./completion.ts";
@@ -89,7 +90,10 @@ export class Conversation extends DurableObject<Env> {
           return repeat(order, kept.reply);
         }
         if (order.position !== undefined && order.position !== position) {
-          throw new ApiError(409, "position_mismatch", `the conversation is at position ${position}, not ${order.position}: another request came in between`);
+          throw new ApiError(
+            409, "position_mismatch",
+            `the conversation is at position ${position}, not ${order.position}: another request came in between`,
+          );
         }
         return await this.#continue(order, position, client, key === null ? null : { key, asked }, endTurn);
       } catch (error) {
@@ -107,11 +111,14 @@ export class Conversation extends DurableObject<Env> {
     const stopWriting = await startWriting(this.env, client, prompt.length + order.options.maxTokens);
     let session: Session;
     try {
-      const { state } = this.ctx.storage.sql.exec<{ state: ArrayBuffer | null }>("SELECT state FROM conversation").one();
+      const { state } = this.ctx.storage.sql.exec<{ state: ArrayBuffer | null }>("SELECT state FROM conversation")
+        .one();
       session = language.session(state ? new Uint8Array(state) : undefined);
     } catch (error) {
       stopWriting();
-      throw new ApiError(409, "model_changed", `the conversation cannot go on (${(error as Error).message}): start a new one`);
+      throw new ApiError(
+        409, "model_changed", `the conversation cannot go on (${(error as Error).message}): start a new one`,
+      );
     }
     return respond(order, {
       model: language, session, prompt, seconds: Number(this.env.SECONDS_PER_TEXT),
@@ -127,7 +134,7 @@ export class Conversation extends DurableObject<Env> {
       },
       end: () => {
         // its place in the model's memory is for others
-        session.reset();
+        session.dispose();
         stopWriting();
         endTurn();
       },
@@ -136,7 +143,9 @@ export class Conversation extends DurableObject<Env> {
 
   /** Resolves when every earlier request has ended; the function that it gives ends this one. */
   async #takeTurn(): Promise<() => void> {
-    if (this.#inLine >= MOST_IN_LINE) throw retryLater(429, "conversation_busy", `${MOST_IN_LINE} requests wait for this conversation already`, 1);
+    if (this.#inLine >= MOST_IN_LINE) {
+      throw retryLater(429, "conversation_busy", `${MOST_IN_LINE} requests wait for this conversation already`, 1);
+    }
     this.#inLine++;
     const earlier = this.#turn, { promise, resolve } = Promise.withResolvers<void>();
     this.#turn = promise;
@@ -162,7 +171,11 @@ export class Conversation extends DurableObject<Env> {
 }
 
 export const unknownConversation = (): ApiError =>
-  new ApiError(404, "conversation_not_found", `there is no such conversation: POST /v1/conversations makes one, and ${DAYS_KEPT} days without a request delete it`);
+  new ApiError(
+    404, "conversation_not_found",
+    `there is no such conversation: POST /v1/conversations makes one, and ${DAYS_KEPT} `
+      + "days without a request delete it",
+  );
 
 async function sha256(text: string): Promise<string> {
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));

@@ -21,7 +21,9 @@ export function errorBody(error: unknown): { error: { message: string; type: str
     return { error: { message: "the server failed: try again", type: "server_error", code: "internal_error" } };
   }
   const { status, code, message } = error;
-  return { error: { message, type: status === 429 ? "rate_limit_error" : status >= 500 ? "server_error" : "invalid_request_error", code } };
+  return { error: {
+    message, type: status === 429 ? "rate_limit_error" : status >= 500 ? "server_error" : "invalid_request_error", code,
+  } };
 }
 
 /** A handler's answer, or its error as one. */
@@ -29,6 +31,8 @@ export async function answer(handle: () => Response | Promise<Response>): Promis
   try {
     return await handle();
   } catch (error) {
-    return Response.json(errorBody(error), error instanceof ApiError ? { status: error.status, headers: error.headers } : { status: 500 });
+    return Response.json(
+      errorBody(error), error instanceof ApiError ? { status: error.status, headers: error.headers } : { status: 500 },
+    );
   }
 }

@@ -23,14 +23,18 @@ interface Call {
   readonly name: string;
 }
 
-const ROUTES: readonly (readonly [path: RegExp, methods: Readonly<Record<string, (call: Call) => Response | Promise<Response>>>])[] = [
+const ROUTES: readonly (readonly [
+  path: RegExp, methods: Readonly<Record<string, (call: Call) => Response | Promise<Response>>>,
+])[] = [
   [/^\/health$/, { GET: () => Response.json(health()) }],
   [/^\/classify$/, { POST: (call) => classifyNow(call, call.context) }],
   [/^\/pictures\/([\w.-]{1,200})$/, {
     PUT: (call) => classifyLater(call.name, call),
     GET: ({ env, name }) => labelsOf(name, env),
   }],
-  [/^\/v1\/models$/, { GET: () => Response.json({ object: "list", data: [{ id: MODEL_NAME, object: "model", created: 0, owned_by: "slab-wasm" }] }) }],
+  [/^\/v1\/models$/, { GET: () => Response.json({
+    object: "list", data: [{ id: MODEL_NAME, object: "model", created: 0, owned_by: "slab-wasm" }],
+  }) }],
   [/^\/v1\/completions$/, { POST: complete }],
   [/^\/v1\/conversations$/, { POST: startConversation }],
   [/^\/v1\/conversations\/(\w+)$/, {
@@ -71,16 +75,19 @@ async function complete(call: Call): Promise<Response> {
   const { request, env, context, client } = call, order = readOrder(await readJson(call));
   if (order.conversation !== undefined) {
     const key = request.headers.get("idempotency-key");
-    if (key !== null && key.length > 255) throw new ApiError(400, "invalid_value", `idempotency-key has ${key.length} characters, expected at most 255`);
+    if (key !== null && key.length > 255) {
+      throw new ApiError(400, "invalid_value", `idempotency-key has ${key.length} characters, expected at most 255`);
+    }
     return conversation(env, order.conversation).complete(order, client, key);
   }
   const language = await model("language", env, context), prompt = promptTokens(language, order, 0);
-  const stopWriting = await startWriting(env, client, prompt.length + order.options.maxTokens), session = language.session();
+  const stopWriting = await startWriting(env, client, prompt.length + order.options.maxTokens);
+  const session = language.session();
   return respond(order, {
     model: language, session, prompt, seconds: Number(env.SECONDS_PER_TEXT),
     commit: (reply) => reply,
     end: () => {
-      session.reset();
+      session.dispose();
       stopWriting();
     },
   });
@@ -90,7 +97,10 @@ async function startConversation({ env, client }: Call): Promise<Response> {
   await charge(env, client, 1);
   const id = env.CONVERSATIONS.newUniqueId();
   await env.CONVERSATIONS.get(id).create();
-  return Response.json({ id: id.toString(), object: "conversation", created_at: Math.floor(Date.now() / 1000), position: 0 }, { status: 201 });
+  return Response.json(
+    { id: id.toString(), object: "conversation", created_at: Math.floor(Date.now() / 1000), position: 0 },
+    { status: 201 },
+  );
 }
 
 /** Ids that this Worker did not make are refused here already. */

@@ -1,4 +1,5 @@
-// What one request may ask for. An isolate has 128 MB for everything: models, pictures, and all requests that it is serving.
+// What one request may ask for. An isolate has 128 MB for everything: models, pictures, and all
+// requests that it is serving.
 import type { Env } from "./env.ts";
 import { ApiError, retryLater } from "./errors.ts";
 

@@ -35,12 +35,18 @@ async function read(name: ModelName, env: Env): Promise<Model> {
     name === "language" ? open(env, `${name}/tokenizer.json`).then((body) => new Response(body).text()) : undefined,
   ]);
   // a conversation goes on with the same bits on every machine; its state is in the model only while it is continued
-  return load({ config, tokenizer, weights }, { deterministic: true, sessions: 4 });
+  return load({ config, tokenizer, weights }, { deterministic: true, ...(name === "language" ? { sessions: 4 } : {}) });
 }
 
 async function open(env: Env, path: string): Promise<ReadableStream<Uint8Array>> {
-  const found = env.MODELS === "r2" ? await env.BUCKET.get(`models/${path}`) : await env.ASSETS.fetch(`https://assets/${path}`);
-  if (!found?.body || ("ok" in found && !found.ok)) throw new Error(`${path} is not in ${env.MODELS === "r2" ? "the bucket's models/" : "the assets"}: npm run models makes it`);
+  const found = env.MODELS === "r2"
+    ? await env.BUCKET.get(`models/${path}`)
+    : await env.ASSETS.fetch(`https://assets/${path}`);
+  if (!found?.body || ("ok" in found && !found.ok)) {
+    throw new Error(
+      `${path} is not in ${env.MODELS === "r2" ? "the bucket's models/" : "the assets"}: npm run models makes it`,
+    );
+  }
   return found.body;
 }
 
@@ -48,7 +54,9 @@ let writing = 0;
 
 /** Finds room for a text in this isolate, and has the client pay for it; the function that it gives ends the text. */
 export async function startWriting(env: Env, client: string, tokens: number): Promise<() => void> {
-  if (writing >= MOST_AT_ONCE) throw retryLater(503, "overloaded", `${MOST_AT_ONCE} texts are being written here already`, 1);
+  if (writing >= MOST_AT_ONCE) {
+    throw retryLater(503, "overloaded", `${MOST_AT_ONCE} texts are being written here already`, 1);
+  }
   writing++;
   try {
     await charge(env, client, tokens);

@@ -1,5 +1,6 @@
 // Pictures: classified at once, or put into the bucket and classified by the queue's consumer, in batches.
-// A message is what R2 sends when an object is made: with an event notification for pictures/ the bucket may be filled by anything.
+// A message is what R2 sends when an object is made: with an event notification for pictures/ the bucket
+// may be filled by anything.
 import { decodeImage } from "slab-wasm/image";
 import { charge } from "./allowance.ts";
 import type { Env } from "./env.ts";
@@ -18,7 +19,9 @@ type Context = Pick<ExecutionContext, "waitUntil">;
 /** POST /classify */
 export async function classifyNow(call: Call, context: Context): Promise<Response> {
   const top = Number(new URL(call.request.url).searchParams.get("top") ?? 5);
-  if (!(Number.isInteger(top) && top >= 1)) throw new ApiError(400, "invalid_value", "top is no whole number of at least 1");
+  if (!(Number.isInteger(top) && top >= 1)) {
+    throw new ApiError(400, "invalid_value", "top is no whole number of at least 1");
+  }
   await charge(call.env, call.client, PICTURE_TOKENS);
   const found = await withBody(call, MOST_PICTURE_BYTES, (bytes) => labels(bytes, top, call.env, context));
   return Response.json({ labels: found });
@@ -41,7 +44,9 @@ export async function classifyLater(name: string, call: Call): Promise<Response>
 export async function labelsOf(name: string, env: Env): Promise<Response> {
   const found = await env.BUCKET.get(`labels/${name}`);
   if (found) return Response.json(await found.json());
-  if (!(await env.BUCKET.head(`pictures/${name}`))) throw new ApiError(404, "picture_not_found", "there is no such picture: PUT it first");
+  if (!(await env.BUCKET.head(`pictures/${name}`))) {
+    throw new ApiError(404, "picture_not_found", "there is no such picture: PUT it first");
+  }
   return Response.json({ name, status: "queued" }, { status: 202 });
 }
 
@@ -55,7 +60,9 @@ export async function classifyBatch(batch: MessageBatch<PictureMessage>, env: En
       if (picture) {
         const result = picture.size > MOST_PICTURE_BYTES
           ? errorBody(new ApiError(413, "request_too_large", `the picture has more than ${MOST_PICTURE_BYTES} bytes`))
-          : await labels(new Uint8Array(await picture.arrayBuffer()), 5, env, context).then((labels) => ({ labels }), refused);
+          : await labels(new Uint8Array(await picture.arrayBuffer()), 5, env, context).then(
+            (labels) => ({ labels }), refused,
+          );
         await env.BUCKET.put(`labels/${name}`, JSON.stringify({ name, status: "done", ...result }));
       }
       message.ack();
@@ -71,7 +78,9 @@ function refused(error: unknown): ReturnType<typeof errorBody> {
   throw error;
 }
 
-async function labels(bytes: Uint8Array, topK: number, env: Env, context: Context): Promise<{ label: string; score: number }[]> {
+async function labels(
+  bytes: Uint8Array, topK: number, env: Env, context: Context,
+): Promise<{ label: string; score: number }[]> {
   // first, as decoded pictures would wait for it
   const vision = await model("vision", env, context);
   const image = await decodeImage(bytes, { maxPixels: MOST_PIXELS }).catch((error: Error) => {

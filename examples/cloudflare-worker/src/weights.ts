@@ -1,5 +1,5 @@
-// A packed model.safetensors as it streams in: each piece goes straight to its place in the model's memory, so that the file, of which
-// there is another copy in the making there, is never in this isolate as a whole.
+// A packed model.safetensors as it streams in: each piece goes straight to its place in the model's memory, so that the
+// file, of which there is another copy in the making there, is never in this isolate as a whole.
 
 /** Read at once: as many bytes in the pieces that streams are made of take ten times the time. */
 const PIECE = 1 << 20;
@@ -29,15 +29,20 @@ export async function inOrder(name: string, body: ReadableStream<Uint8Array>) {
   const prefix = await fill(new Uint8Array(8)), length = Number(new DataView(prefix.buffer).getBigUint64(0, true));
   if (length > 1 << 20) throw new Error(`${name} is no packed model: npm run models makes one`);
   const header = await fill(new Uint8Array(length));
-  const tensors = Object.values(JSON.parse(new TextDecoder().decode(header))) as { data_offsets?: [begin: number, end: number] }[];
-  const dataBegin = 8 + length, size = dataBegin + Math.max(...tensors.map(({ data_offsets }) => data_offsets?.[1] ?? 0));
+  const tensors = Object.values(JSON.parse(new TextDecoder().decode(header))) as {
+    data_offsets?: [begin: number, end: number];
+  }[];
+  const dataBegin = 8 + length;
+  const size = dataBegin + Math.max(...tensors.map(({ data_offsets }) => data_offsets?.[1] ?? 0));
 
   return {
     name, size,
     async read(begin: number, end: number, into = new Uint8Array(end - begin)): Promise<Uint8Array> {
       if (end <= 8) return prefix.subarray(begin, end);
       if (end <= dataBegin) return header.subarray(begin - 8, end - 8);
-      if (begin !== at) throw new Error(`${name} is not packed, byte ${begin} is wanted at byte ${at}: npm run models packs it`);
+      if (begin !== at) {
+        throw new Error(`${name} is not packed, byte ${begin} is wanted at byte ${at}: npm run models packs it`);
+      }
       return fill(into);
     },
     close: () => reader.cancel(),

@@ -1,6 +1,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { Checkpoint, bytesSource, memoryCheckpoint, safetensorsBytes, toFloat32 } from "../../../bindings/checkpoint/index.ts";
+import {
+  Checkpoint, bytesSource, memoryCheckpoint, safetensorsBytes, toFloat32,
+} from "../../../bindings/checkpoint/index.ts";
 import type { DType, MemoryEntry, Tensors, WriteEntry } from "../../../bindings/checkpoint/index.ts";
 import { growth } from "../../growth.ts";
 import { f32Bytes, rejects, smallFile, watched } from "./fixtures.ts";
@@ -11,7 +13,8 @@ test("round trip: names, shapes, types, bytes, metadata", async () => {
   const dtypes: DType[] = ["F32", "F16", "BF16", "F64", "I64", "U8", "BOOL", "F8_E4M3", "C64"];
   const widths = [4, 2, 2, 8, 8, 1, 1, 1, 8];
   const entries: WriteEntry[] = dtypes.map((dtype, i) => ({
-    name: `t.${i} "é\n`, dtype, shape: [3, i % 3], data: Uint8Array.from({ length: 3 * (i % 3) * widths[i] }, (_, j) => j + i),
+    name: `t.${i} "é\n`, dtype, shape: [3, i % 3],
+    data: Uint8Array.from({ length: 3 * (i % 3) * widths[i] }, (_, j) => j + i),
   }));
   const file = safetensorsBytes(entries, { format: "pt", note: "a\u2028b" });
   const ckpt = await Checkpoint.open(bytesSource("m.safetensors", file.buffer));
@@ -31,8 +34,9 @@ test("the writer: widest first, then by name, aligned, exact bytes", () => {
     { name: "d", dtype: "I64", shape: [1], data: new Uint8Array(8) },
     { name: "e", dtype: "U8", shape: [1], data: new Uint8Array([11]) },
   ], { format: "pt" });
-  const json = '{"__metadata__":{"format":"pt"},"d":{"dtype":"I64","shape":[1],"data_offsets":[0,8]},"a":{"dtype":"F32","shape":[],"data_offsets":[8,12]},' +
-    '"c":{"dtype":"F32","shape":[1],"data_offsets":[12,16]},"b":{"dtype":"F16","shape":[1],"data_offsets":[16,18]},"e":{"dtype":"U8","shape":[1],"data_offsets":[18,19]}}';
+  const json =
+    '{"__metadata__":{"format":"pt"},"d":{"dtype":"I64","shape":[1],"data_offsets":[0,8]},"a":{"dtype":"F32","shape":[],"data_offsets":[8,12]},'
+    + '"c":{"dtype":"F32","shape":[1],"data_offsets":[12,16]},"b":{"dtype":"F16","shape":[1],"data_offsets":[16,18]},"e":{"dtype":"U8","shape":[1],"data_offsets":[18,19]}}';
   const padded = json.padEnd(Math.ceil(json.length / 8) * 8);
   assert.is(new DataView(file.buffer).getBigUint64(0, true), BigInt(padded.length));
   assert.is(new TextDecoder().decode(file.subarray(8, 8 + padded.length)), padded);
@@ -41,7 +45,11 @@ test("the writer: widest first, then by name, aligned, exact bytes", () => {
 
 test("the writer keeps any name and refuses what it could not read back", async () => {
   const names = ["__proto__", "10", "2", "constructor", ""];
-  const ckpt = await Checkpoint.open(bytesSource("m", safetensorsBytes(names.map((name) => ({ name, dtype: "F32" as const, shape: [1], data: f32Bytes(1) })))));
+  const ckpt = await Checkpoint.open(
+    bytesSource(
+      "m", safetensorsBytes(names.map((name) => ({ name, dtype: "F32" as const, shape: [1], data: f32Bytes(1) }))),
+    ),
+  );
   assert.equal(ckpt.names(), [...names].sort());
   const x: WriteEntry = { name: "x", dtype: "F32", shape: [1], data: f32Bytes(1) };
   assert.throws(() => safetensorsBytes([x, x]), /two tensors are named "x"/);
@@ -71,17 +79,40 @@ test("what does not fit is named, with what was expected and the remedy", async 
   );
   await rejects(() => ckpt.tensor("blocks.0.norm1.bias", [2, 1]), /has shape \[2\], expected \[2, 1\]/, RangeError);
   await rejects(() => ckpt.tensor("blocks.0.norm1.bias", [NaN]), /expected \[NaN\]/, RangeError);
-  await rejects(() => ckpt.tensor("steps", [1]), /^"steps" has dtype I64, expected F32, F16, BF16 or F64: convert m\.safetensors/, TypeError);
-  await rejects(() => ckpt.tensor("blocks.0.attn.qkv.wieght", [2, 3]), /^m\.safetensors has no tensor "blocks\.0\.attn\.qkv\.wieght": did you mean "blocks\.0\.attn\.qkv\.weight"/, RangeError);
+  await rejects(
+    () => ckpt.tensor("steps", [1]), /^"steps" has dtype I64, expected F32, F16, BF16 or F64: convert m\.safetensors/,
+    TypeError,
+  );
+  await rejects(
+    () => ckpt.tensor("blocks.0.attn.qkv.wieght", [2, 3]),
+    /^m\.safetensors has no tensor "blocks\.0\.attn\.qkv\.wieght": did you mean "blocks\.0\.attn\.qkv\.weight"/,
+    RangeError,
+  );
   await rejects(() => ckpt.tensor("model.head.scale", []), /did you mean "head\.scale"\?/, RangeError);
   await rejects(() => ckpt.tensor("scale", []), /did you mean "head\.scale"\?/, RangeError);
-  await rejects(() => ckpt.tensor("entirely.different", []), /has no tensor "entirely\.different": check that config\.json belongs/, RangeError);
+  await rejects(
+    () => ckpt.tensor("entirely.different", []), /has no tensor "entirely\.different": check that config\.json belongs/,
+    RangeError,
+  );
 });
 
 test("a missing name takes the same time among however many", async () => {
   const zero = new Float32Array(1), counts = [10_000, 50_000] as const;
-  const checkpoints = new Map(counts.map((count) => [count as number, memoryCheckpoint(Object.fromEntries(Array.from({ length: count }, (_, i): [string, MemoryEntry] => [`model.layers.${i}.weight`, { shape: [1], data: zero }])))]));
-  const times = await growth(...counts, (count) => rejects(() => checkpoints.get(count)!.tensor(`model.layers.${count}.weight`, [1]), /did you mean/, RangeError));
+  const checkpoints = new Map(
+    counts.map((count) => [
+      count as number,
+      memoryCheckpoint(
+        Object.fromEntries(
+          Array.from({ length: count }, (_, i): [string, MemoryEntry] => [
+            `model.layers.${i}.weight`, { shape: [1], data: zero },
+          ]),
+        ),
+      ),
+    ]),
+  );
+  const times = await growth(...counts, (count) =>
+    rejects(() => checkpoints.get(count)!.tensor(`model.layers.${count}.weight`, [1]), /did you mean/, RangeError),
+  );
   assert.ok(times < 4, `five times the names take ${times.toFixed(1)} times as long`);
 });
 
@@ -108,8 +139,17 @@ test("close() closes the source; later reads fail", async () => {
 });
 
 const shards = {
-  "model-00001-of-00002.safetensors": safetensorsBytes([{ name: "a", dtype: "F32", shape: [1], data: f32Bytes(1) }, { name: "unlisted", dtype: "F32", shape: [1], data: f32Bytes(9) }], { format: "pt" }),
-  "model-00002-of-00002.safetensors": safetensorsBytes([{ name: "b", dtype: "F32", shape: [1], data: f32Bytes(2) }, { name: "__proto__", dtype: "F32", shape: [1], data: f32Bytes(3) }]),
+  "model-00001-of-00002.safetensors": safetensorsBytes(
+    [
+      { name: "a", dtype: "F32", shape: [1], data: f32Bytes(1) },
+      { name: "unlisted", dtype: "F32", shape: [1], data: f32Bytes(9) },
+    ],
+    { format: "pt" },
+  ),
+  "model-00002-of-00002.safetensors": safetensorsBytes([
+    { name: "b", dtype: "F32", shape: [1], data: f32Bytes(2) },
+    { name: "__proto__", dtype: "F32", shape: [1], data: f32Bytes(3) },
+  ]),
 };
 const [first, second] = Object.keys(shards) as (keyof typeof shards)[];
 
@@ -124,7 +164,9 @@ function openShards(index: unknown, files: Record<string, Uint8Array> = shards) 
 }
 
 test("sharded: every shard opened once, each tensor from its own", async () => {
-  const { ckpt: promise, opened } = openShards(JSON.parse(`{"metadata":{"total_size":12},"weight_map":{"a":"${first}","b":"${second}","__proto__":"${second}"}}`));
+  const { ckpt: promise, opened } = openShards(
+    JSON.parse(`{"metadata":{"total_size":12},"weight_map":{"a":"${first}","b":"${second}","__proto__":"${second}"}}`),
+  );
   const ckpt = await promise;
   assert.is(opened.length, 2);
   assert.equal(ckpt.names(), ["a", "b", "__proto__"]);
@@ -138,19 +180,27 @@ test("sharded: every shard opened once, each tensor from its own", async () => {
 test("sharded: a tensor that its shard lacks, a shard that is missing or cut off; all are closed", async () => {
   const index = { weight_map: { a: first, c: second } };
   const lacking = openShards(index);
-  await rejects(() => lacking.ckpt, /^model\.safetensors\.index\.json says that "c" is in model-00002-of-00002\.safetensors, which has no such tensor/, RangeError);
+  await rejects(
+    () => lacking.ckpt,
+    /^model\.safetensors\.index\.json says that "c" is in model-00002-of-00002\.safetensors, which has no such tensor/,
+    RangeError,
+  );
   assert.ok(lacking.opened.length === 2 && lacking.opened.every((source) => source.closed));
   const missing = openShards({ weight_map: { a: first, c: "model-3.safetensors" } });
   await rejects(() => missing.ckpt, /there is no file model-3/);
   assert.ok(missing.opened[0].closed);
-  const cut = openShards({ weight_map: { a: first, b: second } }, { ...shards, [second]: shards[second].subarray(0, -1) });
+  const cut = openShards(
+    { weight_map: { a: first, b: second } }, { ...shards, [second]: shards[second].subarray(0, -1) },
+  );
   await rejects(() => cut.ckpt, /^model-00002-of-00002\.safetensors is cut off/, RangeError);
   assert.ok(cut.opened.every((source) => source.closed));
 });
 
 const hostileNames = [
-  "", ".", "..", "../x.safetensors", "a/b.safetensors", "a\\b.safetensors", "/etc/passwd", "C:x.safetensors", "C:\\x.safetensors", "%2e%2e", "%2e%2e%2fx.safetensors",
-  "x.safetensors?y", "x.safetensors#", "x\0.safetensors", "x\n.safetensors", "x.safetensors\n", "x.bin", ".safetensors", "http://h/x.safetensors", `${"x".repeat(300)}.safetensors`,
+  "", ".", "..", "../x.safetensors", "a/b.safetensors", "a\\b.safetensors", "/etc/passwd", "C:x.safetensors",
+  "C:\\x.safetensors", "%2e%2e", "%2e%2e%2fx.safetensors", "x.safetensors?y", "x.safetensors#", "x\0.safetensors",
+  "x\n.safetensors", "x.safetensors\n", "x.bin", ".safetensors", "http://h/x.safetensors",
+  `${"x".repeat(300)}.safetensors`,
 ];
 for (const file of hostileNames) {
   test(`sharded: refuses the file name ${JSON.stringify(file.slice(0, 40))}`, async () => {
@@ -161,11 +211,15 @@ for (const file of hostileNames) {
 }
 
 test("sharded: refuses what is no index", async () => {
-  for (const index of [null, 1, "x", [], {}, { weight_map: null }, { weight_map: [first] }, { weight_map: "x" }, Object.create({ weight_map: {} })]) {
+  for (const index of [
+    null, 1, "x", [], {}, { weight_map: null }, { weight_map: [first] }, { weight_map: "x" },
+    Object.create({ weight_map: {} }),
+  ]) {
     await rejects(() => openShards(index).ckpt, /has no "weight_map" object/, TypeError);
   }
   await rejects(() => openShards({ weight_map: {} }).ckpt, /empty "weight_map"/, RangeError);
-  for (const file of [null, 1, {}, [first]]) await rejects(() => openShards({ weight_map: { a: file } }).ckpt, /expected a string/, TypeError);
+  for (const file of [null, 1, {}, [first]])
+    await rejects(() => openShards({ weight_map: { a: file } }).ckpt, /expected a string/, TypeError);
 });
 
 test("memory: floats and raw bytes", async () => {

@@ -29,7 +29,8 @@ for (const [dtype, exponentBits, mantissaBits] of [["F16", 5, 10], ["BF16", 8, 7
       const [f32, f64] = [toFloat32(bytes, dtype), toFloat64(bytes, dtype)];
       for (let bits = 0; bits < 1 << 16; bits++) {
         const expected = decode(bits, exponentBits, mantissaBits);
-        if (!Object.is(f32[bits], expected) || !Object.is(f64[bits], expected)) assert.unreachable(`${bits.toString(16)}: ${f32[bits]} and ${f64[bits]}, expected ${expected}`);
+        if (!Object.is(f32[bits], expected) || !Object.is(f64[bits], expected))
+          assert.unreachable(`${bits.toString(16)}: ${f32[bits]} and ${f64[bits]}, expected ${expected}`);
       }
     }
   });
@@ -46,7 +47,8 @@ test("F32: every exponent, subnormals, infinities, zeros; the bits of NaN", () =
     const f32 = toFloat32(bytes, "F32");
     assert.equal(f32.buffer, words.buffer);
     const f64 = toFloat64(bytes, "F32");
-    for (let i = 0; i < words.length; i++) if (!Object.is(f64[i], decode(words[i], 8, 23))) assert.unreachable(`${words[i].toString(16)}: ${f64[i]}`);
+    for (let i = 0; i < words.length; i++)
+      if (!Object.is(f64[i], decode(words[i], 8, 23))) assert.unreachable(`${words[i].toString(16)}: ${f64[i]}`);
   }
 });
 
@@ -67,9 +69,12 @@ test("results are copies, of Buffers too", () => {
 });
 
 test("refuses a part of an element and other types", () => {
-  assert.throws(() => toFloat32(new Uint8Array(3), "F16"), /3 bytes are no whole number of F16 elements, expected a multiple of 2/);
+  assert.throws(
+    () => toFloat32(new Uint8Array(3), "F16"), /3 bytes are no whole number of F16 elements, expected a multiple of 2/,
+  );
   assert.throws(() => toFloat64(new Uint8Array(12), "F64"), /12 bytes/);
-  for (const dtype of ["I64", "toString", undefined]) assert.throws(() => toFloat32(new Uint8Array(8), dtype as FloatDType), /cannot decode dtype/);
+  for (const dtype of ["I64", "toString", undefined])
+    assert.throws(() => toFloat32(new Uint8Array(8), dtype as FloatDType), /cannot decode dtype/);
   assert.is(toFloat32(new Uint8Array(0), "F16").length, 0);
 });
 

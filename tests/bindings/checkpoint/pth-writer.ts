@@ -1,4 +1,5 @@
-// Writes PyTorch files as torch.save does, and in ways that it never would: pickles from values, in a zip archive or in the old format.
+// Writes PyTorch files as torch.save does, and in ways that it never would: pickles from values, in a zip archive or in
+// the old format.
 import type { WriteEntry } from "../../../bindings/checkpoint/index.ts";
 
 /** A class or function by name. */
@@ -33,7 +34,8 @@ export class Raw {
 }
 
 const utf8 = new TextEncoder();
-const little = (value: number | bigint, bytes: number): number[] => Array.from({ length: bytes }, (_, i) => Number((BigInt(value) >> BigInt(8 * i)) & 255n));
+const little = (value: number | bigint, bytes: number): number[] =>
+  Array.from({ length: bytes }, (_, i) => Number((BigInt(value) >> BigInt(8 * i)) & 255n));
 
 /** A value as a pickle of protocol 2: arrays are tuples, plain objects dicts. */
 export function pickle(value: unknown): Uint8Array {
@@ -83,10 +85,12 @@ export function pickle(value: unknown): Uint8Array {
   return Uint8Array.from(out);
 }
 
-export const orderedDict = (items: Readonly<Record<string, unknown>>): Call => new Call("collections.OrderedDict", [], items);
+export const orderedDict = (items: Readonly<Record<string, unknown>>): Call =>
+  new Call("collections.OrderedDict", [], items);
 
 const storageTypes: Partial<Record<string, { name: string; size: number }>> = {
-  F32: { name: "Float", size: 4 }, F64: { name: "Double", size: 8 }, F16: { name: "Half", size: 2 }, BF16: { name: "BFloat16", size: 2 }, I64: { name: "Long", size: 8 }, U8: { name: "Byte", size: 1 },
+  F32: { name: "Float", size: 4 }, F64: { name: "Double", size: 8 }, F16: { name: "Half", size: 2 },
+  BF16: { name: "BFloat16", size: 2 }, I64: { name: "Long", size: 8 }, U8: { name: "Byte", size: 1 },
 };
 
 export interface Tensor {
@@ -99,14 +103,23 @@ export interface Tensor {
 }
 
 /** A tensor over storage `key`. */
-export function tensorCall(key: string, dtype: string, { shape, strides, offset = 0, length, type }: Tensor, legacy = false): Call {
-  const row = shape.map((_, i) => shape.slice(i + 1).reduce((a, b) => a * b, 1)), elements = length ?? shape.reduce((a, b) => a * b, 1);
-  const storage = new Id(["storage", new Ref(type ?? `torch.${storageTypes[dtype]!.name}Storage`), key, "cpu", elements, ...(legacy ? [null] : [])]);
+export function tensorCall(
+  key: string, dtype: string, { shape, strides, offset = 0, length, type }: Tensor, legacy = false,
+): Call {
+  const row = shape.map((_, i) => shape.slice(i + 1).reduce((a, b) => a * b, 1));
+  const elements = length ?? shape.reduce((a, b) => a * b, 1);
+  const storage = new Id([
+    "storage", new Ref(type ?? `torch.${storageTypes[dtype]!.name}Storage`), key, "cpu", elements,
+    ...(legacy ? [null] : []),
+  ]);
   return new Call("torch._utils._rebuild_tensor_v2", [storage, offset, shape, strides ?? row, false, orderedDict({})]);
 }
 
 /** Files of an archive, stored. With `wide`, sizes and places in ZIP64 fields, as in archives of more than 4 GB. */
-export function zip(files: readonly (readonly [name: string, content: Uint8Array])[], { wide = false, method = 0 }: { wide?: boolean; method?: number } = {}): Uint8Array {
+export function zip(
+  files: readonly (readonly [name: string, content: Uint8Array])[],
+  { wide = false, method = 0 }: { wide?: boolean; method?: number } = {},
+): Uint8Array {
   const parts: (readonly number[] | Uint8Array)[] = [], central: number[][] = [];
   let at = 0;
   const add = (bytes: readonly number[] | Uint8Array): void => {
@@ -116,23 +129,35 @@ export function zip(files: readonly (readonly [name: string, content: Uint8Array
   for (const [name, content] of files) {
     const path = [...utf8.encode(name)], size = wide ? 0xffffffff : content.length, begin = at;
     const padding = (64 - ((at + 30 + path.length + 4) % 64)) % 64;
-    add([...little(LOCAL, 4), 45, 0, 8, 8, ...little(method, 2), ...little(0, 16), ...little(path.length, 2), ...little(4 + padding, 2), ...path, 0x46, 0x42, ...little(padding, 2), ...Array<number>(padding).fill(0x5a)]);
+    add([
+      ...little(LOCAL, 4), 45, 0, 8, 8, ...little(method, 2), ...little(0, 16), ...little(path.length, 2),
+      ...little(4 + padding, 2), ...path, 0x46, 0x42, ...little(padding, 2), ...Array<number>(padding).fill(0x5a),
+    ]);
     add(content);
-    const field = wide ? [1, 0, 24, 0, ...little(content.length, 8), ...little(content.length, 8), ...little(begin, 8)] : [];
+    const field = wide
+      ? [1, 0, 24, 0, ...little(content.length, 8), ...little(content.length, 8), ...little(begin, 8)]
+      : [];
     central.push([
-      ...little(CENTRAL, 4), 45, 0, 45, 0, 8, 8, ...little(method, 2), ...little(0, 8), ...little(size, 4), ...little(size, 4), ...little(path.length, 2), ...little(field.length, 2),
-      ...little(0, 10), ...little(wide ? 0xffffffff : begin, 4), ...path, ...field,
+      ...little(CENTRAL, 4), 45, 0, 45, 0, 8, 8, ...little(method, 2), ...little(0, 8), ...little(size, 4),
+      ...little(size, 4), ...little(path.length, 2), ...little(field.length, 2), ...little(0, 10),
+      ...little(wide ? 0xffffffff : begin, 4), ...path, ...field,
     ]);
   }
   const first = at, directory = central.flat();
   add(directory);
   if (wide) {
     const place = at;
-    add([...little(0x06064b50, 4), ...little(44, 8), 45, 0, 45, 0, ...little(0, 8), ...little(files.length, 8), ...little(files.length, 8), ...little(directory.length, 8), ...little(first, 8)]);
+    add([
+      ...little(0x06064b50, 4), ...little(44, 8), 45, 0, 45, 0, ...little(0, 8), ...little(files.length, 8),
+      ...little(files.length, 8), ...little(directory.length, 8), ...little(first, 8),
+    ]);
     add([...little(0x07064b50, 4), ...little(0, 4), ...little(place, 8), ...little(1, 4)]);
   }
   const count = wide ? 0xffff : files.length;
-  add([...little(0x06054b50, 4), ...little(0, 4), ...little(count, 2), ...little(count, 2), ...little(wide ? 0xffffffff : directory.length, 4), ...little(wide ? 0xffffffff : first, 4), 0, 0]);
+  add([
+    ...little(0x06054b50, 4), ...little(0, 4), ...little(count, 2), ...little(count, 2),
+    ...little(wide ? 0xffffffff : directory.length, 4), ...little(wide ? 0xffffffff : first, 4), 0, 0,
+  ]);
   const file = new Uint8Array(at);
   let to = 0;
   for (const part of parts) {
@@ -144,25 +169,42 @@ export function zip(files: readonly (readonly [name: string, content: Uint8Array
 const LOCAL = 0x04034b50, CENTRAL = 0x02014b50;
 
 /** An archive around a pickle and its storages. */
-export function zipPth(root: unknown, storages: Readonly<Record<string, Uint8Array>> = {}, options: { wide?: boolean; method?: number; order?: string } = {}): Uint8Array {
+export function zipPth(
+  root: unknown, storages: Readonly<Record<string, Uint8Array>> = {},
+  options: { wide?: boolean; method?: number; order?: string } = {},
+): Uint8Array {
   const data = Object.entries(storages).map(([key, bytes]) => [`archive/data/${key}`, bytes] as const);
-  return zip([["archive/data.pkl", pickle(root)], ["archive/byteorder", utf8.encode(options.order ?? "little")], ...data, ["archive/version", utf8.encode("3\n")]], options);
+  return zip(
+    [
+      ["archive/data.pkl", pickle(root)], ["archive/byteorder", utf8.encode(options.order ?? "little")], ...data,
+      ["archive/version", utf8.encode("3\n")],
+    ],
+    options,
+  );
 }
 
 /** The format before PyTorch 1.6. */
-export function legacyPth(root: unknown, storages: Readonly<Record<string, { bytes: Uint8Array; length: number }>> = {}, { system = { little_endian: true } as unknown, protocol = 1001, magic = 0x1950a86a20f9469cfc6cn } = {}): Uint8Array {
+export function legacyPth(
+  root: unknown,
+  storages: Readonly<Record<string, { bytes: Uint8Array; length: number }>> = {},
+  { system = { little_endian: true } as unknown, protocol = 1001, magic = 0x1950a86a20f9469cfc6cn } = {},
+): Uint8Array {
   const pickles = [magic, protocol, system, root, Object.keys(storages)].map(pickle);
   const data = Object.values(storages).flatMap(({ bytes, length }) => [Uint8Array.from(little(length, 8)), bytes]);
   return Uint8Array.from([...pickles, ...data].flatMap((part) => [...part]));
 }
 
 /** A checkpoint's tensors as a file; `wrap` puts the state dict into what lies around it. */
-export function pthOf(entries: readonly WriteEntry[], { legacy = false, wrap = (dict: unknown): unknown => dict } = {}): Uint8Array {
+export function pthOf(
+  entries: readonly WriteEntry[], { legacy = false, wrap = (dict: unknown): unknown => dict } = {},
+): Uint8Array {
   const dict: Record<string, unknown> = {}, storages: Record<string, { bytes: Uint8Array; length: number }> = {};
   entries.forEach(({ name, dtype, shape, data }, i) => {
     dict[name] = tensorCall(String(i), dtype, { shape }, legacy);
     storages[String(i)] = { bytes: data, length: data.length / storageTypes[dtype]!.size };
   });
   const root = wrap(orderedDict(dict));
-  return legacy ? legacyPth(root, storages) : zipPth(root, Object.fromEntries(Object.entries(storages).map(([key, { bytes }]) => [key, bytes])));
+  return legacy
+    ? legacyPth(root, storages)
+    : zipPth(root, Object.fromEntries(Object.entries(storages).map(([key, { bytes }]) => [key, bytes])));
 }

@@ -6,7 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { fileSource } from "../../../bindings/checkpoint/file.ts";
-import { Checkpoint, blobSource, bytesSource, safetensorsBytes, streamSource } from "../../../bindings/checkpoint/index.ts";
+import {
+  Checkpoint, blobSource, bytesSource, safetensorsBytes, streamSource,
+} from "../../../bindings/checkpoint/index.ts";
 import type { ByteSource, SourceOptions } from "../../../bindings/checkpoint/index.ts";
 import { readAhead } from "../../../bindings/checkpoint/read-ahead.ts";
 import { rejects, seeded, smallFile } from "./fixtures.ts";
@@ -65,8 +67,12 @@ for (const [what, open] of Object.entries(sources)) {
       const begin = random(data.length);
       return [begin, Math.min(data.length, begin + random(i % 10 === 0 ? 2_500_000 : 40_000))];
     });
-    ranges.push([0, data.length], [0, 0], [data.length, data.length], [data.length - 1, data.length], [1 << 20, 1 << 21], [(1 << 20) - 1, (1 << 20) + 1]);
-    for (const [begin, end] of ranges) assert.is(Buffer.compare(await source.read(begin, end), data.subarray(begin, end)), 0);
+    ranges.push(
+      [0, data.length], [0, 0], [data.length, data.length], [data.length - 1, data.length], [1 << 20, 1 << 21],
+      [(1 << 20) - 1, (1 << 20) + 1],
+    );
+    for (const [begin, end] of ranges)
+      assert.is(Buffer.compare(await source.read(begin, end), data.subarray(begin, end)), 0);
     const all = await Promise.all(ranges.map(([begin, end]) => source.read(begin, end)));
     for (const [i, [begin, end]] of ranges.entries()) assert.is(Buffer.compare(all[i], data.subarray(begin, end)), 0);
     await source.close();
@@ -91,7 +97,13 @@ for (const [what, open] of Object.entries(sources)) {
     const source = await open({ signal: abort.signal });
     const pending = source.read(0, 3_000_000);
     abort.abort(reason);
-    for (const read of [pending, source.read(0, 4)]) assert.is(await read.then(() => undefined, (error) => error), reason);
+    for (const read of [pending, source.read(0, 4)])
+      assert.is(
+        await read.then(
+          () => undefined, (error) => error,
+        ),
+        reason,
+      );
     await assertReleased();
   });
 }
@@ -116,7 +128,10 @@ test("an abort ends a stream that has stopped sending", async () => {
 
 test("a stream that fails, or of something else", async () => {
   await rejects(() => streamSource("data", new ReadableStream({ start: (c) => c.error(new Error("lost")) })), /^lost$/);
-  await rejects(() => streamSource("data", new ReadableStream({ start: (c) => c.enqueue("text") }) as never), /data is a stream of string, expected Uint8Array/, TypeError);
+  await rejects(
+    () => streamSource("data", new ReadableStream({ start: (c) => c.enqueue("text") }) as never),
+    /data is a stream of string, expected Uint8Array/, TypeError,
+  );
 });
 
 test("an endless stream ends where its first bytes say so", async () => {
@@ -158,7 +173,8 @@ test("what is no bytes", () => {
 test("a missing file, a folder, a pipe-like device", async () => {
   await rejects(() => fileSource(join(folder, "none")), /there is no file .*none: check the path/);
   await rejects(() => fileSource(folder), /is not a regular file/, TypeError);
-  if ((await handles(path)) !== undefined) await rejects(() => fileSource("/dev/null"), /is not a regular file/, TypeError);
+  if ((await handles(path)) !== undefined)
+    await rejects(() => fileSource("/dev/null"), /is not a regular file/, TypeError);
 });
 
 test("a file that becomes shorter: an error, and no handle stays open", async () => {
@@ -173,7 +189,8 @@ test("a file that becomes shorter: an error, and no handle stays open", async ()
 });
 
 test("a large read in pieces: every byte, also when the source is closed or the file cut under it", async () => {
-  const large = join(folder, "large.bin"), bytes = Uint8Array.from({ length: 9_000_001 }, (_, i) => (i * 2654435761) >>> 24);
+  const large = join(folder, "large.bin");
+  const bytes = Uint8Array.from({ length: 9_000_001 }, (_, i) => (i * 2654435761) >>> 24);
   await writeFile(large, bytes);
   const source = await fileSource(large), into = new Uint8Array(bytes.length - 5).fill(255);
   assert.is(await source.read(3, bytes.length - 2, into), into);
@@ -186,7 +203,9 @@ test("a large read in pieces: every byte, also when the source is closed or the 
 
   const again = await fileSource(large);
   await truncate(large, 5_000_000);
-  await rejects(() => again.read(0, bytes.length), /became shorter while it was read, it ends at byte 5000000/, RangeError);
+  await rejects(
+    () => again.read(0, bytes.length), /became shorter while it was read, it ends at byte 5000000/, RangeError,
+  );
   await assertReleased(large);
   const abort = new AbortController(), aborted = (await fileSource(large, { signal: abort.signal })).read(0, 5_000_000);
   abort.abort(new Error("enough"));
@@ -235,7 +254,9 @@ test("read-ahead: a failed page is asked for again", async () => {
 });
 
 test("337 tensors of an 11 MB file are read once each", async () => {
-  const entries = Array.from({ length: 337 }, (_, i) => ({ name: `t${i}`, dtype: "F32" as const, shape: [8192], data: data.subarray(i * 1000, i * 1000 + 32768) }));
+  const entries = Array.from({ length: 337 }, (_, i) => ({
+    name: `t${i}`, dtype: "F32" as const, shape: [8192], data: data.subarray(i * 1000, i * 1000 + 32768),
+  }));
   const large = join(folder, "large.safetensors"), { readSync } = fs;
   await writeFile(large, safetensorsBytes(entries));
   let reads = 0;
@@ -244,7 +265,8 @@ test("337 tensors of an 11 MB file are read once each", async () => {
     for (const order of [entries, [...entries].reverse()]) {
       const ckpt = await Checkpoint.open(await fileSource(large));
       reads = 0;
-      for (const { name, data: expected } of order) assert.is(Buffer.compare(await ckpt.tensor(name, [8192]).read(), expected), 0);
+      for (const { name, data: expected } of order)
+        assert.is(Buffer.compare(await ckpt.tensor(name, [8192]).read(), expected), 0);
       assert.ok(reads >= 337 && reads <= 340, `${reads} reads`);
       await ckpt.close();
     }

@@ -8,7 +8,9 @@ import type { UrlOptions } from "../../../bindings/checkpoint/index.ts";
 import { rejects, seeded } from "./fixtures.ts";
 
 const values = Uint8Array.from({ length: 30_000 * 4 }, (_, i) => (i * 2654435761) >>> 24);
-const file = safetensorsBytes(Array.from({ length: 60 }, (_, i) => ({ name: `t${i}`, dtype: "F32" as const, shape: [30_000], data: values })));
+const file = safetensorsBytes(
+  Array.from({ length: 60 }, (_, i) => ({ name: `t${i}`, dtype: "F32" as const, shape: [30_000], data: values })),
+);
 
 type Range = { begin: number; end: number };
 type Handler = (request: IncomingMessage, response: ServerResponse, range: Range | undefined) => void;
@@ -21,7 +23,10 @@ test.before(async () => {
   server = createServer((request, response) => {
     requests.push(request);
     const match = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
-    handler(request, response, match ? { begin: Number(match[1]), end: Math.min(Number(match[2]) + 1, file.length) } : undefined);
+    handler(
+      request, response,
+      match ? { begin: Number(match[1]), end: Math.min(Number(match[2]) + 1, file.length) } : undefined,
+    );
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -36,7 +41,11 @@ test.before.each(() => {
 
 const partial: Handler = (_, response, range) => {
   const { begin, end } = range!;
-  response.writeHead(206, { "content-range": `bytes ${begin}-${end - 1}/${file.length}`, "content-length": end - begin, etag: '"1"' }).end(file.subarray(begin, end));
+  response
+    .writeHead(206, {
+      "content-range": `bytes ${begin}-${end - 1}/${file.length}`, "content-length": end - begin, etag: '"1"',
+    })
+    .end(file.subarray(begin, end));
 };
 const whole: Handler = (_, response) => response.writeHead(200, { "content-length": file.length }).end(file);
 const open = (options?: UrlOptions) => urlSource(`${base}/model.safetensors?token=secret#f`, options);
@@ -74,7 +83,8 @@ test("with Range: any ranges, many at once, at most six requests together", asyn
 });
 
 test("a server that sends less than was asked for", async () => {
-  handler = (request, response, range) => partial(request, response, { begin: range!.begin, end: Math.min(range!.end, range!.begin + 700_000) });
+  handler = (request, response, range) =>
+    partial(request, response, { begin: range!.begin, end: Math.min(range!.end, range!.begin + 700_000) });
   await assertReads();
 });
 
@@ -93,8 +103,15 @@ test("without Range and without a length: chunked", async () => {
 });
 
 test("a total that is unknown, a range that is wrong, enormous or compressed: one whole download instead", async () => {
-  for (const headers of [{ "content-range": `bytes 0-9/*` }, { "content-range": `bytes 5-9/${file.length}` }, { "content-range": "bytes 0-8999999999999/9000000000000" }, {}, { "content-range": `bytes 0-9/${file.length}`, "content-encoding": "br" }] as Record<string, string>[]) {
-    handler = (request, response, range) => (range ? response.writeHead(206, headers).end(file.subarray(0, 10)) : whole(request, response, range));
+  for (const headers of [
+    { "content-range": `bytes 0-9/*` },
+    { "content-range": `bytes 5-9/${file.length}` },
+    { "content-range": "bytes 0-8999999999999/9000000000000" },
+    {},
+    { "content-range": `bytes 0-9/${file.length}`, "content-encoding": "br" },
+  ] as Record<string, string>[]) {
+    handler = (request, response, range) =>
+      range ? response.writeHead(206, headers).end(file.subarray(0, 10)) : whole(request, response, range);
     await assertReads();
   }
 });
@@ -112,9 +129,13 @@ test("headers go with every request, and the address in errors has no query", as
   await source.read(3_000_000, 3_000_010);
   assert.ok(requests.length === 2 && requests.every(({ headers }) => headers.authorization === "Bearer x"));
   await source.close();
-  for (const [status, remedy] of [[404, /check the address/], [401, /headers\.authorization/], [503, /try again later/]] as const) {
+  for (const [status, remedy] of [
+    [404, /check the address/], [401, /headers\.authorization/], [503, /try again later/],
+  ] as const) {
     handler = (_, response) => response.writeHead(status).end("no");
-    await rejects(() => open(), new RegExp(`^cannot read http://127[^?]*/model\\.safetensors: the server answered ${status}: `));
+    await rejects(
+      () => open(), new RegExp(`^cannot read http://127[^?]*/model\\.safetensors: the server answered ${status}: `),
+    );
     await rejects(() => open(), remedy);
   }
 });
@@ -122,7 +143,9 @@ test("headers go with every request, and the address in errors has no query", as
 test("a download that is cut off: whole, in the first range, in a later one", async () => {
   const cut: Handler = (_, response, range) => {
     const { begin, end } = range ?? { begin: 0, end: file.length };
-    response.writeHead(range ? 206 : 200, { "content-range": `bytes ${begin}-${end - 1}/${file.length}`, "content-length": end - begin });
+    response.writeHead(range ? 206 : 200, {
+      "content-range": `bytes ${begin}-${end - 1}/${file.length}`, "content-length": end - begin,
+    });
     response.write(file.subarray(begin, begin + 100_000), () => response.destroy());
   };
   handler = (request, response) => cut(request, response, undefined);
@@ -137,7 +160,9 @@ test("a download that is cut off: whole, in the first range, in a later one", as
 });
 
 test("an answer that is shorter or longer than its range says, without a length", async () => {
-  for (const [sent, expected] of [[9, /sent 9 of 2097152 bytes/], [(1 << 21) + 1, /sent more than the 2097152 bytes/]] as const) {
+  for (const [sent, expected] of [
+    [9, /sent 9 of 2097152 bytes/], [(1 << 21) + 1, /sent more than the 2097152 bytes/],
+  ] as const) {
     handler = (_, response, range) => {
       response.writeHead(206, { "content-range": `bytes ${range!.begin}-${range!.end - 1}/${file.length}` });
       response.end(file.subarray(0, sent));
@@ -147,12 +172,19 @@ test("an answer that is shorter or longer than its range says, without a length"
 });
 
 test("a file that changes while it is read", async () => {
-  const changes: Record<string, string>[] = [{ etag: '"2"' }, { "content-range": `bytes 3000000-3000009/${file.length + 1}` }, { "content-range": `bytes 0-9/${file.length}` }];
+  const changes: Record<string, string>[] = [
+    { etag: '"2"' }, { "content-range": `bytes 3000000-3000009/${file.length + 1}` },
+    { "content-range": `bytes 0-9/${file.length}` },
+  ];
   for (const headers of changes) {
     handler = partial;
     const source = await open();
     handler = (_, response, range) => {
-      response.writeHead(206, { "content-range": `bytes ${range!.begin}-${range!.end - 1}/${file.length}`, etag: '"1"', ...headers }).end(file.subarray(range!.begin, range!.end));
+      response
+        .writeHead(206, {
+          "content-range": `bytes ${range!.begin}-${range!.end - 1}/${file.length}`, etag: '"1"', ...headers,
+        })
+        .end(file.subarray(range!.begin, range!.end));
     };
     await rejects(() => source.read(3_000_000, 3_000_010), /changed on the server while it was read/);
   }
@@ -275,8 +307,13 @@ test("a redirect to another origin: no authorization", async () => {
 
 test("addresses that are none", async () => {
   await rejects(() => urlSource("model.safetensors"), /is no URL/, TypeError);
-  await rejects(() => urlSource("file:///model.safetensors"), /begins with file:, expected https: or http:/, RangeError);
-  await rejects(() => urlSource("https://user:secret@h.example/x"), /^the address of https:\/\/h\.example\/x holds a password/, RangeError);
+  await rejects(
+    () => urlSource("file:///model.safetensors"), /begins with file:, expected https: or http:/, RangeError,
+  );
+  await rejects(
+    () => urlSource("https://user:secret@h.example/x"), /^the address of https:\/\/h\.example\/x holds a password/,
+    RangeError,
+  );
   const port = (server.address() as AddressInfo).port;
   await rejects(() => urlSource(`http://127.0.0.1:${port === 1 ? 2 : 1}/x`), /^cannot read http:\/\/127/);
 });
@@ -315,7 +352,10 @@ test("a download that was cut off goes on with the pages that are kept", async (
   const { keep, pages } = shelf();
   handler = (request, response, range) => {
     if (requests.length < 3) return partial(request, response, range);
-    response.writeHead(206, { "content-range": `bytes ${range!.begin}-${range!.end - 1}/${file.length}`, "content-length": range!.end - range!.begin, etag: '"1"' });
+    response.writeHead(206, {
+      "content-range": `bytes ${range!.begin}-${range!.end - 1}/${file.length}`,
+      "content-length": range!.end - range!.begin, etag: '"1"',
+    });
     response.write(file.subarray(range!.begin, range!.begin + 1000), () => response.destroy());
   };
   await rejects(() => readAll({ keep }), /model\.safetensors/);
@@ -323,7 +363,10 @@ test("a download that was cut off goes on with the pages that are kept", async (
   handler = partial;
   requests = [];
   await readAll({ keep });
-  assert.equal(requests.map(({ headers }) => headers.range), ["bytes=0-2097151", "bytes=4194304-6291455", `bytes=6291456-${file.length - 1}`]);
+  assert.equal(
+    requests.map(({ headers }) => headers.range),
+    ["bytes=0-2097151", "bytes=4194304-6291455", `bytes=6291456-${file.length - 1}`],
+  );
   requests = [];
   await readAll({ keep });
   assert.is(requests.length, 1);
@@ -331,8 +374,13 @@ test("a download that was cut off goes on with the pages that are kept", async (
 
 test("pages are of one content: another tag, or date, is another version; without either nothing is kept", async () => {
   const { keep, versions } = shelf();
-  for (const headers of [{ etag: '"1"' }, { etag: '"2"' }, { "last-modified": "Sat, 01 Jan 2022 00:00:00 GMT" }, { etag: 'W/"3"' }] as Record<string, string>[]) {
-    handler = (_, response, range) => response.writeHead(206, { "content-range": `bytes ${range!.begin}-${range!.end - 1}/${file.length}`, ...headers }).end(file.subarray(range!.begin, range!.end));
+  for (const headers of [
+    { etag: '"1"' }, { etag: '"2"' }, { "last-modified": "Sat, 01 Jan 2022 00:00:00 GMT" }, { etag: 'W/"3"' },
+  ] as Record<string, string>[]) {
+    handler = (_, response, range) =>
+      response
+        .writeHead(206, { "content-range": `bytes ${range!.begin}-${range!.end - 1}/${file.length}`, ...headers })
+        .end(file.subarray(range!.begin, range!.end));
     await readAll({ keep });
   }
   assert.equal(versions, [`"1" ${file.length}`, `"2" ${file.length}`, `Sat, 01 Jan 2022 00:00:00 GMT ${file.length}`]);

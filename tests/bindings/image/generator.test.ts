@@ -3,7 +3,9 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { seedOf, uniform01 } from "../../../cli/synthetic.ts";
 
-const { generator_check: expected } = JSON.parse(readFileSync(new URL("../../golden/slab-vectors.json", import.meta.url), "utf8"));
+const { generator_check: expected } = JSON.parse(
+  readFileSync(new URL("../../golden/slab-vectors.json", import.meta.url), "utf8"),
+);
 
 test("seedOf is FNV-1a", () => {
   assert.is(seedOf("input"), expected['fnv1a32("input")']);

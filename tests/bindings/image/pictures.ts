@@ -1,4 +1,5 @@
-// Makes picture files for the tests: a small PNG writer, the @jsquash encoders, and EXIF blocks put into each container.
+// Makes picture files for the tests: a small PNG writer, the @jsquash encoders, and EXIF blocks put into each
+// container.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { deflateSync } from "node:zlib";
@@ -43,10 +44,17 @@ export const colourTypes = { grey: 0, rgb: 2, palette: 3, greyAlpha: 4, rgba: 6 
 
 /** `samples`: the rows' bytes as PNG stores them, without the filter byte. */
 export function makePng(
-  width: number, height: number, samples: Uint8Array, { colourType = colourTypes.rgb, bitDepth = 8, chunks = [] as Uint8Array[] } = {},
+  width: number,
+  height: number,
+  samples: Uint8Array,
+  { colourType = colourTypes.rgb, bitDepth = 8, chunks = [] as Uint8Array[] } = {},
 ): Uint8Array {
   const rowBytes = samples.length / height;
-  const filtered = concat(...Array.from({ length: height }, (_, y) => concat(Uint8Array.of(0), samples.subarray(y * rowBytes, (y + 1) * rowBytes))));
+  const filtered = concat(
+    ...Array.from({ length: height }, (_, y) =>
+      concat(Uint8Array.of(0), samples.subarray(y * rowBytes, (y + 1) * rowBytes)),
+    ),
+  );
   return concat(
     latin1("\x89PNG\r\n\x1a\n"),
     pngChunk("IHDR", concat(u32(width), u32(height), Uint8Array.of(bitDepth, colourType, 0, 0, 0))),
@@ -77,7 +85,9 @@ export function withJpegExif(jpeg: Uint8Array, exif: Uint8Array): Uint8Array {
 }
 
 /** Wraps a plain WebP file into an extended one. Flags: 0x02 animation, 0x08 EXIF, 0x10 alpha. */
-export function extendedWebp(webp: Uint8Array, width: number, height: number, flags: number, exif: Uint8Array): Uint8Array {
+export function extendedWebp(
+  webp: Uint8Array, width: number, height: number, flags: number, exif: Uint8Array,
+): Uint8Array {
   const u24 = (value: number) => Uint8Array.of(value, value >> 8, value >> 16);
   const u32LittleEndian = (value: number) => u32(value).reverse();
   const padding = new Uint8Array(exif.length & 1);
@@ -91,7 +101,8 @@ export function extendedWebp(webp: Uint8Array, width: number, height: number, fl
 /** RGBA from a function of x and y. */
 export function paint(width: number, height: number, pixel: (x: number, y: number) => number[]): Image {
   const data = new Uint8ClampedArray(width * height * 4);
-  for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) data.set([...pixel(x, y), 255].slice(0, 4), 4 * (y * width + x));
+  for (let y = 0; y < height; y++)
+    for (let x = 0; x < width; x++) data.set([...pixel(x, y), 255].slice(0, 4), 4 * (y * width + x));
   return { data, width, height };
 }
 
@@ -113,8 +124,10 @@ async function encoder(glue: string, wasm: string): Promise<(image: Image, optio
 
 const encodeJpeg = await encoder("@jsquash/jpeg/codec/enc/mozjpeg_enc.js", "@jsquash/jpeg/codec/enc/mozjpeg_enc.wasm");
 const { defaultOptions: jpegDefaults } = await import("@jsquash/jpeg/meta.js");
-export const makeJpeg = (image: Image, options: object = {}): Uint8Array => encodeJpeg(image, { ...jpegDefaults, quality: 95, ...options });
+export const makeJpeg = (image: Image, options: object = {}): Uint8Array =>
+  encodeJpeg(image, { ...jpegDefaults, quality: 95, ...options });
 
 const encodeWebp = await encoder("@jsquash/webp/codec/enc/webp_enc.js", "@jsquash/webp/codec/enc/webp_enc.wasm");
 const { defaultOptions: webpDefaults } = await import("@jsquash/webp/meta.js");
-export const makeWebp = (image: Image, options: object = {}): Uint8Array => encodeWebp(image, { ...webpDefaults, quality: 95, ...options });
+export const makeWebp = (image: Image, options: object = {}): Uint8Array =>
+  encodeWebp(image, { ...webpDefaults, quality: 95, ...options });

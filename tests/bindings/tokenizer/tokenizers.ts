@@ -1,20 +1,30 @@
-// Tokenizers for tests: the byte-level one of the language model in models/pretrained, and small ones in the manner of SentencePiece.
+// Tokenizers for tests: the byte-level one of the language model in models/pretrained, and small ones in the manner of
+// SentencePiece.
 import { readFileSync } from "node:fs";
 import { tokenizerFrom, type Tokenizer } from "../../../bindings/tokenizer/index.ts";
 import { uniform01 } from "../../../cli/synthetic.ts";
 
-export const booksJson: string = readFileSync(new URL("../../../models/pretrained/slab-lm-books/tokenizer.json", import.meta.url), "utf8");
+export const booksJson: string = readFileSync(
+  new URL("../../../models/pretrained/slab-lm-books/tokenizer.json", import.meta.url), "utf8",
+);
 
 const pairs = ["▁ t", "h e", "▁t he", "l l", "o w", "▁ ▁", "é s"];
 const tokens = [
-  "<unk>", "<s>", "</s>", ...Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`),
-  "▁", ..."abcdefghijklmnopqrstuvwxyzTHE.,!?'é漢", ...pairs.map((pair) => pair.replace(" ", "")), "<tool>",
+  "<unk>", "<s>", "</s>",
+  ...Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`), "▁",
+  ..."abcdefghijklmnopqrstuvwxyzTHE.,!?'é漢", ...pairs.map((pair) => pair.replace(" ", "")), "<tool>",
 ];
 
 // as older conversions of Llama write it, and as newer ones do
 const decoders = {
-  replace: [{ type: "Replace", pattern: { String: "▁" }, content: " " }, { type: "ByteFallback" }, { type: "Fuse" }, { type: "Strip", content: " ", start: 1, stop: 0 }],
-  metaspace: [{ type: "ByteFallback" }, { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: false }],
+  replace: [
+    { type: "Replace", pattern: { String: "▁" }, content: " " }, { type: "ByteFallback" }, { type: "Fuse" },
+    { type: "Strip", content: " ", start: 1, stop: 0 },
+  ],
+  metaspace: [
+    { type: "ByteFallback" },
+    { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: false },
+  ],
 };
 
 /** A tokenizer.json: characters, bytes for all others, "▁" for a space, a text begins with <s>. */
@@ -25,7 +35,10 @@ export const sentencePieceJson = (decoder: keyof typeof decoders) => ({
   ],
   normalizer: null,
   pre_tokenizer: { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: false },
-  post_processor: { type: "TemplateProcessing", single: [{ SpecialToken: { id: "<s>", type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }], pair: [] },
+  post_processor: {
+    type: "TemplateProcessing",
+    single: [{ SpecialToken: { id: "<s>", type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }], pair: [],
+  },
   decoder: { type: "Sequence", decoders: decoders[decoder] },
   model: {
     type: "BPE", unk_token: "<unk>", byte_fallback: true, fuse_unk: true,
@@ -53,4 +66,5 @@ export const texts: Record<string, string> = {
 };
 
 /** Seeded integers in [0, below). */
-export const integers = (key: string, count: number, below: number): number[] => Array.from(uniform01(key, count), (u) => Math.floor(u * below));
+export const integers = (key: string, count: number, below: number): number[] =>
+  Array.from(uniform01(key, count), (u) => Math.floor(u * below));

@@ -8,4 +8,6 @@ async function main(models) {
   return { labels: [(await model.classify(picture, { topK: 1 }))[0].label, (await model.evidence(picture)).label] };
 }
 
-main(new URL("/isolated/models", location.href).href).then((result) => (window.result = result), (error) => (window.result = { error: String(error.stack) }));
+main(new URL("/isolated/models", location.href).href).then(
+  (result) => (window.result = result), (error) => (window.result = { error: String(error.stack) }),
+);

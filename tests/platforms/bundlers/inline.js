@@ -7,4 +7,6 @@ async function main(models) {
   return { labels: [(await model.classify(picture, { topK: 1 }))[0].label], reasons: model.caps.reasons };
 }
 
-main(new URL("/isolated/models", location.href).href).then((result) => (window.result = result), (error) => (window.result = { error: String(error.stack) }));
+main(new URL("/isolated/models", location.href).href).then(
+  (result) => (window.result = result), (error) => (window.result = { error: String(error.stack) }),
+);

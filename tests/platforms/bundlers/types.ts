@@ -8,7 +8,9 @@ import models from "slab-wasm-models";
 import { Checkpoint, bytesSource } from "slab-wasm/checkpoint";
 
 export async function main(signal: AbortSignal): Promise<string> {
-  const model: Model = await load("folder", { threads: 2, dtype: "int8", signal, onProgress: ({ done, total }) => void (done / total) });
+  const model: Model = await load("folder", {
+    threads: 2, dtype: "int8", signal, onProgress: ({ done, total }) => void (done / total),
+  });
   const session: Session = model.session();
   let text = "";
   for await (const token of session.generate("prompt", { maxTokens: 3 })) text += token.text;
@@ -25,5 +27,8 @@ export async function main(signal: AbortSignal): Promise<string> {
   const [label] = await other.classify(image);
   // @ts-expect-error a number is no source
   await load(3);
-  return `${text} ${label?.label} ${tokenizer.vocabSize} ${checkpoint.names().length} ${Object.keys(presets).length} ${remote.caps.threads satisfies number}`;
+  return (
+    `${text} ${label?.label} ${tokenizer.vocabSize} ${checkpoint.names().length} ${Object.keys(presets).length} `
+    + `${remote.caps.threads satisfies number}`
+  );
 }

@@ -14,7 +14,9 @@ export default {
     };
     const language = "models/pretrained/slab-lm-books";
     try {
-      const [config, tokenizer] = [await (await get(`${language}/config.json`)).text(), await (await get(`${language}/tokenizer.json`)).text()];
+      const [config, tokenizer] = [
+        await (await get(`${language}/config.json`)).text(), await (await get(`${language}/tokenizer.json`)).text(),
+      ];
       const weights = await (await get(`${language}/model.safetensors`)).arrayBuffer();
       return Response.json(await conformance({
         load,
