@@ -27,8 +27,7 @@ config.json and model.safetensors.
 
 ${HELP_OF.dtype}
   --layout KIND     of int8: relaxed or plain, the builds that will load it; default: this host's
-  --unpacked        the network's tensors as they are, for any --dtype later and for other programs; with --dtype int8
-                    each row of a matrix rounded to seven bits and a scale: a small file for every build and dtype
+  --unpacked        the tensors as they are, for any --dtype later; with --dtype int8 in seven bits a weight, for the same
   --config NAME     a preset of slab list, or the path of a config.json, instead of what is there or recognised
   --dict NAME       of a PyTorch file with several: the dict of tensors to take, e.g. state_dict_ema
   --labels FILE     names of the classes, one a line, for config.json
@@ -162,9 +161,8 @@ export async function writeUnpacked(
   build(new Plan({ type: "f32", relaxed: false }), checkpoint, config);
   const unasked = new Set(checkpoint.unasked());
   await mkdir(target, { recursive: true });
-  return write(
-    join(target, "model.safetensors"), checkpoint, checkpoint.names().filter((name) => !unasked.has(name)), onProgress,
-  );
+  const names = checkpoint.names().filter((name) => !unasked.has(name));
+  return write(join(target, "model.safetensors"), checkpoint, names, onProgress);
 }
 
 /** What is beside a language model's weights. */

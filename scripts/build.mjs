@@ -24,7 +24,8 @@ const TOKENIZER = { tokenizer: "bindings/tokenizer/index.ts" };
 const APART = {
   pth: "bindings/checkpoint/pth.ts", faults: "bindings/checkpoint/faults.ts", shards: "bindings/checkpoint/shards.ts",
   extras: "bindings/extras.ts", recognise: "models/recognise.ts", given: "bindings/load/given-module.ts",
-  linear: "bindings/tokenizer/linear.ts", rounded: "bindings/checkpoint/rounded.ts",
+  located: "bindings/load/located.ts", linear: "bindings/tokenizer/linear.ts",
+  rounded: "bindings/checkpoint/rounded.ts",
 };
 /** The same without the tasks, which those have that load it. */
 const LATER = { architectures: "models/index.ts" };

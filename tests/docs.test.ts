@@ -80,9 +80,8 @@ for (const page of [...front, ...manual]) {
   scripts.filter(({ info }) => info.includes("run")).forEach(({ info, code }, i) => {
     const place = info.includes("installed") ? "where both packages are installed" : "in a clone";
     test(`${page}: program ${i + 1} runs ${place}`, () => {
-      const options = {
-        cwd: info.includes("installed") ? installed() : root, input: code, encoding: "utf8", timeout: 60_000,
-      } as const;
+      const cwd = info.includes("installed") ? installed() : root;
+      const options = { cwd, input: code, encoding: "utf8", timeout: 60_000 } as const;
       const { status, stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-"], options);
       assert.equal([status, stderr], [0, ""]);
       assert.ok(stdout.length > 0, "it printed nothing");

@@ -40,9 +40,8 @@ function asFloats(ints: Stored, scale: Stored): Stored {
       const q = new Int8Array(raw.buffer, raw.byteOffset, raw.length);
       // row by row, as a division for every number would take most of the time
       for (let i = 0, row = Math.floor(first / columns); i < values.length; row++) {
-        const scale = perRow[row]!;
-        for (const last = Math.min((row + 1) * columns - first, values.length); i < last; i++)
-          values[i] = q[i]! * scale;
+        const scale = perRow[row]!, last = Math.min((row + 1) * columns - first, values.length);
+        for (; i < last; i++) values[i] = q[i]! * scale;
       }
       const bytes = new Uint8Array(values.buffer, from & 3, end - from);
       into?.set(bytes);

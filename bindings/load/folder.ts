@@ -89,7 +89,7 @@ export function parseJson(text: string, where: string): unknown {
   }
 }
 
-async function folderAt(source: string | URL, options: FolderOptions): Promise<Folder> {
+export async function folderAt(source: string | URL, options: FolderOptions): Promise<Folder> {
   const { disk, base } = platform;
   // one letter and a colon is a drive of Windows
   const isUrl = source instanceof URL || /^[a-z][a-z\d+.-]+:/i.test(source);
@@ -101,7 +101,8 @@ async function folderAt(source: string | URL, options: FolderOptions): Promise<F
 }
 
 /** Most bytes of a small file; the largest vocabularies take tens of megabytes. */
-const JSON_BYTES = 16 << 20, VOCABULARY_BYTES = 256 << 20;
+const JSON_BYTES = 16 << 20;
+export const VOCABULARY_BYTES = 256 << 20;
 
 async function textOf(folder: Folder, file: string, most = JSON_BYTES): Promise<string | undefined> {
   const bytes = await folder.bytes(file, most);
@@ -139,21 +140,6 @@ async function openWeights(folder: Folder, options: PthOptions): Promise<Checkpo
     });
   }
   return Checkpoint.open(source, options);
-}
-
-/** A file of weights at an address. */
-export async function weightsAt(url: URL, options: FolderOptions): Promise<ByteSource> {
-  const { name, single } = await folderAt(url, options);
-  if (!single) throw new RangeError(`weights is the address of a folder, ${name}: give load() that, or the file's`);
-  return single();
-}
-
-/** tokenizer.json as text, or tokenizer.model's bytes, at an address. */
-export async function tokenizerAt(url: URL, options: FolderOptions): Promise<unknown> {
-  const folder = await folderAt(new URL(".", url), options), file = url.pathname.replace(/.*\//, "");
-  const bytes = await folder.bytes(file + url.search, VOCABULARY_BYTES);
-  if (!bytes) throw new RangeError(`${folder.name} has no ${file}, the tokenizer: check its address`);
-  return file.endsWith(".json") ? new TextDecoder().decode(bytes) : bytes;
 }
 
 /**

@@ -5,7 +5,8 @@ import type { ByteSource } from "../checkpoint/index.ts";
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { blobSource, bytesSource, streamSource } from "../checkpoint/source.ts";
 import type { FolderOptions, OpenedModel } from "./folder.ts";
-import { described, openFile, parseJson, tokenizerAt, weightsAt } from "./folder.ts";
+import type { Here } from "./located.ts";
+import { described, folderAt, openFile, parseJson, VOCABULARY_BYTES } from "./folder.ts";
 
 /** What to load when there is no folder: objects, bytes or streams. */
 export interface ModelParts {
@@ -33,16 +34,16 @@ export async function openParts(parts: ModelParts, asked: FolderOptions, known: 
   if (typeof given === "string" && given.trimStart().startsWith("{")) given = parseJson(given, "config");
   // a bad config is said before anything is opened
   if (given !== undefined) await configOf(known, given);
-  const { weights } = parts;
-  const tokenizer = async (): Promise<unknown> =>
-    parts.tokenizer instanceof URL ? tokenizerAt(parts.tokenizer, asked) : parts.tokenizer;
+  const { weights, tokenizer: words } = parts.weights instanceof URL || parts.tokenizer instanceof URL
+    ? await (await import("./located.ts")).located(parts, asked, folderAt, VOCABULARY_BYTES)
+    : (parts as Here);
+  const tokenizer = async (): Promise<unknown> => words;
   if (weights instanceof Checkpoint) {
     return { ...(await described(weights, given, known)), checkpoint: weights, owned: false, tokenizer };
   }
   const options = signal ? { signal } : {};
   let source: ByteSource;
-  if (weights instanceof URL) source = await weightsAt(weights, asked);
-  else if (weights instanceof Uint8Array || weights instanceof ArrayBuffer)
+  if (weights instanceof Uint8Array || weights instanceof ArrayBuffer)
     source = bytesSource("weights", weights, options);
   else if (weights instanceof Blob) source = blobSource("weights", weights, options);
   else if (weights instanceof ReadableStream) source = await streamSource("weights", weights, options);

@@ -80,10 +80,8 @@ async function portable(source: string | URL | ModelParts, { signal }: LoadOptio
     return { ...parts, weights: await held.read(0, held.size) };
   }
   if ([URL, Uint8Array, ArrayBuffer, Blob].some((kind) => weights instanceof kind)) return parts;
-  throw new TypeError(
-    `weights is ${describe(weights)}, which cannot go to a worker: give the bytes of a safetensors file, a `
-      + "Blob, a stream or an address",
-  );
+  const remedy = "give the bytes of a safetensors file, a Blob, a stream or an address";
+  throw new TypeError(`weights is ${describe(weights)}, which cannot go to a worker: ${remedy}`);
 }
 
 /** A Model in a worker. */

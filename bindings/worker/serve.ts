@@ -33,9 +33,8 @@ function located(source: unknown): string | ModelParts {
   if (typeof source !== "object" || source === null) return source as string;
   const part = (value: unknown): unknown =>
     typeof value === "object" && value !== null && "href" in value ? new URL(String(value.href)) : value;
-  return Object.fromEntries(
-    Object.entries(source).map(([name, value]) => [name, part(value)]),
-  ) as unknown as ModelParts;
+  const parts = Object.entries(source).map(([name, value]) => [name, part(value)]);
+  return Object.fromEntries(parts) as ModelParts;
 }
 
 export function serve(onMessage: (receive: (request: Request) => void) => void, post: (reply: Reply) => void): void {
@@ -49,11 +48,10 @@ export function serve(onMessage: (receive: (request: Request) => void) => void, 
     // addresses travel as text
     const kernels = typeof wasm === "string" ? { wasm: new URL(wasm) } : {};
     model = await load(located(source), {
-      ...(options as LoadOptions), ...kernels, signal, onProgress: (progress) => post({ id, progress }),
-      onDownload: (download) => post({ id, download }),
+      ...(options as LoadOptions), ...kernels, signal,
+      onProgress: (progress) => post({ id, progress }), onDownload: (download) => post({ id, download }),
     });
-    const { config, caps } = model;
-    const language = isLanguageModel(config);
+    const { config, caps } = model, language = isLanguageModel(config);
     const { stateBytes, context } = language ? model.session() : { stateBytes: 0, context: 0 };
     return { config, caps, stateBytes, context, vocabSize: language ? model.tokenizer?.vocabSize : undefined };
   }

@@ -45,13 +45,16 @@ export async function startWriting() {
     stopping = new AbortController();
     setBusy(true);
     const tokens = Math.max(1, Math.min(100_000, Number($("count").value) || 200));
-    const { eos } = model.config;
+    const { eos } = model.config, seed = Math.floor(Math.random() * 2 ** 31);
     const started = performance.now();
     let last = started, count = 0;
     // where a story has ended, another begins
     async function* stories() {
       for (let left = tokens, next = prompt; left > 0; left--, next = [eos]) {
-        const how = { maxTokens: left, temperature: 0.8, topK: 40, repetitionPenalty: 1.1, signal: stopping.signal };
+        const how = {
+          maxTokens: left, temperature: 0.8, topK: 40, repetitionPenalty: 1.1, seed: seed + left,
+          signal: stopping.signal,
+        };
         const story = session.generate(next, how);
         yield* story;
         left -= story.generatedTokens;

@@ -119,10 +119,10 @@ const BUILDS = [
       const { build } = await import(
         pathToFileURL(require.resolve("vite")).href.replace(/index\.cjs$/, "dist/node/index.js")
       );
-      const rollupOptions = { input: join(project, "models.html") };
-      await build({
-        root: project, base: "./", logLevel: "warn", build: { outDir: "vite-models", target: "es2022", rollupOptions },
-      });
+      const output = {
+        outDir: "vite-models", target: "es2022", rollupOptions: { input: join(project, "models.html") },
+      };
+      await build({ root: project, base: "./", logLevel: "warn", build: output });
       await visit("vite-models", {}, "models.html");
     },
   },

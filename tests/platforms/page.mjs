@@ -73,6 +73,7 @@ async function visit(page, url, isolated) {
 
   // on from where it stands, and stopped
   await page.$eval("#count", (/** @type {HTMLInputElement} */ input) => (input.value = "100000"));
+  // beyond the end of the story: another one begins
   await page.click("#more");
   await until(`document.querySelector('#text').textContent.length > ${written.length + 20}`);
   await page.click("#stop");

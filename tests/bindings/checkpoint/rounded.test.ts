@@ -19,8 +19,9 @@ function file(ints: Int8Array, scale: Partial<WriteEntry>): Uint8Array {
   ]);
 }
 
-const values = uniform("rounded", ROWS * COLUMNS);
-const { ints, scales } = rounded(values.fill(0, 2 * COLUMNS, 3 * COLUMNS), ROWS);
+// a row of nothing among them
+const values = uniform("rounded", ROWS * COLUMNS).fill(0, 2 * COLUMNS, 3 * COLUMNS);
+const { ints, scales } = rounded(values, ROWS);
 const open = (bytes: Uint8Array): Promise<Checkpoint> => Checkpoint.open(bytesSource("file", bytes));
 
 test("every row has whole multiples of its scale, up to 63, none further off than half of it", () => {
@@ -31,7 +32,6 @@ test("every row has whole multiples of its scale, up to 63, none further off tha
   for (const row of [0, 1, 3, 4]) {
     assert.is(Math.max(...ints.subarray(row * COLUMNS, (row + 1) * COLUMNS).map(Math.abs)), 63);
   }
-  // a row of nothing
   assert.is(scales[2], 0);
 });
 
@@ -42,9 +42,8 @@ test("they are read as F32, whole or in parts, and the scales are no tensors", a
   assert.equal([weight.dtype, weight.byteLength], ["F32", 4 * ROWS * COLUMNS]);
   const bytes = await weight.read(), expected = Float32Array.from(ints, (q, i) => q * scales[Math.floor(i / COLUMNS)]!);
   assert.equal(toFloat32(bytes, "F32"), expected);
-  for (const [from, length] of [
-    [0, 4], [4 * COLUMNS, 8 * COLUMNS], [4 * COLUMNS - 12, 40], [3, 7], [1277, 3],
-  ] as const) {
+  const pieces = [[0, 4], [4 * COLUMNS, 8 * COLUMNS], [4 * COLUMNS - 12, 40], [3, 7], [1277, 3]] as const;
+  for (const [from, length] of pieces) {
     const into = new Uint8Array(length);
     assert.is(await weight.read(into, from), into);
     assert.equal(into, bytes.slice(from, from + length), `${length} from ${from}`);
@@ -76,9 +75,8 @@ test("scales of another kind or number are refused", async () => {
 
 test("matrices are rounded, and what is small or no matrix is not", () => {
   assert.ok(isRoundable({ dtype: "F16", shape: [1, 64] }));
-  for (const one of [
-    { dtype: "F32", shape: [64] }, { dtype: "F32", shape: [9, 63] }, { dtype: "I64", shape: [9, 64] },
-  ]) {
+  for (const [dtype, shape] of [["F32", [64]], ["F32", [9, 63]], ["I64", [9, 64]]] as const) {
+    const one = { dtype, shape };
     assert.not(isRoundable(one));
   }
 });
