@@ -27,7 +27,8 @@ config.json and model.safetensors.
 
 ${HELP_OF.dtype}
   --layout KIND     of int8: relaxed or plain, the builds that will load it; default: this host's
-  --unpacked        the tensors as they are, for any --dtype later; with --dtype int8 in seven bits a weight, for the same
+  --unpacked        the tensors as they are, for any --dtype later; with --dtype int8 in seven bits a weight, for the
+                    same
   --config NAME     a preset of slab list, or the path of a config.json, instead of what is there or recognised
   --dict NAME       of a PyTorch file with several: the dict of tensors to take, e.g. state_dict_ema
   --labels FILE     names of the classes, one a line, for config.json
