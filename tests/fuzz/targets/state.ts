@@ -41,7 +41,7 @@ let models: readonly Model[] | undefined;
 const snapshot: Target = {
   name: "snapshot",
   share: 14,
-  ours: /^(the snapshot|these bytes are not a session's snapshot|logits\[)/,
+  ours: /^(the snapshot|\d+ more tokens after|these bytes are not a session's snapshot|logits\[)/,
   async seeds() {
     models ??= [await load(tinyLm(), options), await load(tinyLlama(), { ...options, context: 64 })];
     return Promise.all(models.map(async (model) => {
