@@ -115,8 +115,11 @@ function headerOf(json: Uint8Array): (Header & { readonly odd: boolean }) | unde
 function entryOf(name: string, given: Record<string, unknown>, dataBegin: number): Entry | undefined {
   const { dtype, shape, data_offsets: offsets } = given;
   if (typeof dtype !== "string" || !isShape(shape) || !Array.isArray(offsets) || offsets.length !== 2) return undefined;
-  const [from, to] = offsets as [number, number], begin = dataBegin + from, end = dataBegin + to;
-  if (![from, to, end].every(Number.isSafeInteger) || from < 0 || from > to) return undefined;
+  const [from, to] = offsets as [number, number];
+  // looked at before they are added: of a list that sum would be a text
+  if (![from, to].every(Number.isSafeInteger) || from < 0 || from > to) return undefined;
+  const begin = dataBegin + from, end = dataBegin + to;
+  if (!Number.isSafeInteger(end)) return undefined;
   if (isDType(dtype) && tensorBytes(dtype, shape) !== to - from) return undefined;
   return { name, dtype, shape, begin, end };
 }
