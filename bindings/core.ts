@@ -3,6 +3,8 @@ import type { Architecture } from "./tasks/architecture.ts";
 import { describe } from "./describe.ts";
 import type { Load } from "./load/load.ts";
 import { loadOf } from "./load/load.ts";
+import { toOwner } from "#owner";
+import { serve as serveModel } from "./worker/serve.ts";
 
 export { slabCswin, slabDeit, slabLlama, slabLm, slabPvt, slabSwin, slabSwinBackbone } from "../models/own.ts";
 export * from "../models/index.ts";
@@ -23,4 +25,13 @@ export function loader(architectures: readonly Architecture[]): Load {
   }
   const remedy = ": for others, give loader() their architecture from slab-wasm/core";
   return loadOf({ list: () => architectures, remedy });
+}
+
+/**
+ * In the script of a worker: has loader() of slab-wasm/worker, where the worker was started, load models of these
+ * architectures in it.
+ * @throws TypeError as loader(), for anything but a list of architectures
+ */
+export function serve(architectures: readonly Architecture[]): void {
+  serveModel(loader(architectures), toOwner());
 }

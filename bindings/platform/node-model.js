@@ -1,7 +1,7 @@
 // A model of its own under node:worker_threads.
 // @ts-check
-import { parentPort } from "node:worker_threads";
+import { load } from "../index.ts";
 import { serve } from "../worker/serve.ts";
+import { toOwner } from "./owner-node.ts";
 
-const port = /** @type {import("node:worker_threads").MessagePort} */ (parentPort);
-serve((receive) => port.on("message", receive), (reply) => port.postMessage(reply));
+serve(load, toOwner());

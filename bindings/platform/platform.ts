@@ -52,11 +52,28 @@ export interface Platform {
   readonly keep: UrlOptions["keep"] | undefined;
 }
 
+/** What a Worker of the DOM and one of node:worker_threads share: who has the types of neither can name it. */
+export interface StartedWorker {
+  postMessage(message: unknown): void;
+  terminate(): unknown;
+}
+
+/** Starts a worker whose script serves a model; a new one each time. */
+export type StartModel = () => StartedWorker;
+
 /**
- * Starts a worker that holds a model, for bindings/worker. Behind `#spawn`: bundlers build every worker that a module
- * names, used or not.
+ * Takes up with a worker that holds a model, for bindings/worker. Behind `#spawn`, as is the start of the package's own
+ * one: bundlers build every worker that a module names, used or not.
  */
-export type SpawnModel = (onMessage: (message: unknown) => void, onError: (error: Error) => void) => Thread;
+export type SpawnModel = (
+  onMessage: (message: unknown) => void, onError: (error: Error) => void, start: StartModel,
+) => Thread;
+
+/** The other end, in that worker: whoever has started it. Behind `#owner`, as an app's own script asks for it. */
+export interface Owner {
+  listen(receive: (message: unknown) => void): void;
+  post(message: unknown): void;
+}
 
 /**
  * The tokenizer library, beside the platform: an app without language models leaves it out. Where modules are files it

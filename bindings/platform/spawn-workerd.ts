@@ -1,5 +1,8 @@
-import type { SpawnModel } from "./platform.ts";
+import type { SpawnModel, StartModel } from "./platform.ts";
 
-export const spawnModel: SpawnModel = () => {
+export const ownModel: StartModel = refuse;
+export const spawnModel: SpawnModel = refuse;
+
+function refuse(): never {
   throw new Error("edge workers have no threads: use load() of slab-wasm");
-};
+}

@@ -1,6 +1,6 @@
 // Requests to a worker and their answers.
 import type { LoadOptions } from "../load/load.ts";
-import type { SpawnModel, Thread } from "../platform/platform.ts";
+import type { SpawnModel, StartModel, Thread } from "../platform/platform.ts";
 import type { RemoteError, Reply, Request } from "./protocol.ts";
 
 interface Pending {
@@ -32,8 +32,8 @@ export class Connection {
   /** Why nothing can be asked any more. */
   #ended: Error | undefined;
 
-  constructor(spawn: SpawnModel) {
-    this.#worker = spawn((reply) => this.#receive(reply as Reply), (error) => this.#lose(error));
+  constructor(spawn: SpawnModel, start: StartModel) {
+    this.#worker = spawn((reply) => this.#receive(reply as Reply), (error) => this.#lose(error), start);
   }
 
   /** Asks; the signal aborts it, and what it makes for as long as that is used. */

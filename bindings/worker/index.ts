@@ -2,7 +2,7 @@
 // takes time there is asynchronous here, also memory(), session(), save(), fork() and reset(); otherwise it is the API
 // of slab-wasm.
 import { platform } from "#platform";
-import { spawnModel } from "#spawn";
+import { ownModel, spawnModel } from "#spawn";
 import { streamSource } from "../checkpoint/source.ts";
 import type { ModelConfig } from "../config/config.ts";
 import type { ClassifyOptions, Evidence, EvidenceOptions, Label, Picture } from "../tasks/classifier.ts";
@@ -20,6 +20,7 @@ import type { Profile, ProfileOptions } from "../run/profile.ts";
 import { describe } from "../describe.ts";
 import type { GenerateOptions } from "../tasks/session.ts";
 import { DISPOSED, FOREIGN } from "../tasks/session.ts";
+import type { StartedWorker, StartModel } from "../platform/platform.ts";
 import { Connection } from "./connection.ts";
 import type { Loaded, Step } from "./protocol.ts";
 
@@ -28,12 +29,36 @@ export type {
   WasmSource,
 } from "../index.ts";
 export type { Caps, Generated, GeneratedToken, Generation, GenerateOptions, Interruptible, MemoryReport, Profile };
+export type { StartedWorker };
+
+/** load() of a worker. */
+export type WorkerLoad = (source: string | URL | ModelParts, options?: LoadOptions) => Promise<WorkerModel>;
 
 /**
  * As load() of slab-wasm, but for the option fetch: a function cannot go to a worker. Bytes among the parts are copied
  * to the worker; a Blob, a stream or an address is not.
  */
-export async function load(source: string | URL | ModelParts, options: LoadOptions = {}): Promise<WorkerModel> {
+export function load(source: string | URL | ModelParts, options?: LoadOptions): Promise<WorkerModel> {
+  return open(ownModel, source, options);
+}
+
+/**
+ * load() of models in workers of the app's own, whose script calls serve() of slab-wasm/core. `start` makes a new
+ * Worker, each time that a model is loaded, which ends with the model.
+ * @throws TypeError for anything but a function
+ */
+export function loader(start: () => StartedWorker): WorkerLoad {
+  if (typeof start !== "function") {
+    throw new TypeError(`loader() was given ${describe(start)}, expected a function that starts a worker: write `
+      + 'loader(() => new Worker(new URL("./model-worker.js", import.meta.url), { type: "module" })); loader() of '
+      + "architectures is slab-wasm/core's");
+  }
+  return (source, options) => open(start, source, options);
+}
+
+async function open(
+  start: StartModel, source: string | URL | ModelParts, options: LoadOptions = {},
+): Promise<WorkerModel> {
   await checkOptions("load", options, LOAD);
   const { signal, onProgress, onDownload, wasm, fetch, ...rest } = options;
   signal?.throwIfAborted();
@@ -42,7 +67,7 @@ export async function load(source: string | URL | ModelParts, options: LoadOptio
     throw new TypeError(`the option fetch is a function, which cannot go to a worker: ${remedy}`);
   }
   const where = await portable(source, options), kernels = await wasm;
-  const connection = new Connection(spawnModel);
+  const connection = new Connection(spawnModel, start);
   try {
     const given =
       kernels === undefined

@@ -1,18 +1,21 @@
 // The worker's side: one model, and the sessions and generators that requests have made, under the numbers of those
 // requests.
 import { isLanguageModel } from "../config/config.ts";
-import { load } from "../index.ts";
 import type { Generation } from "../tasks/generation.ts";
-import type { LoadOptions } from "../load/load.ts";
+import type { Load, LoadOptions } from "../load/load.ts";
 import type { Model } from "../tasks/model.ts";
 import type { ModelParts } from "../load/parts.ts";
-import { Session } from "../tasks/session.ts";
+import type { Owner } from "../platform/platform.ts";
+import type { Session } from "../tasks/session.ts";
 import type { Loaded, Reply, Request, Step } from "./protocol.ts";
 
 interface Generating {
   readonly session: Session;
   readonly tokens: Generation;
 }
+
+/** Not by the class Session: importing it is what a worker without language models shall do without. */
+const isGenerating = (thing: Session | Generating): thing is Generating => "tokens" in thing;
 
 type Methods = Record<string, (...args: readonly unknown[]) => unknown>;
 
@@ -37,7 +40,9 @@ function located(source: unknown): string | ModelParts {
   return Object.fromEntries(parts) as ModelParts;
 }
 
-export function serve(onMessage: (receive: (request: Request) => void) => void, post: (reply: Reply) => void): void {
+/** Answers the owner's requests about the model that its first one has `load` open. */
+export function serve(load: Load, owner: Owner): void {
+  const post = (reply: Reply): void => owner.post(reply);
   let model: Model | undefined;
   const made = new Map<number, Session | Generating>();
   /** Of requests under way, and of generators for as long as they live. */
@@ -93,7 +98,7 @@ export function serve(onMessage: (receive: (request: Request) => void) => void, 
     if (method === "dispose") return model?.dispose();
     if (method === "drop") {
       const dropped = made.get(of);
-      if (dropped instanceof Session) dropped.dispose();
+      if (dropped && !isGenerating(dropped)) dropped.dispose();
       made.delete(of);
       return void aborts.delete(of);
     }
@@ -102,12 +107,12 @@ export function serve(onMessage: (receive: (request: Request) => void) => void, 
     const thing = made.get(of);
     const position = (): number | undefined => {
       const about = made.get(id) ?? thing;
-      return (about && "tokens" in about ? about.session : about)?.position;
+      return (about && isGenerating(about) ? about.session : about)?.position;
     };
     try {
       const value = await (method === "load" ? open(args, id, abort.signal)
         : !thing ? callModel(method, args, id, abort.signal)
-        : thing instanceof Session ? callSession(thing, method, args, id, abort.signal)
+        : !isGenerating(thing) ? callSession(thing, method, args, id, abort.signal)
         : method === "next" ? next(thing.tokens) : thing.tokens.return(undefined as never));
       post({ id, value, position: position() });
     } catch (error) {
@@ -118,5 +123,5 @@ export function serve(onMessage: (receive: (request: Request) => void) => void, 
     }
   }
 
-  onMessage((request) => void answer(request));
+  owner.listen((request) => void answer(request as Request));
 }

@@ -17,7 +17,7 @@ import { tinyFile } from "./tiny.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const cifar = join(root, "models/pretrained/slab-deit-cifar10"), books = join(root, "models/pretrained/slab-lm-books");
-const { loader, slabDeit, slabLm, ...others } = core;
+const { loader, serve: _, slabDeit, slabLm, ...others } = core;
 
 /** Files that `entry` downloads at once, and what of them is from where. */
 function initial({ outputs }: Metafile, entry: string): { files: string[]; inputs: string[] } {

@@ -20,7 +20,7 @@ cpSync(join(here, "bundlers"), join(project, "src"), { recursive: true });
 const page = (/** @type {string} */ file) =>
   `<!doctype html><meta charset="utf-8"><script type="module" src="${file}"></script>`;
 writeFileSync(join(project, "index.html"), page("./src/app.js"));
-for (const name of ["core", "models"]) writeFileSync(join(project, `${name}.html`), page(`./src/${name}.js`));
+for (const name of ["core", "models", "served"]) writeFileSync(join(project, `${name}.html`), page(`./src/${name}.js`));
 const server = await serve({ out: project, models: join(root, "models") });
 /** @type {Promise<any> | undefined} */
 let browser;
@@ -124,6 +124,26 @@ const BUILDS = [
       };
       await build({ root: project, base: "./", logLevel: "warn", build: output });
       await visit("vite-models", {}, "models.html");
+    },
+  },
+  {
+    name: "Vite, served", needs: ["vite"],
+    async run() {
+      const { build } = await import(
+        pathToFileURL(require.resolve("vite")).href.replace(/index\.cjs$/, "dist/node/index.js")
+      );
+      const output = {
+        outDir: "vite-served", target: "es2022", rollupOptions: { input: join(project, "served.html") },
+      };
+      await build({ root: project, base: "./", logLevel: "warn", build: output });
+      await visit("vite-served", { threads: 2 }, "served.html");
+    },
+  },
+  {
+    name: "webpack, served", needs: ["webpack"],
+    async run() {
+      await pack("webpack-served", "./src/served.js", true);
+      await visit("webpack-served", { threads: 2 });
     },
   },
   {

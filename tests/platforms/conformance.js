@@ -5,6 +5,7 @@
  * @typedef {object} Host
  * @property {typeof import("slab-wasm").load} load
  * @property {typeof import("slab-wasm/worker").load} [loadInWorker]  where workers are to be had
+ * @property {typeof import("slab-wasm/worker").load} [loadServed]  with a worker of the app's own, of slabDeit alone
  * @property {(source: any, pixels: Float32Array) => Promise<{ caps: any, logits: Float32Array }>} [ownWorker]  a
  *           deterministic load() and forward() in a worker of the app's own
  * @property {() => any} vision    a source for load(): slab-deit-cifar10; called anew for every load, as streams are
@@ -35,7 +36,7 @@ const PICTURES = { "cat.png": "cat", "horse.webp": "horse", "deer.jpg": "deer" }
 
 /** @param {Host} host */
 export async function conformance({
-  load, loadInWorker, ownWorker, vision, language, packaged, wasm, picture, fixture, onCheck,
+  load, loadInWorker, loadServed, ownWorker, vision, language, packaged, wasm, picture, fixture, onCheck,
 }) {
   /** @type {{ name: string, error?: string }[]} */
   const checks = [];
@@ -185,6 +186,17 @@ export async function conformance({
       await fails("an id", () => session.decode(-1), /^token id -1 at index 0/, RangeError);
       caps = { ...caps, workerThreads: model.caps.threads, workerReasons: model.caps.reasons };
       model.dispose();
+    });
+  }
+
+  if (loadServed) {
+    await check("served in a worker of the app's own: the same bits, and nothing of others", async () => {
+      const model = await loadServed(vision(), { deterministic: true });
+      equal("bits", bits(await model.forward(pixels)), outcome.logits);
+      equal("threads", model.caps.threads, caps.workerThreads);
+      equal("cat.png", (await model.classify(await picture("cat.png"), { topK: 1 }))[0]?.label, "cat");
+      model.dispose();
+      await fails("a language model", () => loadServed(language()), /"slab_lm", expected one of slab_deit/, RangeError);
     });
   }
 

@@ -1,0 +1,3 @@
+import { serve, slabDeit } from "slab-wasm/core";
+
+serve([slabDeit]);
