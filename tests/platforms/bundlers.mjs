@@ -63,7 +63,7 @@ async function pack(folder, entry, minimize) {
 /** Whether the scripts of a folder hold SLAB-DeiT, and nothing of language models. @param {string} folder */
 function carriesOne(folder) {
   const text = readdirSync(folder).filter((file) => file.endsWith(".js")).map((file) => readFileSync(join(folder, file), "utf8")).join("\n");
-  const found = ["slab_deit_t", "repetitionPenalty", "rotary angles"].filter((word) => text.includes(word));
+  const found = ["slab_deit_t", "1 is no penalty", "rotary angles"].filter((word) => text.includes(word));
   if (found.join() !== "slab_deit_t") throw new Error(`expected the code of SLAB-DeiT alone, found ${found.join(", ")}`);
 }
 
