@@ -96,7 +96,7 @@ export class Runtime {
 
   /**
    * Runs a pass when those before it are done, in pieces between which the event loop may turn.
-   * @param drop  asked after every piece: what it throws ends the pass where it is
+   * @param drop  asked after every turn: what it throws ends the pass where it is
    */
   async pass<Result>(pass: Pass<Result>, drop?: () => void): Promise<Result> {
     await overdue();
@@ -112,10 +112,13 @@ export class Runtime {
     };
     try {
       while (!step.done) {
-        await overdue();
-        drop?.();
-        // it may have been disposed of, or failed, in the meantime; or finished
-        void this.memory;
+        const turn = overdue();
+        if (turn) {
+          await turn;
+          drop?.();
+          // it may have been disposed of, or failed, in the meantime; or finished
+          void this.memory;
+        }
         goOn();
       }
       return step.value;

@@ -292,7 +292,8 @@ export class Session {
     const { runtime } = this.#language;
     void runtime.memory;
     this.#refuse(call, true);
-    runtime.finish();
+    // what others have begun leaves this timeline alone
+    if (this.#busy !== undefined) runtime.finish();
   }
 
   /** Back to the beginning. */
@@ -306,8 +307,10 @@ export class Session {
   dispose(): void {
     this.#disposed = true;
     // another call lets go of the state itself; a generation may never be asked again
-    if (this.#busy !== undefined && !this.#standing) return;
-    this.#language.runtime.finish();
+    if (this.#busy !== undefined) {
+      if (!this.#standing) return;
+      this.#language.runtime.finish();
+    }
     this.#language.forget(this.#timeline);
   }
 

@@ -106,6 +106,11 @@ export async function conformance({
       }
       equal("tokens", outcome.tokens.length, 24);
       equal("text", text, /** @type {any} */ (lm.tokenizer).decode(outcome.tokens));
+      const story = lm.session().generate(PROMPT, { maxTokens: 24, seed: 6 }), reader = story.stream().getReader();
+      let streamed = "";
+      for (let piece = await reader.read(); !piece.done; piece = await reader.read()) streamed += piece.value;
+      equal("streamed", streamed, text);
+      equal("finish", [story.finish, story.generatedTokens, story.seed], ["length", 24, 6]);
       if (reference) equal("tokens", outcome.tokens, reference.tokens);
     });
 
@@ -161,6 +166,13 @@ export async function conformance({
       await fails("a picture", () => lm.classify(new Uint8Array(9)), /is for image models/, TypeError);
       await fails("a config", () => load({ config: {}, weights: new Uint8Array(8) }), /model_type/);
       await fails("threads", () => load(vision(), { threads: 0 }), /^threads is 0, expected/, RangeError);
+      const stray = /** @type {object} */ ({ device: "webgpu" });
+      await fails("an option", () => load(vision(), stray), /^load\(\) has no option "device"/, TypeError);
+      const reading = session.prefill([1, 2, 3]);
+      await fails("a second call", () => session.decode(1), /^decode\(\) came while prefill\(\) of the same session/);
+      await reading;
+      session.dispose();
+      await fails("a session", () => session.decode(1), /^the session has been disposed/);
     });
 
     lm.dispose();
