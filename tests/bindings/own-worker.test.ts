@@ -84,7 +84,8 @@ test("what starts no worker is refused", async () => {
     );
   }
   for (const [given, said] of [
-    [undefined, "undefined"], [null, "null"], [Promise.resolve(), "Promise"], [new MessageChannel().port1, "MessagePort"],
+    [undefined, "undefined"], [null, "null"], [Promise.resolve(), "Promise"],
+    [new MessageChannel().port1, "MessagePort"],
   ] as const) {
     const words = `^the function that loader\\(\\) was given returned ${said}, `
       + "expected a new Worker\\(…\\) of node:worker_threads$";
@@ -93,7 +94,10 @@ test("what starts no worker is refused", async () => {
 });
 
 test("serve() outside a worker", () => {
-  assert.throws(() => core.serve([core.slabDeit]), /^serve\(\) was called outside a worker: call it in the script of a/);
+  assert.throws(
+    () => core.serve([core.slabDeit]),
+    /^serve\(\) was called outside a worker: call it in the script of a/,
+  );
 });
 
 test("neither a model nor its worker keeps the process alive", async () => {
