@@ -116,11 +116,9 @@ function recurrence(build: Build, [q, k, v]: readonly [Float32Array, Float32Arra
   const scratch = reserve(4 * (HEAD_DIM * HEAD_DIM + 64 * HEAD_DIM) + 1664);
   words[TILE_ROWS / 4] = platform.tileRows(build === "relaxed");
   words[THREAD_SCRATCH / 4] = scratch;
-  const state = reserve(stateBytes), states = reserve(4), out = reserve(tokens * row), qa = put(q), ka = put(k);
+  const state = reserve(stateBytes), states = reserve(4), out = reserve(tokens * row);
+  const [qa, ka, va] = [put(q), put(k), put(v)];
   words[states / 4] = state;
-  // chunks take v in head panels [heads][headDim/8][tokens][8]
-  const va = put(steps ? v : Float32Array.from(v, (_, i) =>
-    v[(Math.floor(i / 8) % tokens) * dim + Math.floor(i / 8 / tokens) * 8 + (i % 8)]!));
   const run = steps
     ? () => {
       for (let i = 0; i < steps; i++) {
