@@ -90,9 +90,14 @@ export interface Limit {
 export const UNTOLD: Limit = { bytes: 2 ** 32, said: "4 GiB without saying how long it is" };
 export const announced = (bytes: number): Limit => ({ bytes, said: `the ${bytes} bytes it announced` });
 
+/** How long a server may send nothing: Node 20's fetch, for one, never says that a body is not the gzip it claims. */
+const SILENT_MS = 120_000;
+
 export interface DrainOptions extends SourceOptions {
-  /** Makes a failed read of the stream an error of ours. */
+  /** Of a server's stream: makes a failed read, or silence, an error of ours. */
   readonly lost?: (error: unknown) => Error;
+  /** For tests. */
+  readonly silentMs?: number;
 }
 
 /**
@@ -100,7 +105,7 @@ export interface DrainOptions extends SourceOptions {
  * beyond the limit, which `take` may lower. However it ends, the stream is let go of.
  */
 export async function drain(
-  name: string, stream: ReadableStream<Uint8Array>, limit: Limit, { signal, lost }: DrainOptions,
+  name: string, stream: ReadableStream<Uint8Array>, limit: Limit, { signal, lost, silentMs = SILENT_MS }: DrainOptions,
   take: (chunk: Uint8Array, at: number) => Limit | void | Promise<Limit | void>,
 ): Promise<number> {
   let size = 0;
@@ -108,10 +113,20 @@ export async function drain(
   // ends a read that waits for data
   const cancel = (): void => void reader.cancel(signal?.reason).catch(() => {});
   signal?.addEventListener("abort", cancel, { once: true });
+  const next = (): ReturnType<typeof reader.read> => {
+    if (!lost) return reader.read();
+    let timer: ReturnType<typeof setTimeout>;
+    const silence = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`nothing came for ${silentMs / 1000} s`)), silentMs);
+    });
+    return Promise.race([reader.read(), silence])
+      .catch((error: unknown) => Promise.reject(lost(error)))
+      .finally(() => clearTimeout(timer));
+  };
   try {
     for (;;) {
       signal?.throwIfAborted();
-      const { done, value } = await reader.read().catch((error: unknown) => Promise.reject(lost?.(error) ?? error));
+      const { done, value } = await next();
       signal?.throwIfAborted();
       if (done) return size;
       if (!(value instanceof Uint8Array)) throw (await import("./faults.ts")).chunkFault(name, value);

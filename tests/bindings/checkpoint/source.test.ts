@@ -11,6 +11,7 @@ import {
 } from "../../../bindings/checkpoint/index.ts";
 import type { ByteSource, SourceOptions } from "../../../bindings/checkpoint/index.ts";
 import { readAhead } from "../../../bindings/checkpoint/read-ahead.ts";
+import { drain, UNTOLD } from "../../../bindings/checkpoint/source.ts";
 import { rejects, seeded, smallFile } from "./fixtures.ts";
 
 const noise = Uint8Array.from({ length: 3_500_000 }, (_, i) => (i * 2654435761) >>> 24);
@@ -251,6 +252,18 @@ test("read-ahead: a failed page is asked for again", async () => {
   await rejects(() => read(0, 10), /^lost$/);
   fail = false;
   assert.equal(await read(0, 10), data.slice(0, 10));
+});
+
+test("a server that falls silent is given up; a stream of one's own is waited for", async () => {
+  const silent = () => new ReadableStream<Uint8Array>({ start: (stream) => stream.enqueue(new Uint8Array(3)) });
+  const lost = (error: unknown) => new Error(`cannot read w: ${(error as Error).message}`);
+  const sizes: number[] = [], take = (chunk: Uint8Array): void => void sizes.push(chunk.byteLength);
+  await rejects(
+    () => drain("w", silent(), UNTOLD, { lost, silentMs: 30 }, take), /^cannot read w: nothing came for 0\.03 s$/,
+  );
+  const { signal } = new AbortController(), own = drain("w", silent(), UNTOLD, { signal, silentMs: 30 }, take);
+  assert.is(await Promise.race([own, new Promise((done) => setTimeout(done, 90, "waits"))]), "waits");
+  assert.equal(sizes, [3, 3]);
 });
 
 test("337 tensors of an 11 MB file are read once each", async () => {

@@ -100,7 +100,8 @@ function answer(socket: Socket, head: string): void {
   const list = Array.isArray(given) ? given : [given], next = list[Math.min(count, list.length - 1)];
   // a server that leads on for ever is the same after forty
   const { status = 404, headers, from = 0, bytes = Infinity, chunked } = listed(++requests > 40 ? absent : next);
-  const file = FILES[path] ?? tinyFile, at = numeric(from), most = Math.min(numeric(bytes), 1 << 20);
+  const file = Object.hasOwn(FILES, path) ? FILES[path]! : tinyFile;
+  const at = numeric(from), most = Math.min(numeric(bytes), 1 << 20);
   const body = file.subarray(at, at + most);
   const lines = Object.entries(listed(headers)).map(([name, value]) => `${name}: ${inWords(value)}`);
   const said = [`HTTP/1.1 ${inWords(status)} x`, ...lines, "connection: close", "", ""].join("\r\n");
@@ -178,7 +179,7 @@ const downloads: Target = {
     try {
       await download(`${base}model.safetensors`, file, { tries: 2, waitMs: 1, stallMs: 900 });
     } finally {
-      for (const end of ["", ".part", ".part.json"]) rmSync(`${file}${end}`, { force: true });
+      for (const end of ["", ".part", ".part.json", ".lock"]) rmSync(`${file}${end}`, { force: true });
     }
   }),
 };
