@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { transform } from "esbuild";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { stageModels } from "../scripts/pack.mjs";
+import { stageModels } from "../scripts/tarballs.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const read = (file: string): string => readFileSync(join(root, file), "utf8");

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pack, packModels } from "../../scripts/pack.mjs";
+import { pack, packModels } from "../../scripts/tarballs.mjs";
 
 /** An empty project with both packages installed as npm would, from their tarballs. */
 export function install() {

@@ -10,7 +10,7 @@ import * as assert from "uvu/assert";
 import { load } from "../../bindings/index.ts";
 import type { ModelParts } from "../../bindings/index.ts";
 import { PACKAGED } from "../../models/releases.ts";
-import { pack, packModels } from "../../scripts/pack.mjs";
+import { pack, packModels } from "../../scripts/tarballs.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url)), { SLAB_AGAIN } = process.env;
 // npm is the same on every Node
@@ -121,11 +121,23 @@ once("the tarball of models: under 12 MB, found by name, in every build, also by
   }
 });
 
+once("npm run tarballs writes both", () => {
+  const folder = mkdtempSync(join(tmpdir(), "slab-tarballs-"));
+  try {
+    const { status, stderr } = spawnSync("npm", ["run", "tarballs", "--", folder], { cwd: root, encoding: "utf8" });
+    assert.is(status, 0, stderr);
+    const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
+    assert.equal(readdirSync(folder).sort(), [`slab-wasm-${version}.tgz`, `slab-wasm-models-${version}.tgz`]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
 once("npm does not pack or publish the clone", () => {
   for (const args of [["pack", "--dry-run"], ["publish", "--dry-run"]]) {
     const { status, stderr } = spawnSync("npm", args, { cwd: root, encoding: "utf8" });
     assert.not.equal(status, 0);
-    assert.match(stderr, args[0] === "pack" ? /npm run pack writes the tarball/ : /private|npm run pack/i);
+    assert.match(stderr, args[0] === "pack" ? /npm run tarballs writes two/ : /private|npm run tarballs/i);
   }
 });
 

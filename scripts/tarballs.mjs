@@ -1,4 +1,4 @@
-// The tarballs that npm gets: node scripts/pack.mjs [FOLDER] writes them, for npm publish: slab-wasm and
+// The tarballs that npm gets: node scripts/tarballs.mjs [FOLDER] writes them, for npm publish: slab-wasm and
 // slab-wasm-models. Each is packed from a folder of its own, with a package.json for users: no scripts, nothing of
 // development, nothing that points into the sources.
 import { spawnSync } from "node:child_process";
@@ -86,7 +86,7 @@ export const packModels = (folder) => packed(folder, stageModels);
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   if (process.argv[2] === "--refuse") {
-    console.error("a clone is not what npm should get: npm run pack writes the tarball, npm publish FILE.tgz sends it");
+    console.error("a clone is not what npm should get: npm run tarballs writes two, npm publish FILE.tgz sends it");
     process.exitCode = 1;
   } else {
     for (const write of [pack, packModels]) console.log(write(resolve(process.argv[2] ?? ".")));
