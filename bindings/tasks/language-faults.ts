@@ -40,14 +40,15 @@ export function promptFault(what: "text" | "stop" | "empty" | "unread"): Error {
     : "the session has read no token yet: prefill at least one, e.g. the config's bos_token_id");
 }
 
-/** What is wrong with token ids. */
-export function idsFault(ids: ArrayLike<number>, vocab: number): Error {
+/** What is wrong with token ids, of a list or of an option that names them. */
+export function idsFault(ids: ArrayLike<number>, vocab: number, option?: string): Error {
   if (typeof ids !== "object" || ids === null || typeof ids.length !== "number") {
     return new TypeError(`ids is ${describe(ids)}, expected an Int32Array or an array of token ids`);
   }
   let i = 0;
   while (i < ids.length && Number.isInteger(ids[i]) && ids[i]! >= 0 && ids[i]! < vocab) i++;
-  return new RangeError(`token id ${ids[i]} at index ${i} is not in the vocabulary: `
+  const which = option === undefined ? `token id ${ids[i]} at index ${i}` : `token id ${ids[i]} of ${option}`;
+  return new RangeError(`${which} is not in the vocabulary: `
     + `expected a whole number from 0 to ${vocab - 1}`);
 }
 

@@ -266,13 +266,16 @@ export class Language {
     timeline.position = 0;
   }
 
-  /** Token ids are whole numbers within the vocabulary. A copy of them: the caller's may change while they are read. */
-  async check(ids: ArrayLike<number>): Promise<Int32Array> {
+  /**
+   * Token ids are whole numbers within the vocabulary. A copy of them: the caller's may change while they are read.
+   * @param option  that they are of, if of any
+   */
+  async check(ids: ArrayLike<number>, option?: string): Promise<Int32Array> {
     const { vocab } = this.config.network;
     let good = typeof ids === "object" && typeof ids?.length === "number";
     for (let i = 0; good && i < ids.length; i++) good = Number.isInteger(ids[i]) && ids[i]! >= 0 && ids[i]! < vocab;
     if (good) return Int32Array.from(ids);
-    throw (await import("../extras.ts")).idsFault(ids, vocab);
+    throw (await import("../extras.ts")).idsFault(ids, vocab, option);
   }
 
   /** What a timeline in a slot has used of its state. */

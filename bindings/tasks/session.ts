@@ -130,7 +130,7 @@ export class Session {
       const asked = { ...options, seed: progress.seed }, sampling = samplingOf(asked);
       if (!sampling) throw (await import("../extras.ts")).samplingFault(asked);
       const sampler = new Sampler(sampling);
-      await language.check([...sampling.logitBias.keys()]);
+      await language.check([...sampling.logitBias.keys()], "logitBias");
       const chancesOf = logprobs === undefined ? undefined : (await import("../extras.ts")).logProbabilities(logprobs);
       const stops = typeof stop === "string" ? [stop] : stop;
       if (typeof prompt === "string" && !tokenizer) throw (await import("../extras.ts")).promptFault("text");

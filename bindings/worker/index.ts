@@ -69,17 +69,10 @@ async function open(
   const where = await portable(source, options), kernels = await wasm;
   const connection = new Connection(spawnModel, start);
   try {
-    const given =
-      kernels === undefined
-        ? {}
-        : {
-            wasm:
-              kernels instanceof Response
-                ? await kernels.arrayBuffer()
-                : kernels instanceof URL
-                  ? kernels.href
-                  : kernels,
-          };
+    const wasmHere = kernels instanceof Response ? await kernels.arrayBuffer()
+      : kernels instanceof URL ? kernels.href
+      : kernels;
+    const given = wasmHere === undefined ? {} : { wasm: wasmHere };
     const loaded = await connection.call<Loaded>(0, "load", [where, { ...rest, ...given }], {
       signal, onProgress, onDownload,
     });

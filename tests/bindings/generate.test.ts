@@ -434,7 +434,7 @@ test("what is wrong is said before anything is read", () =>
       [[1], { stop: [7] }, /^stop\[0\] is number/, TypeError],
       [[1], { signal: aborted }, /^not at all$/, Error],
       [[1], { minP: 2 }, /^minP is 2, expected a number from 0 \(all tokens\) to 1$/, RangeError],
-      [[1], { logitBias: { 4096: 1 } }, /^token id 4096 at index 0 is not in the vocabulary/, RangeError],
+      [[1], { logitBias: { 4096: 1 } }, /^token id 4096 of logitBias is not in the vocabulary/, RangeError],
       [[1], { logitBias: 5 }, /^logitBias is 5, expected a Map or an object/, TypeError],
       [[1], { logprobs: -1 }, /^logprobs is -1, expected a whole number from 0/, RangeError],
       [[1], { logprobs: true }, /^logprobs is boolean/, TypeError],
